@@ -1,0 +1,234 @@
+"""Nonces on both sides: `NonceSource` draws them for a client, `NonceLedger` admits them for a server.
+
+Documented (seed, browser sample): `new Date().getTime() * 10000`, that is, ticks of 100 ns. Nothing public says
+what the real server enforces; the ledger's default, strictly greater than the last one of the same key, is ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from tn_contract.errors import NonceUnavailable
+
+if TYPE_CHECKING:
+    import asyncio
+
+NONCE_MAX = 2**63 - 1
+TICK_NS = 100
+
+Policy = Literal["monotonic", "unique", "none"]
+Refusal = Literal["nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale"]
+
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def parse_nonce(text: str) -> int | None:
+    """Read a nonce in plain ASCII digits, 0 to 2^63-1; None for anything else (signs, spaces, leading zeros)."""
+    if not _DECIMAL.fullmatch(text):
+        return None
+    nonce = int(text)
+    return nonce if nonce <= NONCE_MAX else None
+
+
+class NonceLedger:
+    """What a server remembers of one key's nonces. Safe to call from several threads."""
+
+    def __init__(self, policy: Policy = "monotonic", last: int | None = None) -> None:
+        self.policy = policy
+        self.last = last
+        self._seen: set[int] = set()
+        self._lock = threading.Lock()
+
+    def admit(self, text: str | None) -> Refusal | None:
+        """Accept and remember the nonce (None), or name the reason and remember nothing."""
+        if self.policy == "none":
+            return None
+        if text is None:
+            return "nonce-missing"
+        nonce = parse_nonce(text)
+        if nonce is None:
+            return "nonce-malformed"
+        with self._lock:
+            if self.policy == "unique":
+                if nonce in self._seen:
+                    return "nonce-replayed"
+                self._seen.add(nonce)
+            elif self.last is not None and nonce <= self.last:
+                return "nonce-replayed" if nonce == self.last else "nonce-stale"
+            self.last = nonce
+        return None
+
+
+class _Store:
+    """The last nonce in an SQLite file, and a second file that is locked while a request is under way.
+
+    Two files, for the nonce must be safe on disk before it is sent, while the lock outlives that transaction.
+    A process that dies releases its lock.
+    """
+
+    def __init__(self, path: Path, wait: float) -> None:
+        self._path, self._wait = path, wait
+        self._abandoned: list[sqlite3.Connection] = []
+        self._owner = 0
+
+    def _connect(self) -> None:
+        # SQLite connections must not cross a fork: a child opens its own and leaves the parent's alone.
+        if self._owner != os.getpid():
+            if self._owner:
+                self._abandoned += [self._nonces, self._lock]
+            options: dict[str, Any] = {
+                "timeout": self._wait, "isolation_level": None, "check_same_thread": False,
+            }  # fmt: skip
+            self._nonces = sqlite3.connect(self._path, **options)
+            self._nonces.execute("PRAGMA journal_mode=WAL")
+            self._nonces.execute("PRAGMA synchronous=NORMAL")
+            self._nonces.execute("CREATE TABLE IF NOT EXISTS nonce (last INTEGER NOT NULL)")
+            self._lock = sqlite3.connect(f"{self._path}.lock", **options)
+            self._owner = os.getpid()
+
+    def acquire(self) -> int | None:
+        """Lock out every other process and return the last nonce."""
+        try:
+            self._connect()
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            raise NonceUnavailable(self._explain(error)) from error
+        try:
+            row = self._nonces.execute("SELECT max(last) FROM nonce").fetchone()
+        except sqlite3.Error as error:
+            self.release()
+            raise NonceUnavailable(self._explain(error)) from error
+        return None if row[0] is None else int(row[0])
+
+    def save(self, nonce: int) -> None:
+        try:
+            self._nonces.execute("BEGIN IMMEDIATE")
+            self._nonces.execute("DELETE FROM nonce")
+            self._nonces.execute("INSERT INTO nonce VALUES (?)", (nonce,))
+            self._nonces.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._nonces.in_transaction:
+                self._nonces.execute("ROLLBACK")
+            raise NonceUnavailable(self._explain(error)) from error
+
+    def release(self) -> None:
+        self._lock.execute("ROLLBACK")
+
+    def _explain(self, error: sqlite3.Error) -> str:
+        if "locked" in str(error):
+            return (
+                f"the nonce store {self._path} was held by another process for more than {self._wait:g} s: "
+                "wait for its request to end, or stop it"
+            )
+        return (
+            f"the nonce store {self._path} cannot be used ({error}): check the path and its permissions; "
+            "the file was left as it is"
+        )
+
+
+class NonceSource:
+    """Strictly increasing integer nonces for one key, and the lock that keeps its requests in order.
+
+    `reserve()` yields a nonce and lets nobody else have one until its block ends, because nonces that leave in
+    order need not arrive in order. Works across threads; with `path`, across processes and restarts too (one
+    file for one key). `clock` gives nanoseconds since 1970; it may stand still or step back. `wait` is how many
+    seconds to wait for another holder before `NonceUnavailable` is raised.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        wait: float = 60.0,
+    ) -> None:
+        self._clock = clock
+        self._wait = wait
+        self._last = -1
+        self._turn = threading.Lock()
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._store = None if path is None else _Store(Path(path), wait)
+
+    def _acquire(self) -> int:
+        if not self._turn.acquire(timeout=self._wait):
+            raise NonceUnavailable(f"another request with this key has been under way for {self._wait:g} s")
+        try:
+            stored = self._store.acquire() if self._store else None
+            try:
+                nonce = max(self._clock() // TICK_NS, self._last + 1, (stored or 0) + 1)
+                if nonce > NONCE_MAX:
+                    raise NonceUnavailable("the next nonce would pass 2^63-1: this key needs a new pair")
+                if self._store:
+                    self._store.save(nonce)
+                self._last = nonce
+            except BaseException:
+                if self._store:
+                    self._store.release()
+                raise
+        except BaseException:
+            self._turn.release()
+            raise
+        return nonce
+
+    def _release(self) -> None:
+        try:
+            if self._store:
+                self._store.release()
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def reserve(self) -> Iterator[int]:
+        """Yield the next nonce and hold the key until the block ends. Raises `NonceUnavailable`."""
+        nonce = self._acquire()
+        try:
+            yield nonce
+        finally:
+            self._release()
+
+    @asynccontextmanager
+    async def areserve(self) -> AsyncIterator[int]:
+        """Do as `reserve` without blocking the event loop."""
+        import asyncio
+
+        # One gate for each loop: at most one waiter occupies a thread of the loop's pool.
+        gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with gate:
+            acquiring = asyncio.ensure_future(asyncio.to_thread(self._acquire))
+            try:
+                nonce = await asyncio.shield(acquiring)
+            except asyncio.CancelledError:
+                # The thread goes on and will hold the key: give it back as soon as it has it.
+                acquiring.add_done_callback(lambda done: done.exception() or self._release())
+                raise
+            try:
+                yield nonce
+            finally:
+                self._release()
+
+    def next(self) -> int:
+        """Draw one nonce without holding the key."""
+        with self.reserve() as nonce:
+            return nonce
+
+
+_shared: WeakValueDictionary[str, NonceSource] = WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+def shared_source(api_key: str) -> NonceSource:
+    """Return this process's one source for a key, so that two clients of one key keep their order."""
+    with _shared_lock:
+        source = _shared.get(api_key)
+        if source is None:
+            source = _shared[api_key] = NonceSource()
+        return source

@@ -1,0 +1,146 @@
+"""Parameters → string to sign → signature (v2: form body, HMAC-SHA256).
+
+Rule (official, the vendor's API-key page and PHP client): sort the keys at each level, write `key=value` joined
+by `&`, a nested map as `name=` and its own string; values are raw, never percent-encoded; the signature is the
+lower-case hex HMAC-SHA256 under the secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tn_contract.errors import InvalidRequest, UsageError
+
+Value: TypeAlias = "str | int | Mapping[str, Value] | list[Value] | tuple[Value, ...]"
+Parameters: TypeAlias = Mapping[str, Value]
+
+# Bytes of a body that are no UTF-8 travel through str unharmed and are signed as they came.
+ENCODING, ERRORS = "utf-8", "surrogateescape"
+
+
+class Secret:
+    """A secret that cannot leak by being printed: only `reveal()` gives the text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the secret itself. Never keep it in a variable that a traceback could show."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(
+            self._text.encode(ENCODING, ERRORS), other._text.encode(ENCODING, ERRORS)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key pair; the secret never shows in `repr`."""
+
+    api_key: str
+    secret: Secret
+
+    @classmethod
+    def of(cls, api_key: str, api_secret: str) -> Credentials:
+        """Wrap two texts. Raises `UsageError` when one is empty or no text."""
+        if not isinstance(api_key, str) or not api_key:
+            raise UsageError("the API key is empty: pass the public key of the pair")
+        if not isinstance(api_secret, str) or not api_secret:
+            raise UsageError("the API secret is empty: pass the secret key of the pair")
+        return cls(api_key, Secret(api_secret))
+
+    @classmethod
+    def from_environment(cls, suffix: str = "") -> Credentials | None:
+        """Read TN_API_KEY and TN_API_SECRET (with `suffix`, the second pair); None when neither is set."""
+        key_name, secret_name = f"TN_API_KEY{suffix}", f"TN_API_SECRET{suffix}"
+        present = [name for name in (key_name, secret_name) if os.environ.get(name)]
+        if not present:
+            return None
+        if len(present) == 1:
+            raise UsageError(f"only {present[0]} is set: set both {key_name} and {secret_name}")
+        return cls.of(os.environ[key_name], os.environ[secret_name])
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Every stage of one signature."""
+
+    parameters: Parameters = field(repr=False)
+    string_to_sign: str
+    signature: str
+
+
+def _is_list_index(key: str) -> bool:
+    return key.isascii() and key.isdigit() and (key == "0" or key[0] != "0")
+
+
+def _key_order(keys: Iterable[str]) -> list[str]:
+    names = list(keys)
+    if all(map(_is_list_index, names)):
+        return sorted(names, key=int)  # a list's indexes sort as numbers: 9 before 10
+    return sorted(names, key=lambda name: name.encode(ENCODING, ERRORS))
+
+
+def _text(value: Value, path: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | Mapping | list | tuple):
+        raise InvalidRequest(
+            f"{path} is a {type(value).__name__}: send a str, an int, or a map or list of these "
+            "(true, false, null and floats have no text that client and server agree on)"
+        )
+    if isinstance(value, int):
+        return str(value)
+    nested = value if isinstance(value, Mapping) else {str(index): item for index, item in enumerate(value)}
+    if not nested:
+        raise InvalidRequest(f"{path} is empty: leave it out (an empty map is signed but never sent)")
+    return canonical_string(nested, path)
+
+
+def canonical_string(parameters: Parameters, _path: str = "") -> str:
+    """Write the string to sign.
+
+    Raises `InvalidRequest` for values without an agreed text: bool, None, float, empty maps and lists.
+    """
+    for key in parameters:
+        if not isinstance(key, str):
+            raise InvalidRequest(f"the parameter name {key!r} is no text: names are str")
+    return "&".join(
+        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}" for key in _key_order(parameters)
+    )
+
+
+def signature_of(string_to_sign: str, secret: Secret) -> str:
+    """Lower-case hex HMAC-SHA256. Raises `InvalidRequest` for text that has no UTF-8 form."""
+    try:
+        message = string_to_sign.encode(ENCODING, ERRORS)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("a parameter holds a lone surrogate, which has no UTF-8 form") from error
+    return hmac.new(secret.reveal().encode(ENCODING, ERRORS), message, hashlib.sha256).hexdigest()
+
+
+def sign(parameters: Parameters, secret: Secret | str) -> Signed:
+    """Sign `parameters` and return every stage. Raises `InvalidRequest` for values that cannot be signed."""
+    secret = secret if isinstance(secret, Secret) else Secret(secret)
+    string_to_sign = canonical_string(parameters)
+    return Signed(parameters, string_to_sign, signature_of(string_to_sign, secret))
+
+
+def verify(string_to_sign: str, secret: Secret, signature: str) -> bool:
+    """Say in constant time if `signature` is the one over `string_to_sign`."""
+    expected = signature_of(string_to_sign, secret)
+    return hmac.compare_digest(expected.encode("ascii"), signature.encode(ENCODING, "replace"))

@@ -1,0 +1,274 @@
+"""Bytes ↔ request and reply: the same rules for the mock, the client and the checks.
+
+Request (seed, browser sample): `POST /api/v2/cmd/{cmd}`, form fields `apiKey, cmd, nonce, params[...]`, header
+`X-NtApi-Sig`. Form bodies are read as PHP reads them: brackets nest, the last of two equal names wins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote_to_bytes, urlencode
+
+from tn_contract.signing import ENCODING, ERRORS, Credentials, Parameters, Value, sign
+
+COMMAND_PATH = "/api/v2/cmd/"
+SIGNATURE_HEADER = "X-NtApi-Sig"
+PUBLIC_KEY_HEADER = "X-NtApi-PublicKey"
+FORM_TYPE = "application/x-www-form-urlencoded"
+ORDER_ID_MAX = 2**63 - 1
+FAILURE_KEYS = ("errMsg", "error", "errorMsg")
+
+# PHP's own defaults, max_input_vars and max_input_nesting_level.
+MAX_FIELDS = 1000
+MAX_DEPTH = 64
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+Nested: TypeAlias = "dict[str, str | Nested]"
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    wanted = name.lower()
+    return next((value for key, value in headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request: `path` without query, `query` without its question mark, `body` as it goes out."""
+
+    method: str
+    path: str
+    headers: Headers = ()
+    body: bytes = b""
+    query: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name, in whatever case, or None."""
+        return _header(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name, in whatever case, or None."""
+        return _header(self.headers, name)
+
+
+# ---- form bodies -------------------------------------------------------------------------------------------
+
+
+def _decode(part: bytes) -> str:
+    return unquote_to_bytes(part.replace(b"+", b" ")).decode(ENCODING, ERRORS)
+
+
+def parse_fields(body: bytes) -> list[tuple[str, str]]:
+    """Split a form body into decoded names and values, in order, duplicates kept, at most 1,000 of them."""
+    fields = []
+    for part in body.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            fields.append((_decode(name), _decode(value)))
+            if len(fields) == MAX_FIELDS:
+                break
+    return fields
+
+
+def _is_array_index(key: str) -> bool:
+    digits = key[1:] if key.startswith("-") else key
+    if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and key != "0") or len(digits) > 19:
+        return False
+    return -(2**63) <= int(key) < 2**63
+
+
+def _next_index(array: Nested) -> str | None:
+    following = max((int(key) for key in array if _is_array_index(key)), default=-1) + 1
+    return str(max(following, 0)) if following < 2**63 else None
+
+
+def _split_name(name: str) -> list[str | None]:
+    """Split `a[b][]` into ["a", "b", None]; an empty list for a name that PHP drops."""
+    name = name.partition("\0")[0].lstrip(" ")
+    head, bracket, rest = name.partition("[")
+    head = head.replace(" ", "_").replace(".", "_")
+    if not head:
+        return []
+    keys: list[str | None] = [head]
+    while bracket:
+        index, closing, after = rest.partition("]")
+        if not closing:
+            if len(keys) == 1:
+                keys[0] = f"{head}_" + rest.translate({ord(char): "_" for char in " .["})
+            break
+        keys.append(None if index == "" or (len(index) == 1 and index in " \t\n\r\v\f") else index)
+        bracket, rest = after[:1], after[1:]
+        if bracket != "[":
+            break
+    return keys
+
+
+def nest(fields: Iterable[tuple[str, str]]) -> Nested:
+    """Build PHP's nested arrays from bracketed names: the last of two equal names wins."""
+    tree: Nested = {}
+    for name, value in fields:
+        keys = _split_name(name)
+        if not keys:
+            continue
+        if len(keys) > MAX_DEPTH + 1:
+            tree.pop(str(keys[0]), None)
+            continue
+        array = tree
+        for key in keys[:-1]:
+            slot = _next_index(array) if key is None else key
+            if slot is None:
+                break
+            inner = array.get(slot)
+            if not isinstance(inner, dict):
+                inner = array[slot] = {}
+            array = inner
+        else:
+            last = _next_index(array) if keys[-1] is None else keys[-1]
+            if last is not None:
+                array[last] = value
+    return tree
+
+
+def _flatten(parameters: Parameters, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in parameters.items():
+        name = f"{prefix}[{key}]" if prefix else key
+        if isinstance(value, Mapping):
+            yield from _flatten(value, name)
+        elif isinstance(value, list | tuple):
+            yield from _flatten({str(index): item for index, item in enumerate(value)}, name)
+        else:
+            yield name, str(value)
+
+
+def encode_form(parameters: Parameters) -> bytes:
+    """Write a form body, percent-encoded, brackets for nested names, in the order given."""
+    return encode_fields(_flatten(parameters))
+
+
+def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Write already flattened names and values as a form body; the inverse of `parse_fields`."""
+    return urlencode(list(fields), encoding=ENCODING, errors=ERRORS).encode("ascii")
+
+
+# ---- signed requests ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request ready to be sent, with the stages of its signature."""
+
+    fields: dict[str, Value]
+    string_to_sign: str
+    signature: str
+    request: Request
+
+
+def compose(
+    credentials: Credentials, command: str, nonce: int | str, params: Parameters | None = None
+) -> SignedRequest:
+    """Sign a v2 command and put it on the wire.
+
+    Raises `InvalidRequest` for parameters that cannot be signed. Empty `params` are left out of both the
+    signature and the body: signed but not sent, they would not verify.
+    """
+    fields: dict[str, Value] = {"apiKey": credentials.api_key, "cmd": command, "nonce": str(nonce)}
+    if params:
+        fields["params"] = params
+    signed = sign(fields, credentials.secret)
+    return SignedRequest(fields, signed.string_to_sign, signed.signature, dress(command, fields, signed.signature))
+
+
+def dress(command: str, fields: Parameters, signature: str) -> Request:
+    """Put fields and a signature, right or wrong, into the documented request."""
+    headers = (("Content-Type", FORM_TYPE), (SIGNATURE_HEADER, signature))
+    return Request("POST", COMMAND_PATH + command, headers, encode_form(fields))
+
+
+# ---- replies -----------------------------------------------------------------------------------------------
+
+Form = Literal["object", "other-json", "not-json", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reply body says, before anybody draws conclusions from it."""
+
+    form: Form
+    members: dict[str, Any]
+    failure_keys: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """A non-falsy top-level `error`, `errMsg` or `errorMsg`: never `code` alone, never a nested one."""
+        return bool(self.failure_keys)
+
+    @property
+    def message(self) -> str:
+        """The first failure text, for people only: it is localised."""
+        return str(self.members[self.failure_keys[0]]) if self.failure_keys else ""
+
+    @property
+    def code(self) -> int | str | None:
+        """`code` as an int where it is one or spells one; else its text; None if absent or null."""
+        code = self.members.get("code")
+        if isinstance(code, bool) or not isinstance(code, int | str):
+            return None
+        if isinstance(code, str) and code.isascii() and code.removeprefix("-").isdigit() and len(code) < 10:
+            return int(code)
+        return code
+
+    @property
+    def order_id(self) -> int | None:
+        """Top-level `order_id`, if it is an integer."""
+        return self._integer("order_id")
+
+    @property
+    def result(self) -> int | None:
+        """Top-level `result`, if it is an integer."""
+        return self._integer("result")
+
+    def _integer(self, name: str) -> int | None:
+        value = self.members.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _falsy(value: object) -> bool:
+    # As PHP sees it: several real successes carry an empty, zero or false `error` (attested).
+    return value is None or value == "" or value == "0" or value == 0 or value in ([], {})
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice in one object, so the reply says two things")
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_body(body: bytes) -> Reading:
+    """Read a reply body as strict JSON: UTF-8, no NaN, no name twice in one object."""
+    if not body.strip():
+        return Reading("empty", {}, ())
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError):
+        return Reading("not-json", {}, ())
+    if not isinstance(value, dict):
+        return Reading("other-json", {}, ())
+    return Reading("object", value, tuple(key for key in FAILURE_KEYS if not _falsy(value.get(key))))
