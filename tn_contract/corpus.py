@@ -29,7 +29,7 @@ Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of every record: closed, immutable."""
 
 
@@ -65,7 +65,7 @@ class Clause(Record):
     open_question: str = ""
 
 
-class Payload(Record):
+class Payload(Record, kw_only=True):
     """One reply of the server. `$order_id` in `body` stands for the digits that were asked for."""
 
     id: Id
@@ -199,13 +199,15 @@ class VectorFile(Record):
     groups: Annotated[list[VectorGroup], Meta(min_length=1)]
 
 
-class NonceStep(Record):
+class NonceStep(Record, kw_only=True):
     """One request of a sequence: `nonce` is its text, None when the field is missing."""
 
     key: str = "a"
     nonce: str | None
     signature: Literal["valid", "invalid"] = "valid"
-    expect: Literal["accepted", "nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale", "signature"]
+    expect: Literal[
+        "accepted", "nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale", "signature"
+    ]
 
 
 class NonceSequence(Record):
@@ -371,9 +373,7 @@ class Corpus:
     @cached_property
     def vector_files(self) -> dict[str, VectorFile]:
         """The vector files by path."""
-        return {
-            path: self.read(path, VectorFile) for path in sorted(LAYOUT) if path.startswith("vectors/")
-        }
+        return {path: self.read(path, VectorFile) for path in sorted(LAYOUT) if path.startswith("vectors/")}
 
     @property
     def vectors(self) -> list[tuple[VectorGroup, Vector]]:

@@ -1,21 +1,21 @@
 """Exception families: whose fault is it, and may the order have been touched?
 
-    TnContractError
-    ├── CancelError                  raised by the client; `applied` is "no" or "unknown"
-    │   ├── NotSent                  nothing left this machine: the order is untouched
-    │   │   ├── InvalidRequest       the arguments cannot be sent
-    │   │   ├── NonceUnavailable     no nonce could be drawn
-    │   │   └── ConnectFailed        no connection to the server
-    │   ├── Rejected                 the server refused; one subclass for each kind in fixtures/errors.json
-    │   └── OutcomeUnknown           sent, and no answer that settles it: look the order up before anything else
-    │       └── OtherOrderEchoed     the reply speaks of another order
-    ├── CorpusError                  fixtures/ is missing or broken
-    ├── UsageError                   the kit was called wrongly
-    └── TargetError                  the server under judgement could not be judged
-        ├── TargetRefused            a safety rule forbids it
-        ├── TargetUnreachable        it does not answer, or not in its own words
-        └── BudgetExceeded           the run used up its request budget
-    ContractViolation(AssertionError)  a finding about the target: a clause is broken
+TnContractError
+├── CancelError                  raised by the client; `applied` is "no" or "unknown"
+│   ├── NotSent                  nothing left this machine: the order is untouched
+│   │   ├── InvalidRequest       the arguments cannot be sent
+│   │   ├── NonceUnavailable     no nonce could be drawn
+│   │   └── ConnectFailed        no connection to the server
+│   ├── Rejected                 the server refused; one subclass for each kind in fixtures/errors.json
+│   └── OutcomeUnknown           sent, and no answer that settles it: look the order up before anything else
+│       └── OtherOrderEchoed     the reply speaks of another order
+├── CorpusError                  fixtures/ is missing or broken
+├── UsageError                   the kit was called wrongly
+└── TargetError                  the server under judgement could not be judged
+    ├── TargetRefused            a safety rule forbids it
+    ├── TargetUnreachable        it does not answer, or not in its own words
+    └── BudgetExceeded           the run used up its request budget
+ContractViolation(AssertionError)  a finding about the target: a clause is broken
 """
 
 from __future__ import annotations

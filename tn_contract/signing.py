@@ -120,7 +120,8 @@ def canonical_string(parameters: Parameters, _path: str = "") -> str:
         if not isinstance(key, str):
             raise InvalidRequest(f"the parameter name {key!r} is no text: names are str")
     return "&".join(
-        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}" for key in _key_order(parameters)
+        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}"
+        for key in _key_order(parameters)
     )
 
 

@@ -186,7 +186,9 @@ def compose(
     if params:
         fields["params"] = params
     signed = sign(fields, credentials.secret)
-    return SignedRequest(fields, signed.string_to_sign, signed.signature, dress(command, fields, signed.signature))
+    return SignedRequest(
+        fields, signed.string_to_sign, signed.signature, dress(command, fields, signed.signature)
+    )
 
 
 def dress(command: str, fields: Parameters, signature: str) -> Request:
