@@ -1,0 +1,185 @@
+"""The signing vectors: judged by our own signer, and recomputed by programs that share no code with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tn_contract import signing, wire
+from tn_contract.corpus import KeyPair, Mistake, Vector, VectorFile, load_corpus
+
+CORPUS = load_corpus()
+GENERATORS = CORPUS.root / "generators"
+PATHS = [CORPUS.root / path for path in CORPUS.vector_files]
+ALL = [(vector, group.credentials) for group, vector in CORPUS.vectors]
+VALID = [(vector, keys) for vector, keys in ALL if vector.result == "valid"]
+INVALID = [(vector, keys) for vector, keys in ALL if vector.result == "invalid"]
+WITH_BODY = [(vector, keys) for vector, keys in ALL if vector.body]
+
+Case = tuple[Vector, KeyPair]
+
+
+def name(case: Case) -> str:
+    return case[0].id
+
+
+def run(program: str, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return subprocess.run(
+        [found, *arguments], input=stdin, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
+
+
+# ---- our signer --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", VALID, ids=name)
+def test_signing_gives_every_stage_of_a_valid_vector(case: Case) -> None:
+    vector, keys = case
+    signed = signing.sign(vector.parameters, keys.secret)
+    assert signed.string_to_sign == vector.string_to_sign
+    assert signed.signature == vector.signature
+    assert signing.verify(vector.string_to_sign, signing.Secret(keys.secret), vector.signature)
+
+
+@pytest.mark.parametrize("case", INVALID, ids=name)
+def test_the_signature_of_an_invalid_vector_is_refused(case: Case) -> None:
+    vector, keys = case
+    assert signing.canonical_string(vector.parameters) == vector.string_to_sign
+    assert not signing.verify(vector.string_to_sign, signing.Secret(keys.secret), vector.signature)
+
+
+@pytest.mark.parametrize("case", WITH_BODY, ids=name)
+def test_the_form_body_is_written_as_in_the_vector(case: Case) -> None:
+    vector, _ = case
+    assert wire.encode_form(vector.parameters) == vector.body.encode("ascii")
+
+
+@pytest.mark.parametrize("case", WITH_BODY, ids=name)
+def test_the_parsed_body_leads_back_to_the_string_to_sign(case: Case) -> None:
+    vector, _ = case
+    parsed = wire.nest(wire.parse_fields(vector.body.encode("ascii")))
+    assert signing.canonical_string(parsed) == vector.string_to_sign
+
+
+# ---- foreign generators ------------------------------------------------------------------------------------
+
+CHECKERS = [("node", "sign.mjs"), ("php", "sign.php")]
+
+
+@pytest.mark.parametrize(("program", "script"), CHECKERS)
+def test_a_foreign_program_recomputes_every_vector(program: str, script: str) -> None:
+    result = run(program, GENERATORS / script, "check", *PATHS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(ALL)} vectors, 0 differences" in result.stdout
+
+
+@pytest.mark.parametrize(("program", "script"), CHECKERS)
+@pytest.mark.parametrize("stage", ["string_to_sign", "signature", "body", "headers"])
+def test_a_foreign_program_names_a_vector_that_was_changed(
+    program: str, script: str, stage: str, tmp_path: Path
+) -> None:
+    file = json.loads((CORPUS.root / "vectors/v2.json").read_text("utf-8"))
+    vector = file["groups"][0]["vectors"][3]
+    if stage == "headers":
+        vector["headers"]["X-NtApi-Sig"] = "0" * 64
+    else:
+        vector[stage] += "0"
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(file), "utf-8")
+    result = run(program, GENERATORS / script, "check", changed)
+    assert result.returncode == 1
+    assert f"{vector['id']}: {stage.removesuffix('s')}" in result.stdout
+
+
+def test_openssl_recomputes_every_signature() -> None:
+    mistakes = [vector.mistake or Mistake(vector.string_to_sign, keys.secret) for vector, keys in ALL]
+    lines = [
+        f"{mistake.digest} {mistake.encoding} {mistake.secret.encode().hex()} "
+        f"{base64.b64encode(mistake.signed.encode()).decode()}"
+        for mistake in mistakes
+    ]
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    result = run("sh", GENERATORS / "openssl.sh", stdin="\n".join(lines) + "\n")
+    assert result.returncode == 0, result.stderr
+    computed = dict(zip((vector.id for vector, _ in ALL), result.stdout.splitlines(), strict=True))
+    assert computed == {vector.id: vector.signature for vector, _ in ALL}
+
+
+def test_the_vector_files_are_what_the_inputs_give(tmp_path: Path) -> None:
+    result = run("node", GENERATORS / "sign.mjs", "write", tmp_path)
+    assert result.returncode == 0, result.stderr
+    for path in ("v2.json", "v2-invalid.json"):
+        assert (tmp_path / path).read_text("utf-8") == (CORPUS.root / "vectors" / path).read_text("utf-8")
+
+
+# ---- the files themselves ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CORPUS.vector_files)
+def test_every_flag_is_explained_and_every_explanation_used(path: str) -> None:
+    file: VectorFile = CORPUS.vector_files[path]
+    used = {flag for group in file.groups for vector in group.vectors for flag in vector.flags}
+    assert used == set(file.notes)
+    assert all(vector.flags for group in file.groups for vector in group.vectors)
+
+
+def test_no_id_is_used_twice() -> None:
+    vectors = [vector.id for vector, _ in ALL]
+    groups = [group.id for file in CORPUS.vector_files.values() for group in file.groups]
+    assert len(set(vectors)) == len(vectors)
+    assert len(set(groups)) == len(groups)
+
+
+def no_big_integer(text: str) -> int:
+    assert abs(int(text)) < 2**53, f"{text} would be rounded by readers that use floats: write it as text"
+    return int(text)
+
+
+def no_float(text: str) -> Any:
+    pytest.fail(f"{text} is a float: write it as text")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_no_number_in_a_vector_file_can_be_rounded(path: Path) -> None:
+    json.loads(path.read_text("utf-8"), parse_int=no_big_integer, parse_float=no_float)
+
+
+@pytest.mark.parametrize("case", ALL, ids=name)
+def test_result_mistake_and_clause_go_together(case: Case) -> None:
+    vector, keys = case
+    if vector.result == "valid":
+        assert vector.mistake is None
+        assert vector.violates is None
+    else:
+        assert vector.mistake is not None
+        assert vector.mistake != Mistake(vector.string_to_sign, keys.secret)
+        assert vector.violates in CORPUS.clauses
+
+
+@pytest.mark.parametrize("case", WITH_BODY, ids=name)
+def test_a_vector_with_a_body_is_a_request_of_its_group(case: Case) -> None:
+    vector, keys = case
+    assert vector.parameters["apiKey"] == keys.api_key
+    assert vector.headers == {"Content-Type": wire.FORM_TYPE, wire.SIGNATURE_HEADER: vector.signature}
+
+
+def test_an_ambiguous_vector_shares_its_string_with_another() -> None:
+    for vector, _ in VALID:
+        twins = [other for other, _ in VALID if other.string_to_sign == vector.string_to_sign]
+        different = [other.id for other in twins if other.parameters != vector.parameters]
+        assert bool(different) == ("ambiguous" in vector.flags), vector.id
+
+
+def test_other_spellings_of_one_letter_have_other_signatures() -> None:
+    signatures = [vector.signature for vector, _ in VALID if "normalisation" in vector.flags]
+    assert len(set(signatures)) == len(signatures) > 1
