@@ -29,8 +29,8 @@ Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every record: closed, immutable."""
+class Record(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every record: an unknown field is an error."""
 
 
 class Source(Record):
@@ -156,11 +156,14 @@ class KeyPair(Record):
 
 
 class Mistake(Record):
-    """What a wrong signer did: `digest` of `signed` under `secret`, written in `encoding`."""
+    """What a wrong signer did: `digest` of `signed` under `secret`, written in `encoding`.
+
+    Plain digests ignore `secret`. `hex-last-digit-changed`: the last digit plus one, `f` becomes `0`.
+    """
 
     signed: str
     secret: str
-    digest: Literal["hmac-sha256", "hmac-sha1", "hmac-md5", "hmac-sha512", "sha256"] = "hmac-sha256"
+    digest: Literal["hmac-sha256", "hmac-sha1", "hmac-md5", "hmac-sha512", "sha256", "md5"] = "hmac-sha256"
     encoding: Literal["hex", "upper-hex", "base64", "hex-truncated-32", "hex-last-digit-changed"] = "hex"
 
 
@@ -205,9 +208,7 @@ class NonceStep(Record, kw_only=True):
     key: str = "a"
     nonce: str | None
     signature: Literal["valid", "invalid"] = "valid"
-    expect: Literal[
-        "accepted", "nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale", "signature"
-    ]
+    expect: Literal["accepted", "nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale", "signature"]
 
 
 class NonceSequence(Record):
@@ -379,14 +380,11 @@ class Corpus:
     def vectors(self) -> list[tuple[VectorGroup, Vector]]:
         """Every vector with its group."""
         return [
-            (group, vector)
-            for file in self.vector_files.values()
-            for group in file.groups
-            for vector in group.vectors
+            (group, vector) for file in self.vector_files.values() for group in file.groups for vector in group.vectors
         ]
 
-    def classify(self, status: int, code: int | str | None, keys: tuple[str, ...]) -> ErrorKind | None:
-        """Find the kind of a failure reply: the first whose conditions hold; None when none does.
+    def classify(self, status: int, code: int | str | None, keys: tuple[str, ...]) -> ErrorKind:
+        """Find the kind of a failure reply: the first whose conditions hold, else the fallback (no conditions).
 
         Codes decide, then HTTP status; the text never does, for it is localised.
         """
@@ -398,7 +396,7 @@ class Corpus:
                     and (match.key is None or match.key in keys)
                 ):
                     return kind
-        return None
+        return self.errors[-1]
 
     def digest(self, path: str) -> str:
         """SHA-256 of one file, line ends as in the repository."""

@@ -77,6 +77,8 @@ class _Store:
 
     def __init__(self, path: Path, wait: float) -> None:
         self._path, self._wait = path, wait
+        self._nonces: sqlite3.Connection
+        self._lock: sqlite3.Connection
         self._abandoned: list[sqlite3.Connection] = []
         self._owner = 0
 
@@ -208,12 +210,16 @@ class NonceSource:
                 nonce = await asyncio.shield(acquiring)
             except asyncio.CancelledError:
                 # The thread goes on and will hold the key: give it back as soon as it has it.
-                acquiring.add_done_callback(lambda done: done.exception() or self._release())
+                acquiring.add_done_callback(self._give_back)
                 raise
             try:
                 yield nonce
             finally:
                 self._release()
+
+    def _give_back(self, acquired: asyncio.Future[int]) -> None:
+        if acquired.exception() is None:
+            self._release()
 
     def next(self) -> int:
         """Draw one nonce without holding the key."""

@@ -49,19 +49,16 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key pair; the secret never shows in `repr`."""
+    """A key pair; the secret never shows in `repr`. Raises `UsageError` when one of the two is empty."""
 
     api_key: str
     secret: Secret
 
-    @classmethod
-    def of(cls, api_key: str, api_secret: str) -> Credentials:
-        """Wrap two texts. Raises `UsageError` when one is empty or no text."""
-        if not isinstance(api_key, str) or not api_key:
+    def __post_init__(self) -> None:
+        if not self.api_key:
             raise UsageError("the API key is empty: pass the public key of the pair")
-        if not isinstance(api_secret, str) or not api_secret:
+        if not self.secret.reveal():
             raise UsageError("the API secret is empty: pass the secret key of the pair")
-        return cls(api_key, Secret(api_secret))
 
     @classmethod
     def from_environment(cls, suffix: str = "") -> Credentials | None:
@@ -72,7 +69,7 @@ class Credentials:
             return None
         if len(present) == 1:
             raise UsageError(f"only {present[0]} is set: set both {key_name} and {secret_name}")
-        return cls.of(os.environ[key_name], os.environ[secret_name])
+        return cls(os.environ[key_name], Secret(os.environ[secret_name]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +117,7 @@ def canonical_string(parameters: Parameters, _path: str = "") -> str:
         if not isinstance(key, str):
             raise InvalidRequest(f"the parameter name {key!r} is no text: names are str")
     return "&".join(
-        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}"
-        for key in _key_order(parameters)
+        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}" for key in _key_order(parameters)
     )
 
 

@@ -82,7 +82,7 @@ def parse_fields(body: bytes) -> list[tuple[str, str]]:
 
 
 def _is_array_index(key: str) -> bool:
-    digits = key[1:] if key.startswith("-") else key
+    digits = key.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and key != "0") or len(digits) > 19:
         return False
     return -(2**63) <= int(key) < 2**63
@@ -186,9 +186,7 @@ def compose(
     if params:
         fields["params"] = params
     signed = sign(fields, credentials.secret)
-    return SignedRequest(
-        fields, signed.string_to_sign, signed.signature, dress(command, fields, signed.signature)
-    )
+    return SignedRequest(fields, signed.string_to_sign, signed.signature, dress(command, fields, signed.signature))
 
 
 def dress(command: str, fields: Parameters, signature: str) -> Request:
@@ -266,9 +264,7 @@ def read_body(body: bytes) -> Reading:
     if not body.strip():
         return Reading("empty", {}, ())
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant
-        )
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return Reading("not-json", {}, ())
     if not isinstance(value, dict):

@@ -1,0 +1,302 @@
+"""The pure server: request in, reply and effect out. No sockets, no files; clock and seed are arguments.
+
+It replays payloads of the corpus and keeps, for each key pair, the last nonce and a journal. It tells one wrong
+request from another in this order (itself a clause, `validation-order`): method, form, key, signature, nonce,
+command, parameters, order.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import random
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tn_contract.corpus import Corpus, Payload, load_corpus
+from tn_contract.errors import UsageError
+from tn_contract.journal import Assessment, Journal
+from tn_contract.nonce import NonceLedger, Policy
+from tn_contract.signing import Credentials, Secret, canonical_string, signature_of
+from tn_contract.wire import (
+    COMMAND_PATH,
+    FORM_TYPE,
+    ORDER_ID_MAX,
+    PUBLIC_KEY_HEADER,
+    SIGNATURE_HEADER,
+    Nested,
+    Reply,
+    Request,
+    nest,
+    parse_fields,
+)
+
+API_ROOT = "/api/v2"
+MAX_BODY = 64 * 1024
+DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
+HARNESS_STATUS = 599
+HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
+
+_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
+_BROWSER_HEADERS = "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, Nt-Jqp"
+
+
+@dataclass
+class Session:
+    """One key pair with its own nonces and journal: the unit of isolation."""
+
+    credentials: Credentials
+    ledger: NonceLedger
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the broker did with one request."""
+
+    reply: Reply
+    assessment: Assessment | None
+
+
+@dataclass(slots=True)
+class _Examination:
+    """Findings collected while a request passes the steps."""
+
+    session: Session | None = None
+    notes: list[str] = field(default_factory=list)
+    string_to_sign: str = ""
+    expected_signature: str = ""
+    last_nonce: str = ""
+    order_id: str = ""
+
+
+def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply:
+    """Answer for what is not the API: marked, so that nobody takes it for the broker's own words."""
+    body = json.dumps({"tn_mock": "harness-error", "reason": reason, "hint": hint}).encode()
+    return Reply(status, (("Content-Type", "application/json"), HARNESS_HEADER), body)
+
+
+class Broker:
+    """Sessions and the rules. Safe to call from several threads.
+
+    `policy` is the nonce rule; `strict_path` refuses a path that does not name the command (real clients get it
+    wrong, and the real server seems not to mind); `replies` names another payload for a situation; `clock` gives
+    nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal.
+    """
+
+    def __init__(
+        self,
+        *,
+        corpus: Corpus | None = None,
+        policy: Policy = "monotonic",
+        strict_path: bool = False,
+        replies: Mapping[str, str] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        seed: int | None = None,
+        journal_size: int = 1000,
+    ) -> None:
+        self.corpus = corpus or load_corpus()
+        self.policy: Policy = policy
+        self.strict_path = strict_path
+        self._clock = clock
+        self._random = random.Random(seed) if seed is not None else secrets.SystemRandom()  # noqa: S311 # repeatable on request
+        self._journal_size = journal_size
+        self._payloads = self._resolve(replies or {})
+        self._magic = {
+            order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
+        }
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self.strays = Journal("", size=journal_size)
+        self.reset()
+
+    def _resolve(self, replies: Mapping[str, str]) -> dict[str, Payload]:
+        situations, payloads = self.corpus.situations, self.corpus.payloads
+        for situation, payload in replies.items():
+            if situation not in situations:
+                raise UsageError(f"no situation is called {situation!r}: choose from {', '.join(sorted(situations))}")
+            if payload not in payloads:
+                raise UsageError(f"no payload is called {payload!r}: choose from {', '.join(sorted(payloads))}")
+        return {name: payloads[replies.get(name, situation.payload)] for name, situation in situations.items()}
+
+    # ---- sessions ------------------------------------------------------------------------------------------
+
+    def open_session(self, api_key: str | None = None, api_secret: str | None = None) -> Session:
+        """Add a key pair, by default a new one of the real shape (32 and 40 characters).
+
+        Raises `UsageError` when the key exists already.
+        """
+        with self._lock:
+            credentials = Credentials(
+                api_key or f"{self._random.getrandbits(128):032x}",
+                Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
+            )
+            if credentials.api_key in self._sessions:
+                raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
+            session = Session(
+                credentials,
+                NonceLedger(self.policy),
+                Journal(credentials.api_key, [credentials.secret], self._journal_size),
+            )
+            self._sessions[credentials.api_key] = session
+        return session
+
+    def close_session(self, api_key: str) -> bool:
+        """Forget a key pair; False when there was none."""
+        with self._lock:
+            return self._sessions.pop(api_key, None) is not None
+
+    def session(self, api_key: str) -> Session | None:
+        """Return the session of a key, or None."""
+        return self._sessions.get(api_key)
+
+    @property
+    def keys(self) -> list[str]:
+        """The API keys of all sessions."""
+        return list(self._sessions)
+
+    def reset(self) -> None:
+        """Go back to the start: only the demo session, no nonces, empty journals."""
+        with self._lock:
+            self._sessions = {}
+            self.strays.clear()
+        self.open_session(DEMO.api_key, DEMO.secret.reveal())
+
+    # ---- requests ------------------------------------------------------------------------------------------
+
+    def handle(self, request: Request) -> Answer:
+        """Answer one request, whatever it is, and write it into the journal of its session."""
+        if request.path != API_ROOT and not request.path.startswith(f"{API_ROOT}/"):
+            return Answer(
+                harness_error(f"{request.path} is no address of the API", f"POST to {COMMAND_PATH}delTradeOrder"),
+                None,
+            )
+        if len(request.body) > MAX_BODY:
+            return Answer(
+                harness_error(
+                    "the body is too large",
+                    f"a command needs a few hundred bytes; the limit is {MAX_BODY}",
+                    413,
+                ),
+                None,
+            )
+        if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
+            return Answer(Reply(204, _cors(request)), None)
+        examination = _Examination()
+        situation = self._examine(request, examination)
+        payload = self._payloads[situation]
+        if situation == "cancel-accepted":
+            payload = self._magic.get(examination.order_id, payload)
+        cancelled = situation == "cancel-accepted" and payload.outcome == "accepted"
+        assessment = Assessment(
+            situation,
+            payload.id,
+            tuple(examination.notes),
+            examination.string_to_sign,
+            examination.expected_signature,
+            examination.last_nonce,
+            examination.order_id,
+            "cancelled" if cancelled else "none",
+        )
+        reply = Reply(
+            payload.status,
+            (*payload.headers.items(), *_cors(request)),
+            payload.fill(examination.order_id),
+        )
+        journal = examination.session.journal if examination.session else self.strays
+        journal.add(self._clock(), request, reply, assessment)
+        return Answer(reply, assessment)
+
+    def _examine(self, request: Request, found: _Examination) -> str:
+        """Walk the steps in order; return the situation where they end."""
+        if request.method != "POST":
+            return "method"
+        content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+        if content_type != FORM_TYPE:
+            found.notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
+        pairs = parse_fields(request.body) if content_type == FORM_TYPE else []
+        fields = nest(pairs)
+        if len({name for name, _ in pairs}) != len(pairs):
+            found.notes.append("a field was sent twice: the last one counts")
+        if request.query:
+            found.notes.append("the query string is ignored")
+
+        api_key = fields.get("apiKey", request.header(PUBLIC_KEY_HEADER))
+        if not isinstance(api_key, str) or not api_key:
+            return "key-missing" if content_type == FORM_TYPE else "form"
+        session = self._sessions.get(api_key)
+        if session is None:
+            return "key-unknown"
+        found.session = session
+
+        refused = self._check_signature(request, fields, session, found)
+        if refused:
+            return refused
+        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
+        nonce = fields.get("nonce")
+        if isinstance(nonce, dict):
+            return "nonce-malformed"
+        refused = session.ledger.admit(nonce)
+        if refused:
+            return refused
+        return self._check_command(request, fields, found)
+
+    @staticmethod
+    def _check_signature(request: Request, fields: Nested, session: Session, found: _Examination) -> str | None:
+        found.string_to_sign = canonical_string(fields)
+        found.expected_signature = signature_of(found.string_to_sign, session.credentials.secret)
+        signature = request.header(SIGNATURE_HEADER)
+        if not signature:
+            return "signature-missing"
+        expected = found.expected_signature.encode("ascii")
+        if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
+            return "signature-invalid"
+        return None
+
+    def _check_command(self, request: Request, fields: Nested, found: _Examination) -> str:
+        command = fields.get("cmd")
+        if not isinstance(command, str) or not command:
+            return "command-missing"
+        if request.path != COMMAND_PATH + command:
+            found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
+            if self.strict_path:
+                return "command-unknown"
+        if command == "getAuthInfo":
+            return "session-opened"
+        if command != "delTradeOrder":
+            return "command-unknown"
+        params = fields.get("params")
+        order_id = params.get("order_id") if isinstance(params, dict) else None
+        if order_id is None:
+            return "order-id-missing"
+        if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id) or int(order_id) > ORDER_ID_MAX:
+            return "order-id-malformed"
+        found.order_id = order_id
+        return "cancel-accepted"
+
+
+def _cors(request: Request) -> tuple[tuple[str, str], ...]:
+    """Let the seed's browser sample in: any origin, with credentials and its own headers."""
+    origin = request.header("Origin")
+    if origin is None:
+        return ()
+    allowed = (
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Vary", "Origin"),
+    )
+    if request.method != "OPTIONS":
+        return allowed
+    return (
+        *allowed,
+        ("Access-Control-Allow-Methods", "POST, OPTIONS"),
+        (
+            "Access-Control-Allow-Headers",
+            request.header("Access-Control-Request-Headers") or _BROWSER_HEADERS,
+        ),
+        ("Access-Control-Max-Age", "600"),
+    )

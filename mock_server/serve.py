@@ -1,0 +1,119 @@
+"""The process: a port, a kept WSGI server, a clean stop. Also the server thread inside a test run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from cheroot import errors as cheroot_errors
+from cheroot import server as cheroot
+from cheroot import wsgi
+
+from mock_server.broker import Broker, harness_error
+from tn_contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+THREADS = 16
+HEADER_LIMIT = 32 * 1024
+IDLE_SECONDS = 10
+
+
+class _MarkedRequest(cheroot.HTTPRequest):
+    """Answers what is no HTTP with the mock's own mark instead of plain text."""
+
+    def simple_response(self, status: str, msg: str = "") -> None:
+        text = str(status)
+        reply = harness_error(msg or text, "the request never reached the API: mend the HTTP", int(text[:3]))
+        self.close_connection = True
+        lines = [
+            f"HTTP/1.1 {text}",
+            f"Content-Length: {len(reply.body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in reply.headers),
+        ]
+        try:
+            self.conn.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + reply.body)
+        except OSError as error:
+            if error.args[0] not in cheroot_errors.socket_errors_to_ignore:
+                raise
+
+
+class _MarkedConnection(cheroot.HTTPConnection):
+    RequestHandlerClass = _MarkedRequest
+
+
+@dataclass(frozen=True)
+class RunningMock:
+    """A mock that listens."""
+
+    base_url: str
+    broker: Broker
+    app: Flask
+    stop: Callable[[], None]
+    serve: Callable[[], None]
+
+    @property
+    def control_url(self) -> str:
+        """Where the control plane is."""
+        return f"{self.base_url}/__tn__/"
+
+
+def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0, **options: Any) -> RunningMock:
+    """Bind a port (0: any free one); requests are answered once `serve()` runs.
+
+    Raises `UsageError` when the address cannot be bound.
+    """
+    from mock_server.app import create_app
+
+    app = create_app(broker, **options)
+    server = wsgi.Server(
+        (host, port),
+        app,
+        numthreads=THREADS,
+        request_queue_size=128,
+        timeout=IDLE_SECONDS,
+        shutdown_timeout=5,
+    )
+    server.ConnectionClass = _MarkedConnection
+    server.max_request_header_size = HEADER_LIMIT
+    server.server_name = "tn-contract-mock"
+    server.error_log = lambda *_arguments, **_named: None  # type: ignore[method-assign] # the documented way to set it
+    try:
+        server.prepare()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
+    bound = server.bind_addr
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return RunningMock(f"http://{shown}:{bound[1]}", app.extensions["tn_broker"], app, server.stop, server.serve)
+
+
+@contextmanager
+def running(broker: Broker | None = None, **options: Any) -> Iterator[RunningMock]:
+    """Run a mock in a thread of this process until the block ends."""
+    mock = listen(broker, **options)
+    thread = threading.Thread(target=mock.serve, name="tn-mock", daemon=True)
+    thread.start()
+    try:
+        yield mock
+    finally:
+        mock.stop()
+        thread.join()
+
+
+def run_until_stopped(mock: RunningMock) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT; a request under way is answered first."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=mock.stop).start()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    mock.serve()

@@ -1,0 +1,249 @@
+"""Reference client, sync and async, over one pure core: compose a request, judge a reply.
+
+A cancel has three outcomes (DESIGN, "A cancel has three outcomes"): accepted is a value, rejected and unknown are
+exceptions. Nothing is ever sent twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
+
+from tn_contract import errors
+from tn_contract.corpus import load_corpus
+from tn_contract.errors import (
+    ConnectFailed,
+    InvalidRequest,
+    OtherOrderEchoed,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+)
+from tn_contract.nonce import NonceSource, shared_source
+from tn_contract.signing import Credentials, Secret
+from tn_contract.transport import AsyncTransport, Timeouts, Transport, TransportFailure
+from tn_contract.wire import ORDER_ID_MAX, Reading, Reply, Request, compose, read_body
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The server accepted the cancel. Cancelling is asynchronous: accepted is not yet cancelled.
+
+    `evidence` says what the reply proved it with: `order_id` (documented) or an integer `result` (attested).
+    """
+
+    order_id: int
+    evidence: Literal["order_id", "result"]
+    members: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthInfo:
+    """The reply to getAuthInfo. `sess_id` is None when the server sent none; it never shows in `repr`."""
+
+    sess_id: str | None = field(repr=False)
+    members: dict[str, Any] = field(repr=False)
+
+
+# ---- the pure core -----------------------------------------------------------------------------------------
+
+
+def check_order_id(order_id: int) -> int:
+    """Return the id. Raises `InvalidRequest` unless it is an int from 1 to 2^63-1 (seed: `order_id` (int))."""
+    if isinstance(order_id, bool) or not isinstance(order_id, int):
+        raise InvalidRequest(f"order_id is a {type(order_id).__name__}: pass an int, as the page says")
+    if not 0 < order_id <= ORDER_ID_MAX:
+        raise InvalidRequest(f"order_id is {order_id}: it must be from 1 to {ORDER_ID_MAX}")
+    return order_id
+
+
+def cancel_outcome(order_id: int, reply: Reply) -> Accepted:
+    """Judge the reply to a cancel. Raises `Rejected` or `OutcomeUnknown`."""
+    reading = _settled(reply)
+    if reading.order_id is not None and reading.order_id != order_id:
+        raise OtherOrderEchoed(
+            "other-order", f"the reply confirms order {reading.order_id}, not {order_id}", reply.status, _shown(reply)
+        )
+    if reading.order_id == order_id:
+        return Accepted(order_id, "order_id", reading.members)
+    if reading.result is not None and "order_id" not in reading.members:
+        return Accepted(order_id, "result", reading.members)
+    raise OutcomeUnknown(
+        "no-evidence", "the reply has neither the order's id nor an integer result", reply.status, _shown(reply)
+    )
+
+
+def session_outcome(reply: Reply) -> AuthInfo:
+    """Judge the reply to getAuthInfo. Raises `Rejected` or `OutcomeUnknown`."""
+    members = _settled(reply).members
+    sess_id = members.get("sess_id")
+    return AuthInfo(sess_id if isinstance(sess_id, str) and sess_id else None, members)
+
+
+def _settled(reply: Reply) -> Reading:
+    """Let pass only a 2xx JSON object without a failure text; raise what anything else means."""
+    reading = read_body(reply.body)
+    if reply.status >= 500:
+        raise OutcomeUnknown("server-error", f"the server broke with HTTP {reply.status}", reply.status, _shown(reply))
+    if reading.failed or reply.status == 429:
+        raise _rejection(reading, reply)
+    if not 200 <= reply.status < 300:
+        raise OutcomeUnknown("status", f"HTTP {reply.status} without a failure text", reply.status, _shown(reply))
+    if reading.form != "object":
+        reason, detail = {
+            "empty": ("empty", "the reply is empty"),
+            "not-json": ("not-json", "the reply is no JSON"),
+            "other-json": ("not-object", "the reply is JSON, but no object"),
+        }[reading.form]
+        raise OutcomeUnknown(reason, detail, reply.status, _shown(reply))
+    return reading
+
+
+def _rejection(reading: Reading, reply: Reply) -> Rejected:
+    kind = load_corpus().classify(reply.status, reading.code, reading.failure_keys)
+    rejection: Rejected = getattr(errors, kind.class_name)(kind.kind, reading.code, reading.message, reply.status)
+    if isinstance(rejection, RateLimited):
+        rejection.retry_after = _retry_after(reply)
+    return rejection
+
+
+def _retry_after(reply: Reply) -> float | None:
+    value = (reply.header("Retry-After") or "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    try:
+        wanted, now = parsedate_to_datetime(value), parsedate_to_datetime(reply.header("Date") or "")
+        return max(0.0, (wanted - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _shown(reply: Reply) -> str:
+    return reply.body[:_SHOWN].decode("utf-8", "backslashreplace")
+
+
+def _raise_failure(failure: TransportFailure) -> NoReturn:
+    if failure.phase == "connect":
+        raise ConnectFailed(f"no connection, so nothing was sent ({failure})") from failure
+    reason = failure.kind if failure.kind in ("too-slow", "too-large") else "no-reply"
+    raise OutcomeUnknown(reason, f"sent, but no complete reply came ({failure})") from failure
+
+
+TransportT = TypeVar("TransportT", Transport, AsyncTransport)
+
+
+class _Core(Generic[TransportT]):
+    """What both clients share. `base_url` is the server's address without path."""
+
+    _transport_type: type[TransportT]
+
+    def __init__(
+        self,
+        api_key: str,
+        api_secret: str,
+        *,
+        base_url: str,
+        nonces: NonceSource | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        secret = Secret(api_secret)
+        del api_secret  # no traceback through this frame may show it
+        self._credentials = Credentials(api_key, secret)
+        self._nonces = nonces or shared_source(api_key)
+        self._transport: TransportT = self._transport_type(base_url, timeouts)
+        self.base_url: str = self._transport.base_url
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._credentials.api_key!r} at {self.base_url}>"
+
+    def _cancel(self, order_id: int, nonce: int) -> Request:
+        return compose(self._credentials, "delTradeOrder", nonce, {"order_id": order_id}).request
+
+    def _session(self, nonce: int) -> Request:
+        return compose(self._credentials, "getAuthInfo", nonce).request
+
+
+class Client(_Core[Transport]):
+    """Cancels orders, one request per key at a time.
+
+    `base_url` is the server's address without path (`https://tradernet.com`; there is no default, so that nobody
+    cancels for real by accident). `nonces` is the key's source: pass `NonceSource(path)` when several processes
+    share the key. Thread-safe.
+    """
+
+    _transport_type = Transport
+
+    def cancel_order(self, order_id: int) -> Accepted:
+        """Ask the server to cancel `order_id` (1 to 2^63-1); sent at most once.
+
+        Raises `NotSent` (untouched), `Rejected` (refused) or `OutcomeUnknown` (look the order up).
+        """
+        check_order_id(order_id)
+        with self._nonces.reserve() as nonce:
+            reply = self._send(self._cancel(order_id, nonce))
+        return cancel_outcome(order_id, reply)
+
+    def get_auth_info(self) -> AuthInfo:
+        """Open a session as the documented flow does (seed, Examples). Raises as `cancel_order`."""
+        with self._nonces.reserve() as nonce:
+            reply = self._send(self._session(nonce))
+        return session_outcome(reply)
+
+    def _send(self, request: Request) -> Reply:
+        try:
+            return self._transport.send(request)
+        except TransportFailure as failure:
+            _raise_failure(failure)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient(_Core[AsyncTransport]):
+    """`Client` for asyncio."""
+
+    _transport_type = AsyncTransport
+
+    async def cancel_order(self, order_id: int) -> Accepted:
+        """Do as `Client.cancel_order`. A task cancelled while the request is out leaves the outcome unknown."""
+        check_order_id(order_id)
+        async with self._nonces.areserve() as nonce:
+            reply = await self._send(self._cancel(order_id, nonce))
+        return cancel_outcome(order_id, reply)
+
+    async def get_auth_info(self) -> AuthInfo:
+        """Do as `Client.get_auth_info`."""
+        async with self._nonces.areserve() as nonce:
+            reply = await self._send(self._session(nonce))
+        return session_outcome(reply)
+
+    async def _send(self, request: Request) -> Reply:
+        try:
+            return await self._transport.send(request)
+        except TransportFailure as failure:
+            _raise_failure(failure)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,183 @@
+"""The ordered record of exchanges. Secrets are taken out where a record is written, not afterwards."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import quote, quote_plus
+
+from msgspec import Struct
+
+from tn_contract.signing import ENCODING, Secret
+from tn_contract.wire import SIGNATURE_HEADER, Headers, Reply, Request
+
+# A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
+BODY_KEPT = 4096
+
+# Headers that another party's record may hold as they are; all others are dropped there.
+_PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "location", "allow"}
+
+
+class Assessment(Struct, frozen=True, omit_defaults=True):
+    """What the mock made of a request: the situation, and what it would have accepted."""
+
+    situation: str
+    payload: str = ""
+    notes: tuple[str, ...] = ()
+    string_to_sign: str = ""
+    expected_signature: str = ""
+    last_nonce: str = ""
+    order_id: str = ""
+    effect: Literal["none", "cancelled"] = "none"
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One side of a recorded exchange: a request has `line`, a reply has `status`."""
+
+    headers: list[tuple[str, str]]
+    body: str
+    line: str = ""
+    status: int = 0
+
+
+class Exchange(Struct, frozen=True, omit_defaults=True):
+    """One request with its reply or failure, and the assessment of it."""
+
+    seq: int
+    at: str
+    session: str
+    request: Message
+    reply: Message | None = None
+    failure: str = ""
+    assessment: Assessment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redactor:
+    """Takes secrets out of what is written. With `private`, also keys, signatures and strangers' headers."""
+
+    secrets: tuple[Secret, ...] = ()
+    private_keys: tuple[str, ...] = ()
+    private: bool = False
+
+    def text(self, text: str) -> str:
+        """Blank every secret, in each spelling that it may travel in."""
+        for secret in self.secrets:
+            for spelling in _spellings(secret):
+                text = text.replace(spelling, "***")
+        if self.private:
+            for key in self.private_keys:
+                for spelling in {key, quote(key, safe=""), quote_plus(key)}:
+                    text = text.replace(spelling, "<api key>")
+        return text
+
+    def headers(self, headers: Headers) -> list[tuple[str, str]]:
+        """Keep headers; in private records only the harmless ones, and of the signature its shape."""
+        kept = []
+        for name, value in headers:
+            if not self.private or name.lower() in _PLAIN_HEADERS:
+                kept.append((name, self.text(value)))
+            elif name.lower() == SIGNATURE_HEADER.lower():
+                kept.append((name, f"{value[:8]}… ({len(value)} characters)"))
+        return kept
+
+    def body(self, body: bytes) -> str:
+        """Show the beginning of a body as text."""
+        # Redacted before it is cut, for half a secret is a leak too.
+        text = self.text(body.decode("utf-8", "backslashreplace"))
+        return text if len(text) <= BODY_KEPT else f"{text[:BODY_KEPT]}… ({len(body)} bytes)"
+
+    def record(
+        self,
+        seq: int,
+        at_ns: int,
+        session: str,
+        request: Request,
+        reply: Reply | None,
+        failure: str = "",
+        assessment: Assessment | None = None,
+    ) -> Exchange:
+        """Write one exchange."""
+        target = request.path + (f"?{request.query}" if request.query else "")
+        return Exchange(
+            seq,
+            timestamp(at_ns),
+            "<api key>" if self.private else session,
+            Message(self.headers(request.headers), self.body(request.body), f"{request.method} {self.text(target)}"),
+            None if reply is None else Message(self.headers(reply.headers), self.body(reply.body), status=reply.status),
+            self.text(failure),
+            None if assessment is None else self._assessment(assessment),
+        )  # fmt: skip
+
+    def _assessment(self, assessment: Assessment) -> Assessment:
+        return Assessment(
+            assessment.situation,
+            assessment.payload,
+            tuple(map(self.text, assessment.notes)),
+            self.text(assessment.string_to_sign),
+            assessment.expected_signature,
+            assessment.last_nonce,
+            assessment.order_id,
+            assessment.effect,
+        )
+
+
+def _spellings(secret: Secret) -> set[str]:
+    raw = secret.reveal().encode(ENCODING, "surrogateescape")
+    encoded = base64.b64encode(raw).decode()
+    plain = raw.decode("utf-8", "backslashreplace")
+    return {plain, quote(raw, safe=""), quote_plus(raw), raw.hex(), encoded, encoded.rstrip("=")}
+
+
+def timestamp(nanoseconds: int) -> str:
+    """RFC 3339, UTC, microseconds."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    seq: int
+    at_ns: int
+    request: Request
+    reply: Reply
+    assessment: Assessment
+
+
+class Journal:
+    """The last `size` exchanges of one session, in order. Cheap to write, rendered when read."""
+
+    def __init__(self, session: str, secrets: Iterable[Secret] = (), size: int = 1000) -> None:
+        self._session = session
+        self._redactor = Redactor(tuple(secrets))
+        self._entries: deque[_Entry] = deque(maxlen=size)
+        self._seq = itertools.count(1)
+
+    def add(self, at_ns: int, request: Request, reply: Reply, assessment: Assessment) -> None:
+        """Append one exchange; the oldest gives way."""
+        if len(request.body) > 2 * BODY_KEPT:
+            request = Request(
+                request.method, request.path, request.headers, request.body[: 2 * BODY_KEPT], request.query
+            )
+        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment))
+
+    def clear(self) -> None:
+        """Forget everything, and number from 1 again."""
+        self._entries.clear()
+        self._seq = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def exchanges(self) -> list[Exchange]:
+        """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
+        return [
+            self._redactor.record(
+                entry.seq, entry.at_ns, self._session, entry.request, entry.reply, assessment=entry.assessment
+            )
+            for entry in tuple(self._entries)
+        ]
