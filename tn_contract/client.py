@@ -59,7 +59,8 @@ def check_order_id(order_id: int) -> int:
     if isinstance(order_id, bool) or not isinstance(order_id, int):
         raise InvalidRequest(f"order_id is a {type(order_id).__name__}: pass an int, as the page says")
     if not 0 < order_id <= ORDER_ID_MAX:
-        raise InvalidRequest(f"order_id is {order_id}: it must be from 1 to {ORDER_ID_MAX}")
+        shown = order_id if abs(order_id) < 10**30 else "far too long"
+        raise InvalidRequest(f"order_id is {shown}: it must be from 1 to {ORDER_ID_MAX}")
     return order_id
 
 
@@ -120,7 +121,7 @@ def _retry_after(reply: Reply) -> float | None:
     try:
         wanted, now = parsedate_to_datetime(value), parsedate_to_datetime(reply.header("Date") or "")
         return max(0.0, (wanted - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -154,13 +155,14 @@ class _Core(Generic[TransportT]):
     ) -> None:
         secret = Secret(api_secret)
         del api_secret  # no traceback through this frame may show it
+        self._shown = f"<{type(self).__name__} of {api_key!r} at {base_url}>"  # first, for a traceback may ask for it
         self._credentials = Credentials(api_key, secret)
         self._nonces = nonces or shared_source(api_key)
         self._transport: TransportT = self._transport_type(base_url, timeouts)
         self.base_url: str = self._transport.base_url
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._credentials.api_key!r} at {self.base_url}>"
+        return self._shown
 
     def _cancel(self, order_id: int, nonce: int) -> Request:
         return compose(self._credentials, "delTradeOrder", nonce, {"order_id": order_id}).request

@@ -293,7 +293,7 @@ def find_root() -> Path:
     candidates = (package / "fixtures", package.parent / "fixtures")
     for root in candidates:
         manifest = root / "MANIFEST.json"
-        if manifest.is_file() and re.search(r'"corpus":\s*"tn-contract"', manifest.read_text("utf-8")):
+        if manifest.is_file() and re.search(rb'"corpus":\s*"tn-contract"', manifest.read_bytes()):
             return root
     raise CorpusError(f"no corpus found in {' or '.join(map(str, candidates))}: reinstall tn-contract")
 
@@ -319,7 +319,7 @@ class Corpus:
             return msgspec.json.decode((self.root / path).read_bytes(), type=kind)
         except OSError as error:
             raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise CorpusError(f"{path}: {error}") from error
 
     @cached_property

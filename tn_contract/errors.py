@@ -26,7 +26,7 @@ Applied = Literal["no", "unknown"]
 
 
 class TnContractError(Exception):
-    """Base of everything this kit raises on purpose, but `ContractViolation`."""
+    """Base of everything this kit raises on purpose."""
 
 
 class CancelError(TnContractError):
@@ -148,7 +148,3 @@ class TargetUnreachable(TargetError):
 
 class BudgetExceeded(TargetError):
     """The run used up the number of requests it was allowed."""
-
-
-class ContractViolation(AssertionError):
-    """A clause is broken by the target."""

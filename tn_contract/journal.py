@@ -6,7 +6,7 @@ import base64
 import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote, quote_plus
@@ -81,16 +81,17 @@ class Redactor:
         kept = []
         for name, value in headers:
             if not self.private or name.lower() in _PLAIN_HEADERS:
-                kept.append((name, self.text(value)))
+                kept.append((self.text(name), self.text(value)))
             elif name.lower() == SIGNATURE_HEADER.lower():
-                kept.append((name, f"{value[:8]}… ({len(value)} characters)"))
+                kept.append((name, f"{self.text(value)[:8]}… ({len(value)} characters)"))
         return kept
 
     def body(self, body: bytes) -> str:
         """Show the beginning of a body as text."""
         # Redacted before it is cut, for half a secret is a leak too.
         text = self.text(body.decode("utf-8", "backslashreplace"))
-        return text if len(text) <= BODY_KEPT else f"{text[:BODY_KEPT]}… ({len(body)} bytes)"
+        note = f"… ({len(body)} bytes)"
+        return text if len(text) <= BODY_KEPT else text[: BODY_KEPT - len(note)] + note
 
     def record(
         self,
@@ -108,7 +109,7 @@ class Redactor:
             seq,
             timestamp(at_ns),
             "<api key>" if self.private else session,
-            Message(self.headers(request.headers), self.body(request.body), f"{request.method} {self.text(target)}"),
+            Message(self.headers(request.headers), self.body(request.body), self.text(f"{request.method} {target}")),
             None if reply is None else Message(self.headers(reply.headers), self.body(reply.body), status=reply.status),
             self.text(failure),
             None if assessment is None else self._assessment(assessment),
@@ -159,10 +160,8 @@ class Journal:
 
     def add(self, at_ns: int, request: Request, reply: Reply, assessment: Assessment) -> None:
         """Append one exchange; the oldest gives way."""
-        if len(request.body) > 2 * BODY_KEPT:
-            request = Request(
-                request.method, request.path, request.headers, request.body[: 2 * BODY_KEPT], request.query
-            )
+        if len(request.body) > BODY_KEPT:
+            request = replace(request, body=self._redactor.body(request.body).encode())
         self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment))
 
     def clear(self) -> None:

@@ -12,9 +12,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tn_contract.errors import NonceUnavailable
@@ -81,35 +82,49 @@ class _Store:
         self._lock: sqlite3.Connection
         self._abandoned: list[sqlite3.Connection] = []
         self._owner = 0
+        self._ready = False
 
-    def _connect(self) -> None:
+    def _open(self, path: str | Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=self._wait, isolation_level=None, check_same_thread=False)
+
+    def _open_lock(self) -> None:
         # SQLite connections must not cross a fork: a child opens its own and leaves the parent's alone.
         if self._owner != os.getpid():
             if self._owner:
-                self._abandoned += [self._nonces, self._lock]
-            options: dict[str, Any] = {
-                "timeout": self._wait, "isolation_level": None, "check_same_thread": False,
-            }  # fmt: skip
-            self._nonces = sqlite3.connect(self._path, **options)
-            self._nonces.execute("PRAGMA journal_mode=WAL")
-            self._nonces.execute("PRAGMA synchronous=NORMAL")
-            self._nonces.execute("CREATE TABLE IF NOT EXISTS nonce (last INTEGER NOT NULL)")
-            self._lock = sqlite3.connect(f"{self._path}.lock", **options)
+                self._abandoned.append(self._lock)
+            if self._ready:
+                self._abandoned.append(self._nonces)
+                self._ready = False
+            self._lock = self._open(f"{self._path}.lock")
             self._owner = os.getpid()
+
+    def _open_nonces(self) -> None:
+        # Only under the lock: the change to WAL does not wait for another process that does the same.
+        if not self._ready:
+            self._nonces = self._open(self._path)
+            try:
+                self._nonces.execute("PRAGMA journal_mode=WAL")
+                self._nonces.execute("PRAGMA synchronous=NORMAL")
+                self._nonces.execute("CREATE TABLE IF NOT EXISTS nonce (last INTEGER NOT NULL)")
+            except sqlite3.Error:
+                self._nonces.close()
+                raise
+            self._ready = True
 
     def acquire(self) -> int | None:
         """Lock out every other process and return the last nonce."""
         try:
-            self._connect()
+            self._open_lock()
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             raise NonceUnavailable(self._explain(error)) from error
         try:
+            self._open_nonces()
             row = self._nonces.execute("SELECT max(last) FROM nonce").fetchone()
-        except sqlite3.Error as error:
+            return None if row[0] is None else int(row[0])
+        except (sqlite3.Error, ValueError) as error:
             self.release()
             raise NonceUnavailable(self._explain(error)) from error
-        return None if row[0] is None else int(row[0])
 
     def save(self, nonce: int) -> None:
         try:
@@ -125,7 +140,7 @@ class _Store:
     def release(self) -> None:
         self._lock.execute("ROLLBACK")
 
-    def _explain(self, error: sqlite3.Error) -> str:
+    def _explain(self, error: Exception) -> str:
         if "locked" in str(error):
             return (
                 f"the nonce store {self._path} was held by another process for more than {self._wait:g} s: "
@@ -205,11 +220,13 @@ class NonceSource:
         # One gate for each loop: at most one waiter occupies a thread of the loop's pool.
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with gate:
-            acquiring = asyncio.ensure_future(asyncio.to_thread(self._acquire))
+            # Not a future of the loop: the thread may outlive both the task and the loop.
+            acquiring: Future[int] = Future()
+            asyncio.get_running_loop().run_in_executor(None, self._acquire_into, acquiring)
             try:
-                nonce = await asyncio.shield(acquiring)
-            except asyncio.CancelledError:
-                # The thread goes on and will hold the key: give it back as soon as it has it.
+                nonce = await asyncio.wrap_future(acquiring)
+            except BaseException:
+                # The thread may go on and hold the key: give it back as soon as it has it.
                 acquiring.add_done_callback(self._give_back)
                 raise
             try:
@@ -217,8 +234,15 @@ class NonceSource:
             finally:
                 self._release()
 
-    def _give_back(self, acquired: asyncio.Future[int]) -> None:
-        if acquired.exception() is None:
+    def _acquire_into(self, acquiring: Future[int]) -> None:
+        if acquiring.set_running_or_notify_cancel():
+            try:
+                acquiring.set_result(self._acquire())
+            except BaseException as error:  # noqa: BLE001 # handed on to the waiter
+                acquiring.set_exception(error)
+
+    def _give_back(self, acquired: Future[int]) -> None:
+        if not acquired.cancelled() and acquired.exception() is None:
             self._release()
 
     def next(self) -> int:

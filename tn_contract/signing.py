@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -21,6 +22,7 @@ Parameters: TypeAlias = Mapping[str, Value]
 
 # Bytes of a body that are no UTF-8 travel through str unharmed and are signed as they came.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Secret:
@@ -47,6 +49,12 @@ class Secret:
         return hash(self._text)
 
 
+def _check_encodable(secret: Secret) -> None:
+    # Searched and not tried, for the exception of a failed encode() holds the text.
+    if _LONE_SURROGATE.search(secret.reveal()):
+        raise UsageError("the API secret holds a lone surrogate, which has no UTF-8 form")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A key pair; the secret never shows in `repr`. Raises `UsageError` when one of the two is empty."""
@@ -59,6 +67,7 @@ class Credentials:
             raise UsageError("the API key is empty: pass the public key of the pair")
         if not self.secret.reveal():
             raise UsageError("the API secret is empty: pass the secret key of the pair")
+        _check_encodable(self.secret)
 
     @classmethod
     def from_environment(cls, suffix: str = "") -> Credentials | None:
@@ -89,7 +98,14 @@ def _key_order(keys: Iterable[str]) -> list[str]:
     names = list(keys)
     if all(map(_is_list_index, names)):
         return sorted(names, key=int)  # a list's indexes sort as numbers: 9 before 10
-    return sorted(names, key=lambda name: name.encode(ENCODING, ERRORS))
+    return sorted(names, key=_bytes)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode(ENCODING, ERRORS)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("a parameter holds a lone surrogate, which has no UTF-8 form") from error
 
 
 def _text(value: Value, path: str) -> str:
@@ -101,7 +117,10 @@ def _text(value: Value, path: str) -> str:
             "(true, false, null and floats have no text that client and server agree on)"
         )
     if isinstance(value, int):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError as error:
+            raise InvalidRequest(f"{path} is an int of too many digits") from error
     nested = value if isinstance(value, Mapping) else {str(index): item for index, item in enumerate(value)}
     if not nested:
         raise InvalidRequest(f"{path} is empty: leave it out (an empty map is signed but never sent)")
@@ -123,11 +142,8 @@ def canonical_string(parameters: Parameters, _path: str = "") -> str:
 
 def signature_of(string_to_sign: str, secret: Secret) -> str:
     """Lower-case hex HMAC-SHA256. Raises `InvalidRequest` for text that has no UTF-8 form."""
-    try:
-        message = string_to_sign.encode(ENCODING, ERRORS)
-    except UnicodeEncodeError as error:
-        raise InvalidRequest("a parameter holds a lone surrogate, which has no UTF-8 form") from error
-    return hmac.new(secret.reveal().encode(ENCODING, ERRORS), message, hashlib.sha256).hexdigest()
+    _check_encodable(secret)
+    return hmac.new(secret.reveal().encode(ENCODING, ERRORS), _bytes(string_to_sign), hashlib.sha256).hexdigest()
 
 
 def sign(parameters: Parameters, secret: Secret | str) -> Signed:

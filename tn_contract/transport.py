@@ -7,8 +7,8 @@ addresses of this machine.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
@@ -49,10 +49,10 @@ class TransportFailure(TnContractError):
 
 def is_loopback(base_url: str) -> bool:
     """Say if the address is this machine's own, by name or number; names are not looked up."""
-    host = (urlsplit(base_url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = (urlsplit(base_url).hostname or "").rstrip(".")
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
@@ -67,17 +67,17 @@ def check_base_url(base_url: str) -> str:
         usable = False
     if not usable:
         raise UsageError(f"{base_url!r} is no address of a server: write it like https://host or http://127.0.0.1:8080")
-    if parts.query or parts.fragment or parts.username or parts.path.strip("/"):
+    if parts.query or parts.fragment or "@" in parts.netloc or parts.path.strip("/"):
         raise UsageError(f"{base_url!r} must end after host and port: the kit adds the documented path itself")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _failure(error: httpx.HTTPError | httpx.InvalidURL) -> TransportFailure:
+def _failure(error: httpx.HTTPError | httpx.InvalidURL | ValueError) -> TransportFailure:
     detail = str(error)
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout() | httpx.UnsupportedProtocol():
             return TransportFailure("connect", type(error).__name__, detail)
-        case httpx.ProxyError() | httpx.InvalidURL():
+        case httpx.ProxyError():
             return TransportFailure("connect", type(error).__name__, detail)
         case httpx.WriteError() | httpx.WriteTimeout():
             return TransportFailure("send", type(error).__name__, detail)
@@ -124,8 +124,12 @@ class _Transport:
     def _headers(self) -> dict[str, str]:
         return {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
 
-    def _url(self, request: Request) -> str:
-        return f"{self.base_url}{request.path}" + (f"?{request.query}" if request.query else "")
+    def _build(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+        url = f"{self.base_url}{request.path}" + (f"?{request.query}" if request.query else "")
+        try:
+            return client.build_request(request.method, url, headers=list(request.headers), content=request.body)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise TransportFailure("connect", type(error).__name__, str(error)) from error
 
 
 def _no_cookies() -> CookieJar:
@@ -137,7 +141,8 @@ def _no_cookies() -> CookieJar:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        # Not only HTTPError: httpx reads the Location of a redirect even when it shall not follow it.
         raise _failure(error) from error
 
 
@@ -153,18 +158,12 @@ class Transport(_Transport):
 
     def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
-        with _translated(), self._stream(request) as response:
+        built = self._build(self._client, request)
+        with _translated(), closing(self._client.send(built, stream=True)) as response:
             reader = _Reader(self.timeouts)
             for part in response.iter_bytes():
                 reader.feed(part)
             return reader.reply(response)
-
-    @contextmanager
-    def _stream(self, request: Request) -> Iterator[httpx.Response]:
-        with self._client.stream(
-            request.method, self._url(request), headers=list(request.headers), content=request.body
-        ) as response:
-            yield response
 
     def close(self) -> None:
         """Close the connections."""
@@ -183,19 +182,16 @@ class AsyncTransport(_Transport):
 
     async def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
+        built = self._build(self._client, request)
         with _translated():
-            async with self._stream(request) as response:
+            response = await self._client.send(built, stream=True)
+            try:
                 reader = _Reader(self.timeouts)
                 async for part in response.aiter_bytes():
                     reader.feed(part)
                 return reader.reply(response)
-
-    @asynccontextmanager
-    async def _stream(self, request: Request) -> AsyncIterator[httpx.Response]:
-        async with self._client.stream(
-            request.method, self._url(request), headers=list(request.headers), content=request.body
-        ) as response:
-            yield response
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """Close the connections."""

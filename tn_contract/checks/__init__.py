@@ -1,0 +1,21 @@
+"""Code that judges one clause each against a server. `catalogue()` has them all; one file for each group."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from tn_contract.checks.registry import REGISTRY, Check, Finding, Judge, Result, Verdict
+
+GROUPS = ("control", "request", "signature", "nonce", "reply", "order")
+
+__all__ = ["GROUPS", "Check", "Finding", "Judge", "Result", "Verdict", "catalogue"]
+
+
+@cache
+def catalogue() -> dict[str, Check]:
+    """Every check by id, group by group."""
+    for group in GROUPS:
+        import_module(f"tn_contract.checks.{group}")
+    order = {group: place for place, group in enumerate(GROUPS)}
+    return dict(sorted(REGISTRY.items(), key=lambda item: order[item[1].group]))

@@ -1,0 +1,260 @@
+"""Nonces rise, for each key by itself, and only for requests that are really the key's.
+
+No nonce is ever sent ahead of the clock to a target that is not disposable: it could lock the key. Where a check
+needs a later nonce than another, it draws both first and sends them in its own order.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from tn_contract.checks.registry import (
+    Finding,
+    accepts,
+    check,
+    judge_refusal,
+    noticed,
+    on_both_commands,
+    passed,
+    refuses,
+)
+from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
+from tn_contract.signing import Value, sign
+from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, compose, dress
+
+INCREASES = "nonce-increases"
+
+
+def _accepted_first(probe: Probe, request: Request) -> None:
+    observed = probe.send(request)
+    if not observed.understood:
+        raise Blocked(f"the request that goes before was not accepted: {observed.told}")
+
+
+def _command_for_acceptance(probe: Probe, command: str) -> str:
+    """An accepted cancel spends an order: where orders are scarce, the accepted request is a session's."""
+    return command if probe.target.free_orders else SESSION
+
+
+def _then_control(probe: Probe, command: str, finding: Finding) -> Finding:
+    if finding.verdict == "pass":
+        probe.control(command)
+    return finding
+
+
+@on_both_commands("nonce/refuses-replay", "refuses the same request a second time", clause=INCREASES)
+def refuses_replay(probe: Probe, command: str) -> Finding:
+    """Send an accepted request again, byte for byte: at once, and after another one."""
+    command = _command_for_acceptance(probe, command)
+    first = probe.compose(command).request
+    _accepted_first(probe, first)
+    finding = judge_refusal("a replayed request", probe.send(first))
+    if finding.verdict != "pass":
+        return finding
+    probe.control(command)
+    finding = judge_refusal("a request replayed after another one", probe.send(first))
+    return _then_control(probe, command, finding)
+
+
+@on_both_commands("nonce/refuses-lower", "refuses a nonce lower than the last one", clause=INCREASES)
+def refuses_lower(probe: Probe, command: str) -> Finding:
+    """After a request was accepted, send lower nonces, each freshly signed: by one, by much, with fewer digits."""
+    earlier = probe.nonces.next()
+    last = probe.nonces.next()
+    accepted = compose(
+        probe.credentials,
+        _command_for_acceptance(probe, command),
+        last,
+        probe.params(_command_for_acceptance(probe, command)),
+    )
+    _accepted_first(probe, accepted.request)
+    # As text, a row of nines is greater than any nonce with more digits.
+    lower = {
+        "an unused earlier one": earlier,
+        "one less": last - 1,
+        "half": last // 2,
+        "nines": int("9" * (len(str(last)) - 1)),
+        "1": 1,
+    }
+    for what, nonce in lower.items():
+        finding = judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
+        if finding.verdict != "pass":
+            return finding
+    return _then_control(probe, command, finding)
+
+
+@check(
+    "nonce/refuses-equal-of-other-command",
+    "refuses a nonce that another command used",
+    clause=INCREASES,
+    effect="attempt",
+    requires=(),
+)
+def refuses_equal_of_other_command(probe: Probe) -> Finding:
+    """Open a session, then cancel with the same nonce and a signature of its own (as the browser sample does)."""
+    nonce = probe.nonces.next()
+    _accepted_first(probe, probe.compose(SESSION, nonce).request)
+    observed = probe.send(probe.compose(CANCEL, nonce).request)
+    return _then_control(probe, CANCEL, judge_refusal("the nonce of the session request", observed))
+
+
+@on_both_commands("nonce/refuses-missing", "refuses a request without a nonce", clause="nonce-required")
+def refuses_missing(probe: Probe, command: str) -> Finding:
+    """Leave the nonce out, or leave it empty; the signature is right for what is sent."""
+
+    def signed(fields: dict[str, Value]) -> Request:
+        return dress(command, fields, sign(fields, probe.credentials.secret).signature)
+
+    def absent(_probe: Probe, valid: SignedRequest) -> Request:
+        return signed({name: value for name, value in valid.fields.items() if name != "nonce"})
+
+    def empty(_probe: Probe, valid: SignedRequest) -> Request:
+        return signed({**valid.fields, "nonce": ""})
+
+    return refuses(probe, command, {"no nonce": absent, "an empty nonce": empty})
+
+
+@on_both_commands("nonce/refuses-malformed", "refuses a nonce that is no plain integer", clause="nonce-is-integer")
+def refuses_malformed(probe: Probe, command: str) -> Finding:
+    """Send fresh nonces in other writings, each with a right signature."""
+    writings = {
+        "letters": "abc{}",
+        "letters after it": "{}abc",
+        "a fraction": "{}.5",
+        "a minus sign": "-{}",
+        "a plus sign": "+{}",
+        "a space before it": " {}",
+        "a space after it": "{} ",
+        "a line end after it": "{}\n",
+        "a leading zero": "0{}",
+        "an underscore": "{0:_}",
+        "commas": "{0:,}",
+        "quotes": '"{}"',
+        "null": "null",
+        "NaN": "NaN",
+    }
+    if probe.target.disposable:
+        # A careless reader could take these for numbers far ahead of the clock.
+        writings |= {
+            "an exponent": "{}e1",
+            "hexadecimal": "0x{0:x}",
+            "more than 63 bits": "{}0000",
+            "infinity": "Infinity",
+        }
+
+    def written(pattern: str) -> Spoil:
+        return lambda inner, _valid: inner.compose(command, pattern.format(inner.nonces.next())).request
+
+    def in_other_digits(inner: Probe, _valid: SignedRequest) -> Request:
+        wide = str(inner.nonces.next()).translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
+        return inner.compose(command, wide).request
+
+    variants: dict[str, Spoil] = {f"{what} ({pattern})": written(pattern) for what, pattern in writings.items()}
+    return refuses(probe, command, {**variants, "full-width digits": in_other_digits})
+
+
+@check("nonce/accepts-jump", "accepts a nonce that jumps", clause="nonce-may-jump")
+def accepts_jump(probe: Probe) -> Finding:
+    """Let a tenth of a second pass, a million ticks of the documented unit, between two requests."""
+    _accepted_first(probe, probe.compose(SESSION).request)
+    time.sleep(0.1)
+    return accepts("a nonce a million greater", probe.send(probe.compose(SESSION).request))
+
+
+@check("nonce/accepts-full-range", "accepts nonces of every magnitude in use", clause="nonce-exact")
+def accepts_full_range(probe: Probe) -> Finding:
+    """On a key of its own, send rising nonces from 1 over today's units up to 2^63-1."""
+    if not probe.target.is_kit_mock:
+        raise NotApplicable("it would lock the key: the target hands out no disposable keys")
+    finding = passed("", "")
+    for nonce in (1, 9, 10, 1_800_000_000_000, 18_000_000_000_000, 18_000_000_000_000_000, 2**63 - 2, 2**63 - 1):
+        finding = accepts(f"the nonce {nonce}", probe.send(probe.compose(SESSION, nonce).request))
+        if finding.verdict != "pass":
+            return finding
+    return finding
+
+
+@check("nonce/compares-exactly", "tells neighbouring nonces apart", clause="nonce-exact")
+def compares_exactly(probe: Probe) -> Finding:
+    """Send n, n+1, n+2, n+3 above 2^53, where floating-point numbers skip integers."""
+    first = probe.nonces.next()
+    time.sleep(0.001)  # so that all four are behind the clock
+    finding = passed("", "")
+    for nonce in range(first, first + 4):
+        finding = accepts(f"{nonce} after {nonce - 1}", probe.send(probe.compose(SESSION, nonce).request))
+        if finding.verdict != "pass":
+            return finding
+    return finding
+
+
+@check("nonce/is-per-key", "keeps each key's nonces apart", clause="nonce-per-key")
+def is_per_key(probe: Probe) -> Finding:
+    """Let one key send a nonce, then another key a lower one, both ways round."""
+    other = probe.other()
+    low, high = other.nonces.next(), probe.nonces.next()
+    lowest, highest = sorted((low, high))
+    for first, second in ((probe, other), (other, probe)):
+        _accepted_first(probe, first.compose(SESSION, highest).request)
+        finding = accepts("a nonce lower than another key's", second.send(second.compose(SESSION, lowest).request))
+        if finding.verdict != "pass":
+            return finding
+        lowest, highest = sorted((other.nonces.next(), probe.nonces.next()))
+    return finding
+
+
+@check(
+    "nonce/not-burned-by-bad-signature", "keeps the nonce of a request with a bad signature", clause="nonce-not-burned"
+)
+def not_burned_by_bad_signature(probe: Probe) -> Finding:
+    """Draw two nonces, send the later one with bad signatures, then the earlier one properly."""
+    probe.control(SESSION)
+    earlier, later = probe.nonces.next(), probe.nonces.next()
+    forged = probe.compose(SESSION, later).request
+    for signature in ("0" * 64, ""):
+        headers = tuple((name, signature if name == SIGNATURE_HEADER else value) for name, value in forged.headers)
+        observed = probe.send(replace(forged, headers=headers))
+        if not observed.refused:
+            raise Blocked(f"the bad signature was not refused: {observed.told}")
+    return accepts("the earlier nonce, signed properly", probe.send(probe.compose(SESSION, earlier).request))
+
+
+@check("nonce/accepted-once-in-a-race", "accepts one of several equal requests that race", clause="nonce-accepted-once")
+def accepted_once(probe: Probe) -> Finding:
+    """Send the same request several times at once, several times over: exactly one of each is accepted."""
+    rounds, runners = (15, 6) if probe.target.disposable else (2, 2)
+    return _race(probe, SESSION, rounds, runners)
+
+
+@check(
+    "nonce/accepted-once-in-a-race-on-cancel",
+    "accepts one of several equal cancels that race",
+    clause="nonce-accepted-once",
+    effect="cancel",
+)
+def accepted_once_on_cancel(probe: Probe) -> Finding:
+    """Send the same cancel several times at once, several times over: exactly one of each is accepted."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend several orders")
+    return _race(probe, CANCEL, 15, 6)
+
+
+def _race(probe: Probe, command: str, rounds: int, runners: int) -> Finding:
+    expected = "exactly one of each accepted, the others refused"
+    for turn in range(1, rounds + 1):
+        observed: list[Observation] = probe.race([probe.compose(command).request] * runners)
+        accepted = sum(each.understood for each in observed)
+        refused = sum(each.refused for each in observed)
+        if accepted != 1 or refused != runners - 1:
+            told = f"round {turn}: {accepted} accepted and {refused} refused of {runners}; {observed[0].told}"
+            return Finding("fail", expected, told)
+    return passed(expected, f"{rounds} rounds of {runners} requests")
+
+
+@check("nonce/of-failed-command", "whether a failed command uses up its nonce", clause="nonce-of-failed-command")
+def of_failed_command(probe: Probe) -> Finding:
+    """Draw two nonces, send the later one with an unknown command, then the earlier one with a valid one."""
+    earlier, later = probe.nonces.next(), probe.nonces.next()
+    probe.send(compose(probe.credentials, "tnContractNoSuchCommand", later).request)
+    observed = probe.send(probe.compose(SESSION, earlier).request)
+    return noticed(f"a failed command {'leaves' if observed.understood else 'uses up'} its nonce: {observed.told}")

@@ -1,0 +1,244 @@
+"""Check, verdict, and the judge that runs checks in an order in which their controls come first."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from tn_contract.checks.target import CANCEL, SESSION, Blocked, Effect, NotApplicable, Observation, Probe, Spoil, Target
+from tn_contract.corpus import Clause, load_corpus
+from tn_contract.errors import TargetError, TnContractError, UsageError
+from tn_contract.journal import Exchange
+
+Verdict = Literal["pass", "info", "warn", "fail", "blocked", "skipped", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: a verdict, what it expected and what it saw."""
+
+    verdict: Verdict
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Code that judges one clause.
+
+    `requires` are ids of controls that must pass first; `effect` is the worst that it may do to an account.
+    """
+
+    id: str
+    title: str
+    clause: str
+    effect: Effect
+    requires: tuple[str, ...]
+    run: Callable[[Probe], Finding]
+
+    @property
+    def group(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]
+
+    @property
+    def sends(self) -> str:
+        """What the check does, in the words of its docstring."""
+        return " ".join((self.run.__doc__ or "").split())
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finding with its check, the evidence and how long it took (seconds)."""
+
+    check: Check
+    finding: Finding
+    exchanges: tuple[Exchange, ...]
+    elapsed: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict."""
+        return self.finding.verdict
+
+
+REGISTRY: dict[str, Check] = {}
+
+_ID = re.compile(r"[a-z]+/[a-z0-9]+(-[a-z0-9]+)*")
+OPENS, CANCELS = "control/opens-session", "control/accepts-cancel"
+
+Run: TypeAlias = Callable[[Probe], Finding]
+
+
+def check(
+    id: str,  # noqa: A002 # the field's own word
+    title: str,
+    *,
+    clause: str,
+    effect: Effect = "none",
+    requires: tuple[str, ...] | None = None,
+) -> Callable[[Run], Run]:
+    """Declare a check. By default it requires that the session (or the cancel, if it spends one) works at all."""
+
+    def register(run: Run) -> Run:
+        if not _ID.fullmatch(id) or id in REGISTRY:
+            raise UsageError(f"the check id {id!r} is malformed or taken")
+        needed = requires if requires is not None else (CANCELS if effect == "cancel" else OPENS,)
+        REGISTRY[id] = Check(id, title, clause, effect, needed, run)
+        return run
+
+    return register
+
+
+# ---- findings ----------------------------------------------------------------------------------------------
+
+
+def passed(expected: str, actual: str) -> Finding:
+    """The clause held."""
+    return Finding("pass", expected, actual)
+
+
+def failed(expected: str, actual: str) -> Finding:
+    """The clause did not hold."""
+    return Finding("fail", expected, actual)
+
+
+def noticed(actual: str) -> Finding:
+    """An observed clause: the value, no judgement."""
+    return Finding("info", "nothing public settles this", actual)
+
+
+def refuses(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Finding:
+    """Judge that the target refuses each variant of a request that differs in one thing from an accepted one.
+
+    A valid request is accepted before and after, so that the refusal has no other reason.
+    """
+    probe.control(command)
+    seen: list[str] = []
+    for what, spoil in variants.items():
+        observed = probe.send(spoil(probe, probe.compose(command)))
+        finding = judge_refusal(what, observed)
+        if finding.verdict != "pass":
+            return finding
+        seen.append(f"{what}: {observed.told}")
+    try:
+        probe.control(command)
+    except Blocked as blocked:
+        raise Blocked(
+            f"after the refusal a valid request is refused too, so it proves nothing ({blocked})"
+        ) from blocked
+    return passed(f"refused: {', '.join(variants)}", "; ".join(seen))
+
+
+def judge_refusal(what: str, observed: Observation) -> Finding:
+    """Judge that one reply refuses. Raises `Blocked` for a rate limit, which says nothing."""
+    if observed.rate_limited:
+        raise Blocked(f"the target limits the rate: {observed.told}")
+    expected = f"refused with a failure text: {what}"
+    return passed(expected, observed.told) if observed.refused else failed(expected, observed.told)
+
+
+def accepts(what: str, observed: Observation) -> Finding:
+    """Judge that one reply accepts."""
+    if observed.rate_limited:
+        raise Blocked(f"the target limits the rate: {observed.told}")
+    expected = f"accepted: {what}"
+    return passed(expected, observed.told) if observed.understood else failed(expected, observed.told)
+
+
+def on_both_commands(
+    slug: str, title: str, *, clause: str
+) -> Callable[[Callable[[Probe, str], Finding]], Callable[[Probe, str], Finding]]:
+    """Declare a check of effect `none` on getAuthInfo, and its twin on delTradeOrder of effect `attempt`.
+
+    A server may guard one command and forget the other.
+    """
+
+    def register(run: Callable[[Probe, str], Finding]) -> Callable[[Probe, str], Finding]:
+        def on_session(probe: Probe) -> Finding:
+            return run(probe, SESSION)
+
+        def on_cancel(probe: Probe) -> Finding:
+            return run(probe, CANCEL)
+
+        on_session.__doc__ = on_cancel.__doc__ = run.__doc__
+        check(slug, title, clause=clause)(on_session)
+        # No `requires`: the twin brings its own control, and its effect is less than a real cancel's.
+        twin = check(f"{slug}-on-cancel", f"{title}, on a cancel", clause=clause, effect="attempt", requires=())
+        twin(on_cancel)
+        return run
+
+    return register
+
+
+# ---- the judge ---------------------------------------------------------------------------------------------
+
+
+class Judge:
+    """Runs checks against one target; each check at most once, its controls before it."""
+
+    def __init__(self, target: Target, checks: Mapping[str, Check]) -> None:
+        self.target = target
+        self._checks = checks
+        self._clauses = load_corpus().clauses
+        self._results: dict[str, Result] = {}
+
+    def judge(self, check_id: str) -> Result:
+        """Return the check's result, running what has not run yet."""
+        if check_id not in self._results:
+            self._results[check_id] = self._run(self._checks[check_id])
+        return self._results[check_id]
+
+    def _run(self, check: Check) -> Result:
+        if not self.target.allows(check.effect):
+            reason = f"effect {check.effect} is not allowed on this target: --effects {check.effect} allows it"
+            return Result(check, Finding("skipped", "", reason), (), 0.0)
+        for control in check.requires:
+            verdict = self.judge(control).verdict
+            if verdict == "skipped":
+                return Result(check, Finding("skipped", "", f"{control} was skipped"), (), 0.0)
+            if verdict != "pass":
+                return Result(check, Finding("blocked", f"{control} passes", f"{control}: {verdict}"), (), 0.0)
+        started = time.perf_counter()
+        exchanges: tuple[Exchange, ...] = ()
+        try:
+            with self.target.probe() as probe:
+                try:
+                    finding = check.run(probe)
+                except Blocked as blocked:
+                    finding = Finding("blocked", "a control that holds", str(blocked))
+                except NotApplicable as reason:
+                    finding = Finding("skipped", "", str(reason))
+                finally:
+                    exchanges = tuple(probe.exchanges)
+        except TargetError as error:
+            finding = Finding("error", "a target that can be judged", str(error))
+        except TnContractError as error:
+            finding = Finding("error", "a kit that works", str(error))
+        return Result(check, self._weigh(check, finding), exchanges, time.perf_counter() - started)
+
+    def _weigh(self, check: Check, finding: Finding) -> Finding:
+        """Turn a broken clause into the verdict that its level and provenance deserve on this target."""
+        if finding.verdict != "fail":
+            return finding
+        if check.group == "control":
+            # Wrong keys and a broken server look alike from here.
+            return replace(finding, verdict="error")
+        clause: Clause = self._clauses[check.clause]
+        if clause.level == "should":
+            return replace(finding, verdict="warn")
+        if clause.level == "observed":
+            return replace(finding, verdict="info")
+        if clause.provenance in ("attested", "synthetic") and not self.target.disposable:
+            # Our own rule binds our mock and whoever copies it, never the broker.
+            return replace(
+                finding, verdict="info", expected=f"({clause.provenance}, so no more than noted) {finding.expected}"
+            )
+        return finding
+
+    def close(self) -> None:
+        """Close the target."""
+        self.target.close()

@@ -1,0 +1,269 @@
+"""Method, key, command and parameters: what a request must have, and what a browser asks first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tn_contract.checks.registry import Finding, accepts, check, failed, noticed, on_both_commands, passed, refuses
+from tn_contract.checks.target import CANCEL, SESSION, NotApplicable, Probe, Spoil
+from tn_contract.signing import Parameters, sign
+from tn_contract.wire import COMMAND_PATH, PUBLIC_KEY_HEADER, Request, SignedRequest, compose, dress, encode_form
+
+ORIGIN = "https://app.example"
+BROWSER_HEADERS = "nt-jqp,x-ntapi-sig,x_requested_with"
+
+
+def _resigned(probe: Probe, command: str, fields: Parameters) -> Request:
+    """Sign exactly what is sent, so that nothing but the missing thing is wrong."""
+    return dress(command, fields, sign(fields, probe.credentials.secret).signature)
+
+
+@on_both_commands("request/refuses-get", "refuses a command sent by GET", clause="post-only")
+def refuses_get(probe: Probe, command: str) -> Finding:
+    """Send the signed form as a query string by GET, and by GET with a body."""
+
+    def in_query(_probe: Probe, valid: SignedRequest) -> Request:
+        headers = tuple(pair for pair in valid.request.headers if pair[0] != "Content-Type")
+        return Request("GET", valid.request.path, headers, query=valid.request.body.decode())
+
+    def in_body(_probe: Probe, valid: SignedRequest) -> Request:
+        return replace(valid.request, method="GET")
+
+    return refuses(probe, command, {"GET with a query string": in_query, "GET with a body": in_body})
+
+
+@on_both_commands("request/refuses-missing-key", "refuses a request without a key", clause="key-required")
+def refuses_missing_key(probe: Probe, command: str) -> Finding:
+    """Leave apiKey out, or leave it empty; the signature is right for what is sent."""
+
+    def absent(_probe: Probe, valid: SignedRequest) -> Request:
+        return _resigned(probe, command, {name: value for name, value in valid.fields.items() if name != "apiKey"})
+
+    def empty(_probe: Probe, valid: SignedRequest) -> Request:
+        return _resigned(probe, command, {**valid.fields, "apiKey": ""})
+
+    return refuses(probe, command, {"no apiKey": absent, "an empty apiKey": empty})
+
+
+@on_both_commands("request/refuses-unknown-key", "refuses a key that it does not know", clause="key-required")
+def refuses_unknown_key(probe: Probe, command: str) -> Finding:
+    """Name keys that nobody has; the signature is made with this key's secret."""
+    unknown = ("tn-contract-nobodys-key", probe.credentials.api_key + "0", probe.credentials.api_key[:-1] or "-")
+
+    def naming(key: str) -> Spoil:
+        return lambda _probe, valid: _resigned(probe, command, {**valid.fields, "apiKey": key})
+
+    return refuses(probe, command, {f"unknown key {place}": naming(key) for place, key in enumerate(unknown, 1)})
+
+
+@check("request/refuses-unknown-command", "refuses an unknown command", clause="command-known")
+def refuses_unknown_command(probe: Probe) -> Finding:
+    """Send commands that cannot exist, properly signed, to their own paths."""
+
+    def commanding(command: str) -> Spoil:
+        return lambda inner, _valid: compose(inner.credentials, command, inner.nonces.next()).request
+
+    names = ("tnContractNoSuchCommand", "tnContractNoSuchCommand/delTradeOrder")
+    return refuses(probe, SESSION, {f"the command {name!r}": commanding(name) for name in names})
+
+
+@check("request/refuses-missing-command", "refuses a request without cmd", clause="command-required")
+def refuses_missing_command(probe: Probe) -> Finding:
+    """Leave cmd out, or leave it empty; the path names the command, and the signature is right for what is sent."""
+
+    def absent(_probe: Probe, valid: SignedRequest) -> Request:
+        return _resigned(probe, SESSION, {name: value for name, value in valid.fields.items() if name != "cmd"})
+
+    def empty(_probe: Probe, valid: SignedRequest) -> Request:
+        return _resigned(probe, SESSION, {**valid.fields, "cmd": ""})
+
+    return refuses(probe, SESSION, {"no cmd": absent, "an empty cmd": empty})
+
+
+def _with_params(probe: Probe, params: Parameters | None, more: Parameters | None = None) -> Spoil:
+    def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+        fields = {name: value for name, value in valid.fields.items() if name != "params"}
+        return _resigned(probe, CANCEL, {**fields, **({"params": params} if params else {}), **(more or {})})
+
+    return spoil
+
+
+@check(
+    "request/refuses-missing-order-id",
+    "refuses a cancel that names no order",
+    clause="order-id-required",
+    requires=(),
+)
+def refuses_missing_order_id(probe: Probe) -> Finding:
+    """Send delTradeOrder without params, with other parameters, with an empty order_id."""
+    return refuses(
+        probe,
+        CANCEL,
+        {
+            "no params": _with_params(probe, None),
+            "params without order_id": _with_params(probe, {"note": "no order"}),
+            "an empty order_id": _with_params(probe, {"order_id": ""}),
+        },
+    )
+
+
+@check(
+    "request/refuses-misplaced-order-id",
+    "refuses a cancel whose order_id is not in params",
+    clause="order-id-required",
+    effect="attempt",
+    requires=(),
+)
+def refuses_misplaced_order_id(probe: Probe) -> Finding:
+    """Send order_id at the top level, under another name, and in the query string."""
+    order_id = str(probe.order_id)
+
+    def in_query(inner: Probe, valid: SignedRequest) -> Request:
+        bare = _with_params(probe, None)(inner, valid)
+        return replace(bare, query=encode_form({"params": {"order_id": order_id}}).decode())
+
+    return refuses(
+        probe,
+        CANCEL,
+        {
+            "order_id at the top level": _with_params(probe, None, {"order_id": order_id}),
+            "params[id]": _with_params(probe, {"id": order_id}),
+            "params[orderId]": _with_params(probe, {"orderId": order_id}),
+            "order_id only in the query string": in_query,
+        },
+    )
+
+
+@check(
+    "request/refuses-malformed-order-id",
+    "refuses an order id that is no integer",
+    clause="order-id-is-integer",
+    effect="attempt",
+    requires=(),
+)
+def refuses_malformed_order_id(probe: Probe) -> Finding:
+    """Send order ids that careless readers turn into an order's number, properly signed."""
+    number = probe.order_id
+    malformed: dict[str, Parameters] = {
+        "letters": {"order_id": "abc"},
+        "letters after it": {"order_id": f"{number}abc"},
+        "a fraction": {"order_id": f"{number}.5"},
+        "a decimal point": {"order_id": f"{number}.0"},
+        "an exponent": {"order_id": "3e9"},
+        "hexadecimal": {"order_id": hex(number)},
+        "two numbers": {"order_id": f"{number},{number + 1}"},
+        "a list": {"order_id": [str(number)]},
+        "a map": {"order_id": {"id": str(number)}},
+        "quotes": {"order_id": f'"{number}"'},
+        "more than 64 bits": {"order_id": "9" * 25},
+        "null": {"order_id": "null"},
+    }
+    return refuses(probe, CANCEL, {what: _with_params(probe, params) for what, params in malformed.items()})
+
+
+def _echoes(probe: Probe, order_ids: tuple[int, ...]) -> Finding:
+    if not probe.target.free_orders:
+        raise NotApplicable("it names orders that are not the user's")
+    finding = passed("", "")
+    for order_id in order_ids:
+        observed = probe.send(compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request)
+        finding = accepts(f"order {order_id}", observed)
+        if finding.verdict != "pass":
+            return finding
+        if observed.reading.order_id not in (order_id, None):
+            return failed(f"order_id {order_id} comes back", observed.told)
+    return finding
+
+
+@check(
+    "request/keeps-long-order-ids", "keeps order ids beyond 32 bits", clause="order-ids-exceed-32-bits", effect="cancel"
+)
+def keeps_long_order_ids(probe: Probe) -> Finding:
+    """Cancel the ids that the vendor's pages print, just beyond 2^31 and 2^32."""
+    return _echoes(probe, (2929292929, 4982349829328, 2**31, 2**32, 1))
+
+
+@check(
+    "request/keeps-63-bit-order-ids",
+    "keeps order ids up to 2^63-1",
+    clause="order-ids-exact-to-63-bits",
+    effect="cancel",
+)
+def keeps_63_bit_order_ids(probe: Probe) -> Finding:
+    """Cancel ids that floating-point numbers cannot hold."""
+    return _echoes(probe, (2**53 + 1, 2**63 - 1))
+
+
+@check("request/header-names-any-case", "reads header names in any letter case", clause="header-names-ignore-case")
+def header_names_any_case(probe: Probe) -> Finding:
+    """Send the headers in lower and in upper case."""
+    finding = passed("", "")
+    for write in (str.lower, str.upper):
+        valid = probe.compose(SESSION).request
+        observed = probe.send(replace(valid, headers=tuple((write(name), value) for name, value in valid.headers)))
+        finding = accepts("the documented headers in another letter case", observed)
+        if finding.verdict != "pass":
+            return finding
+    return finding
+
+
+@check("request/answers-preflight", "grants the browser sample's preflight", clause="browser-preflight", requires=())
+def answers_preflight(probe: Probe) -> Finding:
+    """Ask as a browser does before the sample's cross-origin POST, then look at a reply with an Origin."""
+    expected = f"2xx; origin {ORIGIN} and credentials granted, headers {BROWSER_HEADERS} allowed"
+    preflight = Request(
+        "OPTIONS",
+        COMMAND_PATH + SESSION,
+        (
+            ("Origin", ORIGIN),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", BROWSER_HEADERS),
+        ),
+    )
+    reply = probe.send(preflight).reply
+    if reply is None:
+        return failed(expected, "no reply")
+    allowed = {name.strip().lower() for name in (reply.header("Access-Control-Allow-Headers") or "").split(",")}
+    methods = {name.strip().upper() for name in (reply.header("Access-Control-Allow-Methods") or "POST").split(",")}
+    granted = {
+        "status": 200 <= reply.status < 300,
+        "origin": reply.header("Access-Control-Allow-Origin") == ORIGIN,
+        "credentials": (reply.header("Access-Control-Allow-Credentials") or "").lower() == "true",
+        "headers": set(BROWSER_HEADERS.split(",")) <= allowed,
+        "method": "POST" in methods,
+    }
+    valid = probe.compose(SESSION).request
+    answered = probe.send(replace(valid, headers=(*valid.headers, ("Origin", ORIGIN)))).reply
+    granted["origin of the reply"] = answered is not None and answered.header("Access-Control-Allow-Origin") == ORIGIN
+    missing = [name for name, held in granted.items() if not held]
+    actual = f"HTTP {reply.status}; not granted: {', '.join(missing) or 'nothing'}"
+    return failed(expected, actual) if missing else passed(expected, actual)
+
+
+@check("request/key-in-header", "whether the key may come in a header", clause="key-in-header")
+def key_in_header(probe: Probe) -> Finding:
+    """Send the key as X-NtApi-PublicKey instead of the field apiKey."""
+    fields = {name: value for name, value in probe.compose(SESSION).fields.items() if name != "apiKey"}
+    bare = _resigned(probe, SESSION, fields)
+    observed = probe.send(replace(bare, headers=(*bare.headers, (PUBLIC_KEY_HEADER, probe.credentials.api_key))))
+    return noticed(
+        f"the key in the header {'suffices' if observed.understood else 'does not suffice'}: {observed.told}"
+    )
+
+
+@check("request/query-copy", "whether a copy of the form in the URL is tolerated", clause="query-copy-tolerated")
+def query_copy(probe: Probe) -> Finding:
+    """Repeat the whole form in the query string, as the vendor's Python client does."""
+    valid = probe.compose(SESSION).request
+    observed = probe.send(replace(valid, query=valid.body.decode()))
+    return noticed(f"a copy in the URL is {'tolerated' if observed.understood else 'not tolerated'}: {observed.told}")
+
+
+@check("request/command-from-body", "whether path or body names the command", clause="command-from-body")
+def command_from_body(probe: Probe) -> Finding:
+    """Send getAuthInfo in the body to a path whose tail names nothing."""
+    valid = probe.compose(SESSION).request
+    observed = probe.send(replace(valid, path=f"{COMMAND_PATH}%7Bcommand%7D"))
+    return noticed(
+        f"with another path tail the body's cmd is {'obeyed' if observed.understood else 'not obeyed'}: {observed.told}"
+    )

@@ -1,0 +1,376 @@
+"""The signature is there, is right, and covers every field. Each refusal differs in one thing from a valid request."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from tn_contract.checks.registry import Finding, accepts, check, noticed, on_both_commands, passed, refuses
+from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
+from tn_contract.signing import Secret, Value, canonical_string, signature_of
+from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, dress, encode_fields, encode_form, parse_fields
+
+REQUIRED, COVERS = "signature-required", "signature-covers-fields"
+
+
+def _with_signature(request: Request, signature: str | None) -> Request:
+    headers = tuple(pair for pair in request.headers if pair[0] != SIGNATURE_HEADER)
+    return replace(request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
+
+
+def _signature(write: Callable[[str], str | None]) -> Spoil:
+    """Spoil the signature's text, given the right one."""
+    return lambda _probe, valid: _with_signature(valid.request, write(valid.signature))
+
+
+def _string(write: Callable[[SignedRequest], str]) -> Spoil:
+    """Sign another string than the request's own."""
+    return lambda probe, valid: _with_signature(valid.request, signature_of(write(valid), probe.credentials.secret))
+
+
+def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
+    """Digest the right string (second argument) under the secret (first) in another way."""
+    return lambda probe, valid: _with_signature(
+        valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
+    )
+
+
+def _without(field: str) -> Callable[[SignedRequest], str]:
+    return lambda valid: canonical_string({name: value for name, value in valid.fields.items() if name != field})
+
+
+def _other_digit(digit: str) -> str:
+    return "0" if digit != "0" else "1"
+
+
+def _change_digit(place: int) -> Callable[[str], str]:
+    return lambda right: right[:place] + _other_digit(right[place]) + right[place + 1 :]
+
+
+def _fields_of(valid: SignedRequest) -> dict[str, Any]:
+    return dict(valid.fields)
+
+
+@on_both_commands("signature/refuses-absent", "refuses a request without a signature", clause=REQUIRED)
+def refuses_absent(probe: Probe, command: str) -> Finding:
+    """Leave the header out, leave it empty, and put the right signature where it does not belong."""
+
+    def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
+        bare = _with_signature(valid.request, None)
+        return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
+
+    def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
+        bare = _with_signature(valid.request, None)
+        return replace(bare, headers=(*bare.headers, ("X-NtApi-Signature", valid.signature)))
+
+    return refuses(
+        probe,
+        command,
+        {
+            "no signature header": _signature(lambda _right: None),
+            "an empty signature": _signature(lambda _right: ""),
+            "the signature in the query string": misplaced,
+            "the signature under another header's name": misspelt,
+        },
+    )
+
+
+@on_both_commands("signature/refuses-modified", "refuses a signature with one digit changed", clause=REQUIRED)
+def refuses_modified(probe: Probe, command: str) -> Finding:
+    """Change one hexadecimal digit: the first, some in the middle, the last."""
+    return refuses(
+        probe,
+        command,
+        {f"digit {place + 1} of 64 changed": _signature(_change_digit(place)) for place in (0, 7, 8, 31, 32, 40, 63)},
+    )
+
+
+@on_both_commands("signature/refuses-truncated", "refuses a signature cut short or made longer", clause=REQUIRED)
+def refuses_truncated(probe: Probe, command: str) -> Finding:
+    """Send the beginning or the end of the right signature, or the right one with something around it."""
+    return refuses(
+        probe,
+        command,
+        {
+            "the first 63 digits": _signature(lambda right: right[:63]),
+            "the first 32 digits": _signature(lambda right: right[:32]),
+            "the first 8 digits": _signature(lambda right: right[:8]),
+            "the first digit": _signature(lambda right: right[:1]),
+            "the last 32 digits": _signature(lambda right: right[32:]),
+            "one digit more": _signature(lambda right: f"{right}0"),
+            "the signature twice": _signature(lambda right: right + right),
+            "a prefix before it": _signature(lambda right: f"sha256={right}"),
+        },
+    )
+
+
+@on_both_commands("signature/refuses-constant", "refuses signatures that fit no request", clause=REQUIRED)
+def refuses_constant(probe: Probe, command: str) -> Finding:
+    """Send fixed texts that careless comparisons let through."""
+    texts = ("0" * 64, "f" * 64, "<hash>", "null", "0", "true", "%", "*")
+    return refuses(probe, command, {f"the signature {text[:8]!r}": _signature(lambda _r, t=text: t) for text in texts})  # type: ignore[misc] # a default binds the loop's text
+
+
+@on_both_commands("signature/refuses-other-key", "refuses the signature of another secret", clause=REQUIRED)
+def refuses_other_key(probe: Probe, command: str) -> Finding:
+    """Sign with a secret that is not this key's: guessed, empty, the public key, that of another known key."""
+    keys: dict[str, Secret] = {
+        "an unknown secret": Secret("tn-contract: nobody's secret"),
+        "an empty secret": Secret(""),
+        "the public key as the secret": Secret(probe.credentials.api_key),
+        "the secret with a line end": Secret(probe.credentials.secret.reveal() + "\n"),
+    }
+    with suppress(NotApplicable):
+        keys["the secret of another known key"] = probe.other().credentials.secret
+
+    def signed_by(secret: Secret) -> Spoil:
+        return lambda _probe, valid: _with_signature(valid.request, signature_of(valid.string_to_sign, secret))
+
+    return refuses(probe, command, {what: signed_by(secret) for what, secret in keys.items()})
+
+
+@on_both_commands("signature/refuses-other-digest", "refuses another digest than HMAC-SHA256 in hex", clause=REQUIRED)
+def refuses_other_digest(probe: Probe, command: str) -> Finding:
+    """Digest the right string with other functions, without a key, or write the right digest in base64."""
+
+    def keyed(name: str) -> Spoil:
+        return _digest(lambda secret, string: hmac.new(secret, string, name).hexdigest())
+
+    def plain(name: str) -> Spoil:
+        return _digest(lambda _secret, string: hashlib.new(name, string, usedforsecurity=False).hexdigest())
+
+    def joined(name: str, join: Callable[[bytes, bytes], bytes]) -> Spoil:
+        return _digest(
+            lambda secret, string: hashlib.new(name, join(secret, string), usedforsecurity=False).hexdigest()
+        )
+
+    return refuses(
+        probe,
+        command,
+        {
+            "HMAC-SHA1": keyed("sha1"),
+            "HMAC-MD5": keyed("md5"),
+            "HMAC-SHA512": keyed("sha512"),
+            "plain SHA-256": plain("sha256"),
+            "SHA-256 of string and secret": joined("sha256", lambda secret, string: string + secret),
+            "SHA-256 of secret and string": joined("sha256", lambda secret, string: secret + string),
+            "MD5 of string and secret, as in v1": joined("md5", lambda secret, string: string + secret),
+            "key and message swapped": _digest(lambda secret, string: hmac.new(string, secret, "sha256").hexdigest()),
+            "base64 instead of hex": _digest(
+                lambda secret, string: base64.b64encode(hmac.digest(secret, string, "sha256")).decode()
+            ),
+            "HMAC-SHA256 of nothing": _digest(lambda secret, _string: hmac.new(secret, b"", "sha256").hexdigest()),
+        },
+    )
+
+
+@on_both_commands("signature/refuses-other-string", "refuses the signature over another string", clause=REQUIRED)
+def refuses_other_string(probe: Probe, command: str) -> Finding:
+    """Sign what people sign by mistake: a part of the fields, another order, another format."""
+    wrong: dict[str, Callable[[SignedRequest], str]] = {
+        "without apiKey": _without("apiKey"),
+        "without cmd": _without("cmd"),
+        "without nonce": _without("nonce"),
+        "only the command": lambda valid: str(valid.fields["cmd"]),
+        "only the nonce": lambda valid: str(valid.fields["nonce"]),
+        "an empty string": lambda _valid: "",
+        "reverse order": lambda valid: "&".join(reversed(valid.string_to_sign.split("&"))),
+        "a trailing &": lambda valid: f"{valid.string_to_sign}&",
+        "values without names": lambda valid: "".join(
+            part.partition("=")[2] for part in valid.string_to_sign.split("&")
+        ),
+        "no separator": lambda valid: valid.string_to_sign.replace("&", ""),
+        "JSON": lambda valid: json.dumps(_fields_of(valid), separators=(",", ":")),
+        "the path and the string": lambda valid: valid.request.path + valid.string_to_sign,
+    }
+    if command == CANCEL:
+        wrong |= {
+            "without params": _without("params"),
+            "only the params": lambda _valid: f"order_id={probe.order_id}",
+            "params as JSON": lambda valid: valid.string_to_sign.replace(
+                f"params=order_id={probe.order_id}", f'params={{"order_id":{probe.order_id}}}'
+            ),
+        }
+    return refuses(probe, command, {f"signed {what}": _string(write) for what, write in wrong.items()})
+
+
+@check(
+    "signature/refuses-percent-encoded-on-cancel",
+    "refuses the signature over the encoded body",
+    clause="signature-over-raw-values",
+    effect="attempt",
+    requires=(),
+)
+def refuses_percent_encoded(probe: Probe) -> Finding:
+    """Sign the body itself: brackets percent-encoded, or literal."""
+    return refuses(
+        probe,
+        CANCEL,
+        {
+            "signed the percent-encoded body": _string(
+                lambda valid: encode_form(dict(sorted(valid.fields.items()))).decode()
+            ),
+            "signed with literal brackets": _string(
+                lambda valid: valid.string_to_sign.replace("params=order_id=", "params[order_id]=")
+            ),
+        },
+    )
+
+
+@check(
+    "signature/reads-raw-values", "accepts a signature over raw special characters", clause="signature-over-raw-values"
+)
+def reads_raw_values(probe: Probe) -> Finding:
+    """Use a key full of special characters: encoded in the body, raw in the string to sign."""
+    special = probe.other(api_key="tn check+%41&cmd=x;ü~" + str(probe.nonces.next()))
+    return accepts("raw characters signed", special.send(special.compose(SESSION).request))
+
+
+@on_both_commands("signature/covers-nonce", "refuses a nonce that was changed after signing", clause=COVERS)
+def covers_nonce(probe: Probe, command: str) -> Finding:
+    """Sign with one nonce and send another fresh one."""
+
+    def spoil(inner: Probe, valid: SignedRequest) -> Request:
+        return dress(command, {**valid.fields, "nonce": str(inner.nonces.next())}, valid.signature)
+
+    return refuses(probe, command, {"another nonce than was signed": spoil})
+
+
+@on_both_commands("signature/covers-command", "refuses a command that was changed after signing", clause=COVERS)
+def covers_command(probe: Probe, command: str) -> Finding:
+    """Sign another command with the same parameters, then send this one."""
+
+    def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+        for_other = {**valid.fields, "cmd": SESSION if command == CANCEL else CANCEL}
+        signature = signature_of(canonical_string(for_other), probe.credentials.secret)
+        return _with_signature(valid.request, signature)
+
+    return refuses(probe, command, {"another command than was signed": spoil})
+
+
+@check(
+    "signature/covers-order-id-on-cancel",
+    "refuses an order id that was changed after signing",
+    clause=COVERS,
+    effect="attempt",
+    requires=(),
+)
+def covers_order_id(probe: Probe) -> Finding:
+    """Sign another order's cancel, then send this one; sign none, then add it."""
+
+    def signed_for(params: Mapping[str, Value]) -> Spoil:
+        def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+            fields = {name: value for name, value in valid.fields.items() if name != "params"}
+            string = canonical_string({**fields, "params": params} if params else fields)
+            return _with_signature(valid.request, signature_of(string, probe.credentials.secret))
+
+        return spoil
+
+    return refuses(
+        probe,
+        CANCEL,
+        {
+            "another order than was signed": signed_for({"order_id": probe.order_id + 1}),
+            "an order id in other digits": signed_for({"order_id": f"0{probe.order_id}"}),
+            "an order although none was signed": signed_for({}),
+        },
+    )
+
+
+@on_both_commands("signature/refuses-earlier", "refuses the signature of an earlier request", clause=COVERS)
+def refuses_earlier(probe: Probe, command: str) -> Finding:
+    """Reuse the signature of a request that was accepted a moment ago."""
+    earlier = probe.compose(SESSION if not probe.target.free_orders else command)
+    if not probe.send(earlier.request).understood:
+        raise Blocked("the earlier request was not accepted")
+    return refuses(
+        probe, command, {"the signature of an earlier request": _signature(lambda _right: earlier.signature)}
+    )
+
+
+@check(
+    "signature/ignores-field-order",
+    "accepts the fields in any order",
+    clause="signature-ignores-field-order",
+)
+def ignores_field_order(probe: Probe) -> Finding:
+    """Send the same fields sorted, reversed and rotated; the signature stays the same."""
+    return _in_any_order(probe, SESSION)
+
+
+@check(
+    "signature/ignores-field-order-on-cancel",
+    "accepts the fields of a cancel in any order",
+    clause="signature-ignores-field-order",
+    effect="cancel",
+)
+def ignores_field_order_on_cancel(probe: Probe) -> Finding:
+    """Send the same fields sorted, reversed and rotated, brackets encoded or literal."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend several orders")
+    return _in_any_order(probe, CANCEL)
+
+
+def _in_any_order(probe: Probe, command: str) -> Finding:
+    finding = passed("", "")
+    for arrange in (sorted, lambda pairs: sorted(pairs, reverse=True), lambda pairs: [*pairs[2:], *pairs[:2]]):
+        valid = probe.compose(command)
+        body = encode_fields(arrange(parse_fields(valid.request.body)))
+        finding = accepts("the fields in another order", probe.send(replace(valid.request, body=body)))
+        if finding.verdict != "pass":
+            return finding
+    if command == CANCEL:
+        valid = probe.compose(command)
+        literal = replace(valid.request, body=valid.request.body.replace(b"%5B", b"[").replace(b"%5D", b"]"))
+        finding = accepts("brackets that are not percent-encoded", probe.send(literal))
+    return finding
+
+
+@check(
+    "signature/acts-on-signed-value",
+    "acts on no value that was not signed",
+    clause="signed-value-is-used",
+    effect="cancel",
+)
+def acts_on_signed_value(probe: Probe) -> Finding:
+    """Send order_id (or cmd) twice, sign one of the two: the other must not be acted on."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it names two orders")
+    signed_id, other_id = probe.order_id, probe.order_id + 1
+
+    def acted_on_other(observed: Observation) -> bool:
+        return observed.understood and observed.reading.order_id == other_id
+
+    expected = f"refused, or the signed order {signed_id} acted on"
+    for before, after in ((signed_id, other_id), (other_id, signed_id)):
+        valid = probe.compose(CANCEL)
+        pairs = [pair for pair in parse_fields(valid.request.body) if not pair[0].startswith("params")]
+        pairs += [("params[order_id]", str(before)), ("params[order_id]", str(after))]
+        observed = probe.send(replace(valid.request, body=encode_fields(pairs)))
+        if acted_on_other(observed):
+            return Finding("fail", expected, f"order {other_id} was acted on: {observed.told}")
+    session = probe.compose(SESSION)
+    fields = {**session.fields, "params": {"order_id": other_id}}
+    string = canonical_string(fields)
+    pairs = [*parse_fields(encode_form(fields)), ("cmd", CANCEL)]
+    signed = _with_signature(session.request, signature_of(string, probe.credentials.secret))
+    observed = probe.send(replace(signed, body=encode_fields(pairs), path=f"/api/v2/cmd/{CANCEL}"))
+    if acted_on_other(observed):
+        return Finding(
+            "fail", f"refused, or the signed {SESSION} carried out", f"a cancel was carried out: {observed.told}"
+        )
+    return passed(expected, observed.told)
+
+
+@check("signature/letter-case", "which letter case of the signature is accepted", clause="signature-letter-case")
+def letter_case(probe: Probe) -> Finding:
+    """Send the right signature in upper-case hex."""
+    valid = probe.compose(SESSION)
+    observed = probe.send(_with_signature(valid.request, valid.signature.upper()))
+    return noticed(f"upper-case hex is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")

@@ -1,0 +1,302 @@
+"""The server under judgement: what kind of target it is, what may be done to it, and how a check reaches it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+from tn_contract.corpus import TargetClass, load_corpus
+from tn_contract.errors import BudgetExceeded, TargetRefused, TargetUnreachable, UsageError
+from tn_contract.journal import Exchange, Redactor
+from tn_contract.nonce import NonceSource
+from tn_contract.signing import Credentials, Parameters, Secret
+from tn_contract.transport import Timeouts, Transport, TransportFailure, check_base_url, is_loopback
+from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, read_body
+
+Effect = Literal["none", "attempt", "cancel"]
+EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
+
+DOCUMENTED_ORDER_ID = 2929292929
+CONTROL = "/__tn__/"
+CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
+
+# On an account that is not ours: enough for every check of effect `none`, slow enough not to be a load.
+SANDBOX_BUDGET = 400
+SANDBOX_PAUSE = 0.5
+
+_TIMEOUTS = Timeouts(connect=5, send=5, receive=5, total=10)
+
+
+class Blocked(Exception):
+    """A control did not hold, so the check says nothing."""
+
+
+class NotApplicable(Exception):
+    """The check cannot or must not run on this target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What came back for one request, and what it says; `told` is its description for people."""
+
+    reply: Reply | None
+    reading: Reading
+    told: str
+
+    @property
+    def understood(self) -> bool:
+        """A 2xx JSON object without a failure text."""
+        return (
+            self.reply is not None
+            and 200 <= self.reply.status < 300
+            and self.reading.form == "object"
+            and not self.reading.failed
+        )
+
+    @property
+    def refused(self) -> bool:
+        """A JSON object with a failure text; a server that broke (5xx) refused nothing."""
+        return self.reply is not None and self.reply.status < 500 and self.reading.failed
+
+    @property
+    def rate_limited(self) -> bool:
+        """The target wants fewer requests, which says nothing about the clause."""
+        return self.reply is not None and (self.reply.status == 429 or self.reading.code == 429)
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What the user allows: see `tn-contract verify --help`."""
+
+    base_url: str
+    effects: Effect | None = None
+    order_ids: tuple[int, ...] = ()
+    budget: int | None = None
+    pause: float | None = None
+    allow_live: str = ""
+
+
+def classify_host(base_url: str) -> TargetClass:
+    """Say what kind of target an address is: loopback, known to be live, or (all others) a sandbox."""
+    if is_loopback(base_url):
+        return "loopback"
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
+    for target in load_corpus().targets:
+        if host == target.host or host.endswith(f".{target.host}"):
+            return target.target_class
+    return "sandbox"
+
+
+class Target:
+    """A server, the keys to it, and the limits of this run.
+
+    A target is *disposable* when nothing real can be hurt: it is on this machine, or it is a mock of this kit.
+    Then each check gets a key pair of its own and every effect is allowed.
+    """
+
+    def __init__(self, options: TargetOptions) -> None:
+        """Raises `UsageError`, `TargetRefused` or `TargetUnreachable`."""
+        self.base_url = check_base_url(options.base_url)
+        self.target_class = classify_host(self.base_url)
+        self._refuse_live(options)
+        self._transport = Transport(self.base_url, _TIMEOUTS)
+        self._own = Credentials.from_environment()
+        self._second = Credentials.from_environment("_2")
+        self._nonces = NonceSource()
+        self.is_kit_mock = self._find_control_plane()
+        self.disposable = self.target_class == "loopback" or self.is_kit_mock
+        if self._own is None and not self.is_kit_mock:
+            raise UsageError(
+                "no credentials: set TN_API_KEY and TN_API_SECRET for this target (it is no mock of this kit, "
+                "which would hand out its own)"
+            )
+        self.effects: Effect = options.effects or ("cancel" if self.disposable else "none")
+        self.order_ids = list(options.order_ids)
+        self.budget = options.budget if options.budget is not None else (None if self.disposable else SANDBOX_BUDGET)
+        self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
+        self.requests = 0
+        self._spent: Observation | None = None
+
+    def _refuse_live(self, options: TargetOptions) -> None:
+        host = urlsplit(self.base_url).hostname or ""
+        if self.target_class == "live" and options.allow_live != host:
+            raise TargetRefused(
+                f"{host} is known to be live: real orders and money. Judge the mock or a sandbox instead; "
+                f"if you mean it, name the host a second time with --allow-live {host}"
+            )
+
+    def _find_control_plane(self) -> bool:
+        # A real server is not asked for addresses that are none of its own.
+        if self.target_class == "live" or (self.target_class == "sandbox" and self._own):
+            return False
+        try:
+            reply = self._transport.send(Request("GET", f"{CONTROL}health"))
+        except TransportFailure as failure:
+            raise TargetUnreachable(f"{self.base_url} does not answer ({failure}): is the server running?") from failure
+        return read_body(reply.body).members.get("mock") == "tn-contract"
+
+    @property
+    def free_orders(self) -> bool:
+        """Whether any order id may be cancelled any number of times."""
+        return self.disposable and not self.order_ids and self.allows("cancel")
+
+    def allows(self, effect: Effect) -> bool:
+        """Whether checks of this effect may run."""
+        return EFFECTS.index(effect) <= EFFECTS.index(self.effects)
+
+    def new_credentials(self, api_key: str | None = None) -> Credentials | None:
+        """Open a key pair on a mock of this kit; None on any other target."""
+        if not self.is_kit_mock:
+            return None
+        body = json.dumps({"api_key": api_key}).encode() if api_key else b""
+        headers = (("Content-Type", "application/json"),)
+        try:
+            reply = self._transport.send(Request("POST", f"{CONTROL}sessions", headers, body))
+        except TransportFailure as failure:
+            raise TargetUnreachable(f"the mock at {self.base_url} opens no session ({failure})") from failure
+        members = read_body(reply.body).members
+        key, secret = members.get("api_key"), members.get("api_secret")
+        if reply.status != 201 or not isinstance(key, str) or not isinstance(secret, str):
+            raise TargetUnreachable(f"the mock at {self.base_url} opens no session (HTTP {reply.status})")
+        return Credentials(key, Secret(secret))
+
+    def close_credentials(self, credentials: Credentials) -> None:
+        """Forget a key pair that `new_credentials` opened."""
+        self._transport.send(Request("DELETE", f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}"))
+
+    @contextmanager
+    def probe(self) -> Iterator[Probe]:
+        """Yield a check's way to the server: with a key pair of its own where there are any."""
+        opened = self.new_credentials()
+        credentials = opened or self._own
+        assert credentials is not None  # noqa: S101 # the constructor saw to it
+        probe = Probe(self, credentials, NonceSource() if opened else self._nonces)
+        try:
+            yield probe
+        finally:
+            for each in probe.opened:
+                self.close_credentials(each)
+            if opened:
+                self.close_credentials(opened)
+
+    def second_credentials(self) -> Credentials | None:
+        """The second key pair of the environment, if the target hands out none."""
+        return self._second
+
+    def send(self, request: Request) -> Reply:
+        """Send within the budget. Raises `TransportFailure`, `BudgetExceeded`."""
+        if self.budget is not None and self.requests >= self.budget:
+            raise BudgetExceeded(
+                f"the budget of {self.budget} requests is used up: raise --budget or judge fewer checks"
+            )
+        if self.pause and self.requests:
+            time.sleep(self.pause)
+        self.requests += 1
+        return self._transport.send(request)
+
+    def cancel_once(self, probe: Probe) -> Observation:
+        """Cancel an order that may be cancelled; where orders are scarce, one cancel serves all checks."""
+        if self.free_orders:
+            return probe.send(probe.compose(CANCEL).request)
+        if self._spent is None:
+            if not self.order_ids:
+                raise NotApplicable("no order to cancel: name one with --order-id")
+            self._spent = probe.send(probe.compose(CANCEL).request)
+        return self._spent
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+
+@dataclass
+class Probe:
+    """One check's way to the target: composes, sends, remembers what was exchanged."""
+
+    target: Target
+    credentials: Credentials
+    nonces: NonceSource
+    exchanges: list[Exchange] = field(default_factory=list)
+    opened: list[Credentials] = field(default_factory=list)
+
+    @property
+    def order_id(self) -> int:
+        """The order that cancels name."""
+        return self.target.order_ids[0] if self.target.order_ids else DOCUMENTED_ORDER_ID
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps secrets out of everything this check writes."""
+        pairs = [self.credentials, *self.opened]
+        return Redactor(
+            tuple(pair.secret for pair in pairs),
+            tuple(pair.api_key for pair in pairs),
+            private=not self.target.disposable,
+        )
+
+    def params(self, command: str) -> Parameters | None:
+        """The documented parameters of a command."""
+        return {"order_id": self.order_id} if command == CANCEL else None
+
+    def compose(self, command: str, nonce: int | str | None = None) -> SignedRequest:
+        """Compose a valid request, by default with a fresh nonce (never ahead of the clock)."""
+        drawn = self.nonces.next() if nonce is None else nonce
+        return compose(self.credentials, command, drawn, self.params(command))
+
+    def send(self, request: Request) -> Observation:
+        """Send once and say what came back. Raises `TargetUnreachable` when nothing listens."""
+        reply, failure = None, ""
+        try:
+            reply = self.target.send(request)
+        except TransportFailure as error:
+            if error.phase == "connect":
+                raise TargetUnreachable(f"{self.target.base_url} does not answer ({error})") from error
+            failure = str(error)
+        self.exchanges.append(
+            self.redactor.record(
+                len(self.exchanges) + 1, time.time_ns(), self.credentials.api_key, request, reply, failure
+            )
+        )
+        return self._observe(reply, failure)
+
+    def _observe(self, reply: Reply | None, failure: str) -> Observation:
+        if reply is None:
+            return Observation(None, read_body(b""), f"no reply ({failure})")
+        shown = " ".join(self.redactor.body(reply.body).split())
+        return Observation(reply, read_body(reply.body), f"HTTP {reply.status} {shown[:300] or '(empty body)'}")
+
+    def race(self, requests: list[Request]) -> list[Observation]:
+        """Send all at once, each on a connection of its own."""
+        with ThreadPoolExecutor(len(requests)) as pool:
+            return list(pool.map(self.send, requests))
+
+    def control(self, command: str) -> None:
+        """Show that the target accepts a valid request right now. Raises `Blocked` when it does not.
+
+        Where orders are scarce, a cancel is shown by its session request, which spends none.
+        """
+        if command == CANCEL and not self.target.free_orders:
+            command = SESSION
+        observed = self.send(self.compose(command).request)
+        if not observed.understood:
+            raise Blocked(f"a valid {command} was not accepted: {observed.told}")
+
+    def other(self, api_key: str | None = None) -> Probe:
+        """Open a probe with a second key pair. Raises `NotApplicable` when there is none."""
+        credentials = self.target.new_credentials(api_key)
+        if credentials:
+            self.opened.append(credentials)
+        elif api_key is None:
+            credentials = self.target.second_credentials()
+        if credentials is None:
+            raise NotApplicable("no second key pair: set TN_API_KEY_2 and TN_API_SECRET_2")
+        return Probe(self.target, credentials, self.nonces, self.exchanges)
+
+
+Spoil = Callable[[Probe, SignedRequest], Request]

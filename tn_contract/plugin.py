@@ -1,0 +1,330 @@
+"""The pytest plugin: options, fixtures, markers, a summary.
+
+It is loaded in every project that has this package installed, so it imports nothing but pytest until it is used.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from mock_server.serve import RunningMock
+    from tn_contract.checks import Check, Judge, Result
+    from tn_contract.client import Client
+    from tn_contract.journal import Exchange
+    from tn_contract.report import Report
+
+OPTIONS = "tn-contract", "contract tests of delTradeOrder"
+
+
+def load_mock() -> ModuleType:
+    """Import the mock: the one place where this package reaches for `mock_server`.
+
+    Raises `UsageError` when another distribution's `mock_server` stands in its way.
+    """
+    from tn_contract.errors import UsageError
+
+    try:
+        from mock_server import serve
+    except ImportError as error:
+        raise UsageError(f"the mock cannot be imported ({error}): reinstall tn-contract") from error
+    ours = Path(__file__).parent.parent / "mock_server" / "serve.py"
+    if Path(str(serve.__file__)).resolve() != ours.resolve():
+        raise UsageError(f"another package's mock_server is in the way: {serve.__file__}. Remove it, or rename it")
+    return serve
+
+
+# ---- options -----------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the suite. Credentials are never options: process lists and logs show them."""
+    group = parser.getgroup(*OPTIONS)
+    group.addoption("--tn-target", metavar="URL", default=None, help="server to judge (default: an embedded mock)")
+    group.addoption("--tn-check", metavar="PATTERN", action="append", default=[], help="judge only these checks")
+    group.addoption("--tn-exclude", metavar="PATTERN", action="append", default=[], help="leave these checks out")
+    group.addoption(
+        "--tn-effects",
+        choices=("none", "attempt", "cancel"),
+        default=None,
+        help="worst effect allowed (default: cancel on a mock or this machine, none elsewhere)",
+    )
+    group.addoption(
+        "--tn-order-id", metavar="ID", type=int, action="append", default=[], help="open order that may be cancelled"
+    )
+    group.addoption("--tn-budget", metavar="N", type=int, default=None, help="most requests to send")
+    group.addoption("--tn-pause", metavar="SECONDS", type=float, default=None, help="pause between requests")
+    group.addoption("--tn-allow-live", metavar="HOST", default="", help="name a live host again to judge it")
+    group.addoption("--tn-strict", action="store_true", help="let warnings fail")
+    group.addoption("--tn-json", metavar="FILE", default=None, help="write the report as JSON")
+    group.addoption("--tn-html", metavar="FILE", default=None, help="write the report as HTML")
+
+
+def selected_checks(config: pytest.Config, checks: Mapping[str, Check]) -> list[Check]:
+    """Choose checks by id, group or glob. Raises `pytest.UsageError` for a pattern that matches none."""
+    wanted, unwanted = config.getoption("tn_check"), config.getoption("tn_exclude")
+    for pattern in (*wanted, *unwanted):
+        if not any(_matches(check, pattern) for check in checks.values()):
+            raise pytest.UsageError(f"no check matches {pattern!r}: `tn-contract list` shows them all")
+    return [
+        check
+        for check in checks.values()
+        if (not wanted or any(_matches(check, pattern) for pattern in wanted))
+        and not any(_matches(check, pattern) for pattern in unwanted)
+    ]
+
+
+def _matches(check: Check, pattern: str) -> bool:
+    return check.group == pattern or fnmatch.fnmatchcase(check.id, pattern)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and the collector of rows."""
+    run = config.stash[_RUN] = Run()
+    config.pluginmanager.register(run, "tn_contract_run")
+    config.addinivalue_line("markers", "tn_check(id): the contract check that this test judges")
+    config.addinivalue_line("markers", "tn_effect(effect): the worst that this test may do to an account")
+
+
+# ---- judging -----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Run:
+    """The judging of one pytest run: the target, the judge, and the rows as they come in."""
+
+    judge: Judge | None = None
+    embedded: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+    resources: ExitStack = field(default_factory=ExitStack)
+    target: dict[str, Any] = field(default_factory=dict)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the rows, from this process or from a worker."""
+        if hasattr(report, "tn_row"):
+            self.rows.append(report.tn_row)
+            self.target = report.tn_target
+
+
+_RUN = pytest.StashKey[Run]()
+_RESULT = pytest.StashKey["Result"]()
+
+
+def open_judge(config: pytest.Config) -> Judge:
+    """Open the target of this run, once. Raises `TnContractError`."""
+    run = config.stash[_RUN]
+    if run.judge is None:
+        from tn_contract.checks import Judge, catalogue
+        from tn_contract.checks.target import Target, TargetOptions
+
+        url = config.getoption("tn_target")
+        run.embedded = not url
+        if run.embedded:
+            url = run.resources.enter_context(load_mock().running()).base_url
+        target = Target(
+            TargetOptions(
+                url,
+                config.getoption("tn_effects"),
+                tuple(config.getoption("tn_order_id")),
+                config.getoption("tn_budget"),
+                config.getoption("tn_pause"),
+                config.getoption("tn_allow_live"),
+            )
+        )
+        if hasattr(config, "workerinput") and not target.is_kit_mock:
+            target.close()
+            raise pytest.UsageError("one key cannot be shared by several workers: run without -n on this target")
+        run.resources.callback(target.close)
+        run.judge = Judge(target, catalogue())
+    return run.judge
+
+
+def _is_check(item: pytest.Item) -> bool:
+    return item.get_closest_marker("tn_check") is not None and "tn_result" in getattr(item, "fixturenames", ())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Open the target before the first check, so that a refused target is a usage error and not 78 failures."""
+    if session.config.getoption("collectonly") or not any(map(_is_check, session.items)):
+        return
+    from tn_contract.errors import TargetRefused, TnContractError, UsageError
+
+    try:
+        open_judge(session.config)
+    except (UsageError, TargetRefused) as error:
+        raise pytest.UsageError(str(error)) from error
+    except TnContractError as error:
+        pytest.exit(str(error), returncode=3)
+
+
+@pytest.fixture
+def tn_result(
+    request: pytest.FixtureRequest, tn_check_id: str, record_property: Callable[[str, object], None]
+) -> Result:
+    """The result of the check that this test is about. A verdict `error` is an error of set-up."""
+    result = open_judge(request.config).judge(tn_check_id)
+    request.node.stash[_RESULT] = result
+    record_property("check", result.check.id)
+    record_property("clause", result.check.clause)
+    record_property("effect", result.check.effect)
+    record_property("verdict", result.verdict)
+    if result.verdict == "error":
+        pytest.fail(f"{result.finding.expected}: {result.finding.actual}", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Attach the row to the report of the phase that ended the check, so that it crosses process borders too."""
+    report = yield
+    result = item.stash.get(_RESULT, None)
+    if result is not None and (call.when == "call" or (call.when == "setup" and report.failed)):
+        import msgspec
+
+        from tn_contract.report import facts_of, row_of
+
+        run = item.config.stash[_RUN]
+        judge = open_judge(item.config)
+        facts = facts_of(judge.target)
+        report.tn_row = msgspec.to_builtins(row_of(result, facts, run.embedded))
+        report.tn_target = msgspec.to_builtins(facts)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the reports and let the exit status tell apart broken, unjudgeable and not judged."""
+    run = session.config.stash[_RUN]
+    run.resources.close()
+    report = report_of(session.config)
+    if report is None or hasattr(session.config, "workerinput"):
+        return
+    from tn_contract import report as reports
+
+    for option, write in (("tn_json", reports.to_json), ("tn_html", lambda it: reports.to_html(it).encode())):
+        if path := session.config.getoption(option):
+            Path(path).write_bytes(write(report))
+    others = len(run.rows) < session.testscollected
+    if exitstatus in (0, 1, 5) and (report.exit_code == 3 or (report.exit_code == 5 and not others)):
+        session.exitstatus = report.exit_code
+
+
+def report_of(config: pytest.Config) -> Report | None:
+    """Build the report of this run; None when no check ran."""
+    run = config.stash[_RUN]
+    if not run.rows:
+        return None
+    import msgspec
+
+    from tn_contract import report as reports
+    from tn_contract.checks import catalogue
+    from tn_contract.journal import timestamp
+
+    places = {check_id: place for place, check_id in enumerate(catalogue())}
+    rows = sorted((msgspec.convert(row, reports.Row) for row in run.rows), key=lambda row: places[row.id])
+    return reports.build(
+        rows,
+        msgspec.convert(run.target, reports.TargetFacts),
+        started=timestamp(int(run.started * 1e9)),
+        elapsed=time.time() - run.started,
+        code=reports.exit_code(rows, strict=config.getoption("tn_strict")),
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell the verdicts that pytest's outcomes do not, and the counts."""
+    report = report_of(config)
+    if report is None:
+        return
+    from tn_contract.report import summary
+
+    terminalreporter.section("tn-contract")
+    for row in report.checks:
+        if row.verdict in ("warn", "info", "blocked", "error"):
+            terminalreporter.line(f"{row.verdict:8} {row.id}: {row.actual}")
+    terminalreporter.line(f"{report.target.base_url}: {summary(report)}")
+
+
+# ---- fixtures for users' own tests --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MockSession:
+    """A key pair on the mock, with its own nonces and journal. The secret does not show in `repr`."""
+
+    base_url: str
+    api_key: str
+    api_secret: str = field(repr=False)
+    _mock: RunningMock = field(repr=False)
+
+    def journal(self) -> list[Exchange]:
+        """What was sent with this key and what the mock made of it, oldest first."""
+        session = self._mock.broker.session(self.api_key)
+        return session.journal.exchanges() if session else []
+
+    def cancelled(self) -> list[int]:
+        """The orders that were cancelled with this key, in order."""
+        return [
+            int(exchange.assessment.order_id)
+            for exchange in self.journal()
+            if exchange.assessment and exchange.assessment.effect == "cancelled"
+        ]
+
+
+NewSession = Callable[[], AbstractContextManager[MockSession]]
+
+
+@pytest.fixture(scope="session")
+def tn_mock_options() -> dict[str, Any]:
+    """Override to configure the mock: the keyword arguments of `mock_server.broker.Broker`."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def tn_mock(tn_mock_options: dict[str, Any]) -> Iterator[RunningMock]:
+    """A running mock for this test run: `base_url`, `broker`, `control_url`."""
+    with load_mock().running(**tn_mock_options) as mock:
+        yield mock
+
+
+@pytest.fixture(scope="session")
+def tn_new_session(tn_mock: RunningMock) -> NewSession:
+    """A factory of fresh key pairs, as context managers. Safe under `@given`: one for each example."""
+
+    @contextmanager
+    def new_session() -> Iterator[MockSession]:
+        credentials = tn_mock.broker.open_session().credentials
+        try:
+            yield MockSession(tn_mock.base_url, credentials.api_key, credentials.secret.reveal(), tn_mock)
+        finally:
+            tn_mock.broker.close_session(credentials.api_key)
+
+    return new_session
+
+
+@pytest.fixture
+def tn_session(tn_new_session: NewSession) -> Iterator[MockSession]:
+    """A fresh key pair on the mock for this test."""
+    with tn_new_session() as session:
+        yield session
+
+
+@pytest.fixture
+def tn_client(tn_session: MockSession) -> Iterator[Client]:
+    """The reference client with this test's key pair."""
+    from tn_contract.client import Client
+
+    with Client(tn_session.api_key, tn_session.api_secret, base_url=tn_session.base_url) as client:
+        yield client
