@@ -222,11 +222,12 @@ class NonceSource:
         async with gate:
             # Not a future of the loop: the thread may outlive both the task and the loop.
             acquiring: Future[int] = Future()
-            asyncio.get_running_loop().run_in_executor(None, self._acquire_into, acquiring)
+            running = asyncio.get_running_loop().run_in_executor(None, self._acquire_into, acquiring)
             try:
                 nonce = await asyncio.wrap_future(acquiring)
             except BaseException:
                 # The thread may go on and hold the key: give it back as soon as it has it.
+                running.cancel()
                 acquiring.add_done_callback(self._give_back)
                 raise
             try:

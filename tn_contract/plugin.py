@@ -71,17 +71,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def selected_checks(config: pytest.Config, checks: Mapping[str, Check]) -> list[Check]:
-    """Choose checks by id, group or glob. Raises `pytest.UsageError` for a pattern that matches none."""
+    """Choose checks by id, group or glob."""
     wanted, unwanted = config.getoption("tn_check"), config.getoption("tn_exclude")
-    for pattern in (*wanted, *unwanted):
-        if not any(_matches(check, pattern) for check in checks.values()):
-            raise pytest.UsageError(f"no check matches {pattern!r}: `tn-contract list` shows them all")
     return [
         check
         for check in checks.values()
         if (not wanted or any(_matches(check, pattern) for pattern in wanted))
         and not any(_matches(check, pattern) for pattern in unwanted)
     ]
+
+
+def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, Check]) -> None:
+    from tn_contract.errors import UsageError
+
+    for pattern in (*config.getoption("tn_check"), *config.getoption("tn_exclude")):
+        if not any(_matches(check, pattern) for check in checks.values()):
+            raise UsageError(f"no check matches {pattern!r}: `tn-contract list` shows them all")
 
 
 def _matches(check: Check, pattern: str) -> bool:
@@ -128,6 +133,7 @@ def open_judge(config: pytest.Config) -> Judge:
     if run.judge is None:
         from tn_contract.checks import Judge, catalogue
         from tn_contract.checks.target import Target, TargetOptions
+        from tn_contract.errors import UsageError
 
         url = config.getoption("tn_target")
         run.embedded = not url
@@ -145,26 +151,30 @@ def open_judge(config: pytest.Config) -> Judge:
         )
         if hasattr(config, "workerinput") and not target.is_kit_mock:
             target.close()
-            raise pytest.UsageError("one key cannot be shared by several workers: run without -n on this target")
+            raise UsageError("one key cannot be shared by several workers: run without -n on this target")
         run.resources.callback(target.close)
         run.judge = Judge(target, catalogue())
     return run.judge
 
 
 def _is_check(item: pytest.Item) -> bool:
-    return item.get_closest_marker("tn_check") is not None and "tn_result" in getattr(item, "fixturenames", ())
+    return "tn_result" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Open the target before the first check, so that a refused target is a usage error and not 78 failures."""
+    """Open the target before the first check: a refused target is one sentence, not a failure of every check."""
     if session.config.getoption("collectonly") or not any(map(_is_check, session.items)):
         return
+    from tn_contract.checks import catalogue
     from tn_contract.errors import TargetRefused, TnContractError, UsageError
 
     try:
+        _refuse_idle_patterns(session.config, catalogue())
+        if not selected_checks(session.config, catalogue()):
+            pytest.exit("no check is left to judge: --exclude leaves out what --check chose", returncode=5)
         open_judge(session.config)
     except (UsageError, TargetRefused) as error:
-        raise pytest.UsageError(str(error)) from error
+        pytest.exit(str(error), returncode=4)
     except TnContractError as error:
         pytest.exit(str(error), returncode=3)
 

@@ -137,32 +137,58 @@ def _mark(verdict: str) -> Text:
     return Text(f"{MARKS[verdict]} {verdict}", style=COLOURS[verdict])
 
 
-def print_text(report: Report, console: Console) -> None:
-    """Print the table of verdicts, then what needs attention, then the counts."""
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a log has no edge to wrap at
+    return console
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print equal dicts as a table, their keys as its heads."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    _console().print(table)
+
+
+def print_text(report: Report) -> None:
+    """Print the table of verdicts, then what needs attention, then the counts."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    wide = console.width >= 130
     table.add_column("verdict", no_wrap=True)
-    table.add_column("check", no_wrap=True, overflow="fold")
-    table.add_column("what the target does", overflow="fold")
-    table.add_column("level", no_wrap=True)
-    table.add_column("provenance", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("the target …", no_wrap=True, overflow="ellipsis")
+    if wide:
+        table.add_column("level", no_wrap=True)
+        table.add_column("provenance", no_wrap=True)
     for row in report.checks:
-        table.add_row(_mark(row.verdict), row.id, Text(row.title), row.level, row.provenance)
+        cells = [_mark(row.verdict), *map(Text, (row.id, row.title, row.level, row.provenance))]
+        table.add_row(*(cells if wide else cells[:3]))
     console.print(table)
     for row in report.checks:
         if row.verdict != "pass":
             _print_detail(row, console)
     console.print()
-    console.print(Text(summary(report), style="bold"))
+    console.print(Text(f"{report.target.base_url}: {summary(report)}", style="bold"))
 
 
 def _print_detail(row: Row, console: Console) -> None:
     from rich.text import Text
 
     console.print()
-    console.print(_mark(row.verdict), Text(row.id, style="bold"))
+    console.print(_mark(row.verdict), Text(f" {row.id}", style="bold"))
     lines = [("reason", row.actual)]
     if row.verdict not in ("skipped", "blocked"):
         lines = [

@@ -1,0 +1,481 @@
+"""The command `tn-contract`. Heavy rooms are imported by the verb that needs them: start-up time is a feature."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from tn_contract import __version__
+from tn_contract.errors import TargetError, TargetRefused, TnContractError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tn_contract.checks import Check
+    from tn_contract.corpus import Evidence, Payload
+
+DEFAULT_PORT = 8787
+NONCE_POLICIES = ("monotonic", "unique", "none")
+
+
+class _Group(click.Group):
+    """Turns the kit's exceptions into one sentence and the documented exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TargetRefused as error:
+            _fail(str(error), 4)
+        except TargetError as error:
+            _fail(str(error), 3)
+        except TnContractError as error:
+            _fail(str(error), 4)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(4)
+        except click.Abort:
+            _fail("interrupted", 2)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    click.echo(f"tn-contract: {sentence}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tn-contract")
+def main() -> None:
+    """Contract tests, a mock server and signing help for the Tradernet command delTradeOrder.
+
+    Exit codes: 0 judged, nothing failed; 1 a clause is broken; 2 interrupted; 3 the target, a control or the kit
+    failed; 4 usage, or a refused target; 5 nothing was judged.
+    """
+
+
+# ---- serve -------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line instead of a sentence.")
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write that JSON there when ready.")
+@click.option("--nonces", type=click.Choice(NONCE_POLICIES), default="monotonic", show_default=True, help="Nonce rule.")
+@click.option("--strict-path", is_flag=True, help="Refuse a path that does not name the command.")
+@click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
+@click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
+def serve(
+    host: str,
+    port: int,
+    as_json: bool,
+    ready_file: Path | None,
+    nonces: str,
+    strict_path: bool,
+    reply: tuple[str, ...],
+    seed: int | None,
+) -> None:
+    """Run the mock until SIGTERM or Ctrl-C.
+
+    Its demo key works at once; POST /__tn__/sessions opens more. `tn-contract list --replies` shows the magic
+    orders and the situations.
+    """
+    from tn_contract.plugin import load_mock
+
+    server = load_mock()
+    replies = dict(_pair(text, "--reply") for text in reply)
+    mock = server.listen(host=host, port=port, policy=nonces, strict_path=strict_path, replies=replies, seed=seed)
+    demo = server.DEMO
+    facts = {
+        "base_url": mock.base_url,
+        "control_url": mock.control_url,
+        "api_key": demo.api_key,
+        "api_secret": demo.secret.reveal(),
+    }
+    line = json.dumps(facts)
+    if ready_file:
+        _write_whole(ready_file, line + "\n")
+    sentence = (
+        f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
+        f"control {mock.control_url}health · Ctrl-C stops it"
+    )
+    click.echo(line if as_json else sentence)
+    sys.stdout.flush()
+    server.run_until_stopped(mock)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is never seen half-written."""
+    try:
+        half = path.with_name(f"{path.name}.{os.getpid()}")
+        half.write_text(text, "utf-8")
+        half.replace(path)
+    except OSError as error:
+        _fail(f"cannot write {path} ({error.strerror}): name a file in a folder that exists", 4)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
+    return name, value
+
+
+# ---- verify ------------------------------------------------------------------------------------------------
+
+_FILE = click.Path(dir_okay=False, writable=True)
+
+
+@main.command()
+@click.argument("url", required=False)
+@click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
+@click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
+@click.option(
+    "--effects", type=click.Choice(("none", "attempt", "cancel")), help="Worst effect allowed on the account."
+)
+@click.option(
+    "--order-id", type=click.IntRange(1, 2**63 - 1), multiple=True, help="An open order that may be cancelled."
+)
+@click.option("--budget", type=click.IntRange(1), help="Most requests to send.")
+@click.option("--pause", type=click.FloatRange(0), help="Seconds between requests.")
+@click.option("--allow-live", metavar="HOST", default="", help="Name a host known to be live again, to judge it.")
+@click.option("--strict", is_flag=True, help="Let warnings fail.")
+@click.option("--junit", type=_FILE, help="Write a JUnit report.")
+@click.option("--json", "json_file", type=_FILE, help="Write the report as JSON, exchanges included.")
+@click.option("--html", type=_FILE, help="Write the report as one HTML page.")
+def verify(
+    url: str | None,
+    checks: tuple[str, ...],
+    exclude: tuple[str, ...],
+    effects: str | None,
+    order_id: tuple[int, ...],
+    budget: int | None,
+    pause: float | None,
+    allow_live: str,
+    strict: bool,
+    junit: str | None,
+    json_file: str | None,
+    html: str | None,
+) -> None:
+    """Judge the server at URL, or the embedded mock.
+
+    Credentials come from TN_API_KEY and TN_API_SECRET; TN_API_KEY_2 and TN_API_SECRET_2 enable the checks that
+    need two keys. A mock of this kit hands out its own. Elsewhere than on this machine only checks without any
+    effect run unless --effects and --order-id say more.
+    """
+    arguments = [
+        *_repeated("--tn-check", checks),
+        *_repeated("--tn-exclude", exclude),
+        *_repeated("--tn-order-id", order_id),
+        *_given("--tn-target", url),
+        *_given("--tn-effects", effects),
+        *_given("--tn-budget", budget),
+        *_given("--tn-pause", pause),
+        *_given("--tn-allow-live", allow_live or None),
+        *_given("--tn-json", json_file),
+        *_given("--tn-html", html),
+        *_given("--junit-xml", junit),
+        *(["--tn-strict"] if strict else []),
+    ]
+    sys.exit(_run_suite(arguments))
+
+
+def _given(option: str, value: object | None) -> list[str]:
+    return [] if value is None else [f"{option}={value}"]
+
+
+def _repeated(option: str, values: tuple[object, ...]) -> list[str]:
+    return [f"{option}={value}" for value in values]
+
+
+def _run_suite(arguments: list[str]) -> int:
+    """Run pytest in this process on the suite alone: no project settings, no other plugins, no terminal output."""
+    import pytest
+
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    face = _Face()
+    quiet = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "tn_contract.plugin", "-c", os.devnull]
+    status = pytest.main(["--pyargs", "tn_contract.suite", "--rootdir", os.curdir, *quiet, *arguments], plugins=[face])
+    return face.finish(int(status))
+
+
+class _Face:
+    """What `verify` shows while pytest runs, and in the end."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True)
+        self._progress = Progress(*bar, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("judging")
+        self._config: pytest.Config | None = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        self._progress.update(self._task, total=len(session.items))
+        self._progress.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._progress.update(self._task, description=nodeid.partition("[")[2].rstrip("]"))
+
+    def pytest_runtest_logfinish(self) -> None:
+        self._progress.advance(self._task)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self._progress.stop()
+        click.echo(f"tn-contract: {getattr(excinfo.value, 'msg', 'interrupted')}", err=True)
+
+    def finish(self, status: int) -> int:
+        from tn_contract.plugin import report_of
+        from tn_contract.report import print_text
+
+        self._progress.stop()
+        report = report_of(self._config) if self._config else None
+        if report is not None:
+            print_text(report)
+        return status
+
+
+# ---- list and explain --------------------------------------------------------------------------------------
+
+
+@main.command("list")
+@click.option("--replies", is_flag=True, help="List magic orders and situations instead of checks.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(replies: bool, as_json: bool) -> None:
+    """List the checks, or with --replies what the mock can be made to answer."""
+    rows = _reply_rows() if replies else _check_rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from tn_contract.report import print_rows
+
+    print_rows(rows)
+
+
+def _check_rows() -> list[dict[str, Any]]:
+    from tn_contract.checks import catalogue
+    from tn_contract.corpus import load_corpus
+
+    clauses = load_corpus().clauses
+    return [
+        {
+            "id": check.id,
+            "title": check.title,
+            "level": clauses[check.clause].level,
+            "provenance": clauses[check.clause].provenance,
+            "effect": check.effect,
+        }
+        for check in catalogue().values()
+    ]
+
+
+def _reply_rows() -> list[dict[str, Any]]:
+    from tn_contract.corpus import load_corpus
+
+    corpus = load_corpus()
+
+    def row(cause: str, payload: Payload) -> dict[str, Any]:
+        return {
+            "order_id": cause,
+            "payload": payload.id,
+            "http": payload.status,
+            "outcome": payload.kind or payload.outcome,
+            "provenance": payload.provenance,
+            "body": " ".join(payload.body.split()) or "(empty)",
+        }
+
+    magic = [row(order.order_id, corpus.payloads[order.payload]) for order in corpus.magic_orders.values()]
+    refusals = [row(f"({each.id})", corpus.payloads[each.payload]) for each in corpus.situations.values()]
+    return [*magic, *refusals]
+
+
+@main.command()
+@click.argument("name", metavar="ID")
+def explain(name: str) -> None:
+    """Explain a check, a clause, a payload, a vector or a magic order: what it is and where it comes from."""
+    from tn_contract.checks import catalogue
+    from tn_contract.corpus import load_corpus
+
+    corpus = load_corpus()
+    lines: list[str] = []
+    if name in corpus.magic_orders:
+        lines.append(f"{name}: the mock answers a cancel of this order with")
+        name = corpus.magic_orders[name].payload
+    if name in catalogue():
+        lines += _explain_check(catalogue()[name])
+        lines += ["", *_explain_clause(catalogue()[name].clause)]
+    elif name in corpus.clauses:
+        judged_by = [check.id for check in catalogue().values() if check.clause == name]
+        lines += [*_explain_clause(name), f"judged by   {', '.join(judged_by)}"]
+    elif name in corpus.payloads:
+        payload = corpus.payloads[name]
+        outcome = f"{payload.outcome}{f' ({payload.kind})' if payload.kind else ''}"
+        lines += [f"payload {payload.id}: {payload.title}", f"outcome     {outcome}"]
+        lines += [f"provenance  {payload.provenance}", *_explain_evidence(payload.evidence)]
+        lines += [f"HTTP {payload.status} {payload.headers}", payload.body or "(empty body)"]
+    else:
+        group, vector = next(((g, v) for g, v in corpus.vectors if v.id == name), (None, None))
+        if group is None or vector is None:
+            raise click.UsageError(
+                f"nothing is called {name!r}: see `tn-contract list` and `tn-contract list --replies`"
+            )
+        lines += [f"vector {vector.id}: {vector.comment} ({vector.result})", f"key {group.credentials.api_key!r}"]
+        lines += [f"secret {group.credentials.secret!r}", f"string to sign  {vector.string_to_sign!r}"]
+        lines += [f"signature       {vector.signature}", f"body            {vector.body}"]
+        lines += [f"provenance      {group.provenance}", *_explain_evidence(group.evidence)]
+    click.echo("\n".join(lines))
+
+
+def _explain_check(check: Check) -> list[str]:
+    return [
+        f"check {check.id}: {check.title}",
+        f"does        {check.sends}",
+        f"effect      {check.effect}",
+        *([f"requires    {', '.join(check.requires)}"] if check.requires else []),
+        f"repeat      tn-contract verify [URL] --check {check.id}",
+    ]
+
+
+def _explain_clause(clause_id: str) -> list[str]:
+    from tn_contract.corpus import load_corpus
+
+    clause = load_corpus().clauses[clause_id]
+    return [
+        f"clause {clause.id}: {clause.statement}",
+        f"level       {clause.level}",
+        f"provenance  {clause.provenance}",
+        *_explain_evidence(clause.evidence),
+        *([f"open        {clause.open_question}"] if clause.open_question else []),
+    ]
+
+
+def _explain_evidence(evidence: list[Evidence]) -> list[str]:
+    from tn_contract.corpus import load_corpus
+
+    lines = []
+    for each in evidence:
+        source = load_corpus().sources[each.source]
+        told = " · ".join(part for part in (each.locator, each.quote and f"“{each.quote}”", each.note) if part)
+        lines += [f"  {source.provenance}: {source.title}, {source.publisher}", f"    {told}"]
+        if source.provenance != "synthetic":
+            lines.append(f"    {source.url}")
+    return lines
+
+
+# ---- sign --------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("file", required=False, type=click.File("rb"))
+@click.option("--command", "cmd", default="delTradeOrder", show_default=True, help="The field cmd.")
+@click.option("--key", envvar="TN_API_KEY", help="The field apiKey (default: TN_API_KEY).")
+@click.option("--nonce", help="The field nonce (default: a fresh one of the documented unit).")
+@click.option("--param", metavar="NAME=VALUE", multiple=True, help="One of params, such as order_id=2929292929.")
+@click.option(
+    "--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Server for the curl command."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sign(
+    file: Any, cmd: str, key: str | None, nonce: str | None, param: tuple[str, ...], url: str, as_json: bool
+) -> None:
+    """Show every stage of a signature, for people who write a client in another language.
+
+    The secret comes from TN_API_SECRET only. FILE (- for standard input) holds the form's fields as a JSON object
+    instead of the options, nested maps included. Numbers in it are signed as their digits.
+    """
+    import shlex
+
+    from tn_contract.nonce import NonceSource
+    from tn_contract.signing import Secret
+    from tn_contract.signing import sign as compute
+    from tn_contract.wire import SIGNATURE_HEADER, dress
+
+    if not os.environ.get("TN_API_SECRET"):
+        raise click.UsageError("set TN_API_SECRET: the secret is never an option, for process lists show those")
+    fields = _fields_from(file) if file else {}
+    if not file:
+        if not key:
+            raise click.UsageError("name the key with --key or TN_API_KEY (the mock's demo key is tn-demo-key)")
+        fields = {"apiKey": key, "cmd": cmd, "nonce": nonce or str(NonceSource().next())}
+        if param:
+            fields["params"] = dict(_pair(text, "--param") for text in param)
+    signed = compute(fields, Secret(os.environ["TN_API_SECRET"]))
+    request = dress(str(fields.get("cmd", cmd)), fields, signed.signature)
+    headers = dict(request.headers)
+    curl = ["curl", url + request.path, "-H", f"{SIGNATURE_HEADER}: {signed.signature}"]
+    stages = {
+        "string_to_sign": signed.string_to_sign,
+        "signature": signed.signature,
+        "method": request.method,
+        "path": request.path,
+        "headers": headers,
+        "body": request.body.decode("ascii"),
+        "curl": shlex.join([*curl, "--data-raw", request.body.decode("ascii")]),
+    }
+    if as_json:
+        click.echo(json.dumps(stages, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"1 string to sign   {signed.string_to_sign}")
+    click.echo(f"2 signature        {signed.signature}   (lower-case hex HMAC-SHA256 of 1 under the secret)")
+    click.echo(f"3 header           {SIGNATURE_HEADER}: {signed.signature}")
+    click.echo(f"4 body             {stages['body']}")
+    click.echo(f"5 request          POST {request.path}")
+    click.echo(f"6 try it           {stages['curl']}")
+
+
+def _fields_from(file: Any) -> dict[str, Any]:
+    from tn_contract.wire import read_body
+
+    reading = read_body(file.read())
+    if reading.form != "object":
+        raise click.UsageError(f'{file.name} holds no JSON object: write {{"apiKey": …, "cmd": …, "nonce": …}}')
+    return reading.members
+
+
+# ---- lint --------------------------------------------------------------------------------------------------
+
+
+@main.command("lint")
+def lint_() -> None:
+    """Check the corpus: schemas, ids, digests, sources, and that clauses and checks belong together."""
+    from tn_contract.checks import catalogue
+    from tn_contract.corpus import load_corpus
+    from tn_contract.lint import lint
+
+    started = time.perf_counter()
+    corpus = load_corpus()
+    problems = lint(corpus)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        _fail(f"{len(problems)} problems in the corpus", 1)
+    provenance: dict[str, int] = {}
+    for payload in corpus.payloads.values():
+        provenance[payload.provenance] = provenance.get(payload.provenance, 0) + 1
+    told = ", ".join(f"{count} {name}" for name, count in provenance.items())
+    click.echo(
+        f"corpus {corpus.manifest.version}: {len(corpus.clauses)} clauses, {len(catalogue())} checks, "
+        f"{len(corpus.payloads)} payloads ({told}), {len(corpus.vectors)} vectors, "
+        f"{len(corpus.nonces.sequences)} nonce sequences, no problem found in {time.perf_counter() - started:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
