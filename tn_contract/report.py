@@ -151,9 +151,12 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    *short, last = rows[0]
+    for name in short:
+        widest = max(len(str(text)) for text in (name, *(row[name] for row in rows)))
+        table.add_column(name.replace("_", " "), width=widest, no_wrap=True)
+    table.add_column(last.replace("_", " "), no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row.values()))
     _console().print(table)
@@ -177,8 +180,13 @@ def print_text(report: Report) -> None:
         cells = [_mark(row.verdict), *map(Text, (row.id, row.title, row.level, row.provenance))]
         table.add_row(*(cells if wide else cells[:3]))
     console.print(table)
+    told = [row for row in report.checks if row.verdict in ("info", "skipped")]
+    if told:
+        console.print()
+    for row in told:
+        console.print(_mark(row.verdict), Text(f"{row.id}: {row.actual}"), soft_wrap=True)
     for row in report.checks:
-        if row.verdict != "pass":
+        if row.verdict in ("fail", "error", "warn", "blocked"):
             _print_detail(row, console)
     console.print()
     console.print(Text(f"{report.target.base_url}: {summary(report)}", style="bold"))
@@ -189,15 +197,12 @@ def _print_detail(row: Row, console: Console) -> None:
 
     console.print()
     console.print(_mark(row.verdict), Text(f" {row.id}", style="bold"))
-    lines = [("reason", row.actual)]
-    if row.verdict not in ("skipped", "blocked"):
-        lines = [
-            ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
-            ("expected", row.expected),
-            ("actual", row.actual),
-        ]
-    if row.verdict in ("fail", "error", "warn", "blocked"):
-        lines.append(("repeat", row.repeat))
+    lines = [
+        ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
+        ("expected", row.expected),
+        ("actual", row.actual),
+        ("repeat", row.repeat),
+    ]
     for name, value in lines:
         console.print(Text(f"  {name:9}", style="dim") + Text(value), soft_wrap=True)
 

@@ -1,0 +1,44 @@
+# Two commands are all that a newcomer needs: `make verify` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: verify test check wheel corpus bench lock clean
+
+verify: $(READY)          ## run the contract against the embedded mock
+	$(BIN)/tn-contract verify
+
+test: $(READY) check      ## every check of the code, then every test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(READY)           ## style, types, corpus
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/tn-contract lint
+
+wheel: $(READY)           ## build the wheel and try it in an empty environment
+	$(BIN)/python tests/packaging/try_wheel.py
+
+corpus: $(READY)          ## after a change of fixtures/: schemas and manifest anew
+	$(BIN)/python fixtures/generators/manifest.py
+
+bench: $(READY)           ## speed, side by side, as ratios
+	$(BIN)/python benchmarks/run.py
+
+lock:                     ## pin the development environment anew (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
