@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.broker import HARNESS_STATUS, MAX_BODY, Broker, Session, harness_error
+from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.journal import Journal
@@ -21,7 +22,9 @@ def create_app(broker: Broker | None = None, **options: Any) -> Flask:
     """Build the WSGI app over `broker`, or over a new `Broker(**options)`."""
     mock = broker or Broker(**options)
     app = Flask("mock_server", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = READ_LIMIT
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # no redirects: every reply is the API's or ours
     app.extensions["tn_broker"] = mock
 
     @app.before_request
@@ -34,7 +37,9 @@ def create_app(broker: Broker | None = None, **options: Any) -> Flask:
     @app.errorhandler(Exception)
     def mark_harness_error(error: Exception) -> Response:
         if isinstance(error, RequestEntityTooLarge):
-            return _respond(harness_error("the body is too large", f"the limit is {MAX_BODY} bytes", 413))
+            return _respond(TOO_LARGE)
+        if isinstance(error, ClientDisconnected):
+            return _respond(harness_error("the body ends early", "mend Content-Length or the chunks", 400))
         if isinstance(error, HTTPException):
             hint = f"see {CONTROL}health for the control plane's addresses"
             return _respond(harness_error(error.name, hint, error.code or HARNESS_STATUS))
@@ -50,6 +55,8 @@ def _received() -> Request:
     headers: Headers = tuple(request.headers.items())
     path = environ.get("PATH_INFO", "")
     body = request.get_data(cache=False)
+    if len(body) < (request.content_length or 0):
+        raise ClientDisconnected
     return Request(environ["REQUEST_METHOD"], path, headers, body, environ.get("QUERY_STRING", ""))
 
 
@@ -112,7 +119,10 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
 
     @app.post(f"{CONTROL}sessions")
     def open_session() -> Response:
-        wanted = request.get_json(silent=True, force=True) if request.get_data() else {}
+        try:
+            wanted = msgspec.json.decode(request.get_data() or b"{}")
+        except (msgspec.DecodeError, RecursionError):
+            wanted = None
         if not isinstance(wanted, dict) or not set(wanted) <= {"api_key", "api_secret"}:
             return refuse("the body is not understood", 'send nothing, or {"api_key": "…", "api_secret": "…"}', 400)
         if not all(isinstance(value, str) and value for value in wanted.values()):
@@ -126,7 +136,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "base_url": request.host_url.rstrip("/"),
                 "api_key": credentials.api_key,
                 "api_secret": credentials.secret.reveal(),
-                "control_url": f"{request.host_url}{CONTROL[1:]}sessions/{credentials.api_key}",
+                "control_url": f"{request.host_url}{CONTROL[1:]}sessions/{quote(credentials.api_key)}",
             },
             201,
         )

@@ -14,14 +14,15 @@ import re
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tn_contract.corpus import Corpus, Payload, load_corpus
 from tn_contract.errors import UsageError
-from tn_contract.journal import Assessment, Journal
+from tn_contract.journal import BODY_KEPT, Assessment, Journal
 from tn_contract.nonce import NonceLedger, Policy
-from tn_contract.signing import Credentials, Secret, canonical_string, signature_of
+from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, canonical_string, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
     FORM_TYPE,
@@ -37,6 +38,8 @@ from tn_contract.wire import (
 
 API_ROOT = "/api/v2"
 MAX_BODY = 64 * 1024
+# Doors read this much of a body that is too large: who still sends when the connection closes never sees the reply.
+READ_LIMIT = 16 * MAX_BODY
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 HARNESS_STATUS = 599
 HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
@@ -80,6 +83,14 @@ def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply
     return Reply(status, (("Content-Type", "application/json"), HARNESS_HEADER), body)
 
 
+def no_address(path: str) -> Reply:
+    """Answer for a path that is not below the API's root."""
+    return harness_error(f"{path} is no address of the API", f"POST to {COMMAND_PATH}delTradeOrder")
+
+
+TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
+
+
 class Broker:
     """Sessions and the rules. Safe to call from several threads.
 
@@ -87,6 +98,8 @@ class Broker:
     wrong, and the real server seems not to mind); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal.
     """
+
+    demo = DEMO
 
     def __init__(
         self,
@@ -111,7 +124,9 @@ class Broker:
         }
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self.strays = Journal("", size=journal_size)
+        self._closed: deque[Secret] = deque(maxlen=journal_size)
+        # Any session's secret may be in a request of none: a key and its secret are easily swapped.
+        self.strays = Journal("", self._all_secrets, journal_size)
         self.reset()
 
     def _resolve(self, replies: Mapping[str, str]) -> dict[str, Payload]:
@@ -140,15 +155,21 @@ class Broker:
             session = Session(
                 credentials,
                 NonceLedger(self.policy),
-                Journal(credentials.api_key, [credentials.secret], self._journal_size),
+                Journal(credentials.api_key, lambda: (credentials.secret,), self._journal_size),
             )
             self._sessions[credentials.api_key] = session
         return session
 
+    def _all_secrets(self) -> list[Secret]:
+        return [*self._closed, *(session.credentials.secret for session in tuple(self._sessions.values()))]
+
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
         with self._lock:
-            return self._sessions.pop(api_key, None) is not None
+            session = self._sessions.pop(api_key, None)
+            if session:
+                self._closed.append(session.credentials.secret)
+        return session is not None
 
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
@@ -170,20 +191,10 @@ class Broker:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request, whatever it is, and write it into the journal of its session."""
-        if request.path != API_ROOT and not request.path.startswith(f"{API_ROOT}/"):
-            return Answer(
-                harness_error(f"{request.path} is no address of the API", f"POST to {COMMAND_PATH}delTradeOrder"),
-                None,
-            )
         if len(request.body) > MAX_BODY:
-            return Answer(
-                harness_error(
-                    "the body is too large",
-                    f"a command needs a few hundred bytes; the limit is {MAX_BODY}",
-                    413,
-                ),
-                None,
-            )
+            return Answer(TOO_LARGE, None)
+        if request.path != API_ROOT and not request.path.startswith(f"{API_ROOT}/"):
+            return Answer(no_address(request.path), None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         examination = _Examination()
@@ -195,8 +206,8 @@ class Broker:
         assessment = Assessment(
             situation,
             payload.id,
-            tuple(examination.notes),
-            examination.string_to_sign,
+            tuple(map(_legible, examination.notes)),
+            _legible(examination.string_to_sign),
             examination.expected_signature,
             examination.last_nonce,
             examination.order_id,
@@ -215,10 +226,11 @@ class Broker:
         """Walk the steps in order; return the situation where they end."""
         if request.method != "POST":
             return "method"
-        content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
-        if content_type != FORM_TYPE:
+        content_type = (request.header("Content-Type") or "").partition(";")[0].strip()
+        is_form = content_type.lower() == FORM_TYPE
+        if not is_form:
             found.notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
-        pairs = parse_fields(request.body) if content_type == FORM_TYPE else []
+        pairs = parse_fields(request.body) if is_form else []
         fields = nest(pairs)
         if len({name for name, _ in pairs}) != len(pairs):
             found.notes.append("a field was sent twice: the last one counts")
@@ -227,7 +239,7 @@ class Broker:
 
         api_key = fields.get("apiKey", request.header(PUBLIC_KEY_HEADER))
         if not isinstance(api_key, str) or not api_key:
-            return "key-missing" if content_type == FORM_TYPE else "form"
+            return "key-missing" if is_form else "form"
         session = self._sessions.get(api_key)
         if session is None:
             return "key-unknown"
@@ -253,7 +265,7 @@ class Broker:
         if not signature:
             return "signature-missing"
         expected = found.expected_signature.encode("ascii")
-        if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
+        if not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
             return "signature-invalid"
         return None
 
@@ -277,6 +289,13 @@ class Broker:
             return "order-id-malformed"
         found.order_id = order_id
         return "cancel-accepted"
+
+
+def _legible(text: str) -> str:
+    """Make text fit for a journal: bytes that were no UTF-8 are written out, and what nobody would read is left out."""
+    if len(text) > 2 * BODY_KEPT:
+        return f"({len(text)} characters: too long to keep)"  # not cut, for half a secret is a leak too
+    return text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
 
 
 def _cors(request: Request) -> tuple[tuple[str, str], ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 import respx
 
 from mock_server.broker import Broker
-from tn_contract.wire import Request
+from tn_contract.wire import Headers, Request
 
 if TYPE_CHECKING:
     from httpx import Request as HttpxRequest
@@ -21,11 +22,29 @@ def mock_router(broker: Broker, base_url: str = "https://tradernet.com") -> resp
     """
 
     def answer(request: HttpxRequest) -> Response:
-        path, _, query = request.url.raw_path.decode("ascii").partition("?")
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
-        reply = broker.handle(Request(request.method, path, headers, request.read(), query)).reply
-        return respx.MockResponse(reply.status, headers=list(reply.headers), content=reply.body)
+        path, _, query = request.url.raw_path.partition(b"?")
+        reply = broker.handle(
+            Request(
+                request.method,
+                unquote_to_bytes(path).decode("latin-1"),
+                _headers(request),
+                request.read(),
+                query.decode("latin-1"),
+            )
+        ).reply
+        body = b"" if request.method == "HEAD" else reply.body
+        return respx.MockResponse(reply.status, headers=list(reply.headers), content=body)
 
     router = respx.mock(base_url=base_url, assert_all_called=False)
     router.route().mock(side_effect=answer)
     return router
+
+
+def _headers(request: HttpxRequest) -> Headers:
+    """Read headers as they arrive over a socket: see `mock_server.serve`."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in request.headers.raw:
+        name, value = raw_name.decode("latin-1").title(), raw_value.strip().decode("latin-1")
+        if "_" not in name:
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return tuple(joined.items())

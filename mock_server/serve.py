@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from cheroot import errors as cheroot_errors
 from cheroot import server as cheroot
 from cheroot import wsgi
 
-from mock_server.broker import Broker, harness_error
+from mock_server.broker import READ_LIMIT, Broker, harness_error, no_address
 from tn_contract.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,14 +25,50 @@ if TYPE_CHECKING:
 THREADS = 16
 HEADER_LIMIT = 32 * 1024
 IDLE_SECONDS = 10
+STOP_SECONDS = 1
+
+
+class _StrictHeaders(cheroot.HeaderReader):
+    """Joins repeated headers, refuses what is no header, and drops names with an underscore.
+
+    WSGI could not tell `X_NtApi_Sig` from `X-NtApi-Sig`, and a usual PHP server never sees the former.
+    """
+
+    def __call__(self, rfile: Any, hdict: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
+        headers = {} if hdict is None else hdict
+        while (line := rfile.readline()) != b"\r\n":
+            if not line.endswith(b"\r\n"):
+                raise ValueError("the headers end early, or a line does not end with CR LF")
+            name, colon, value = line.partition(b":")
+            if not colon or not name or name != name.strip():
+                raise ValueError("a header is not written as name: value")
+            name, value = name.title(), value.strip()
+            if b"_" not in name:
+                headers[name] = headers[name] + b", " + value if name in headers else value
+        if not headers.get(b"Content-Length", b"0").isdigit():
+            raise ValueError("Content-Length is no number")
+        return headers
 
 
 class _MarkedRequest(cheroot.HTTPRequest):
     """Answers what is no HTTP with the mock's own mark instead of plain text."""
 
+    uri = b""
+    header_reader = _StrictHeaders()
+
+    def read_request_line(self) -> bool:
+        understood: bool = super().read_request_line()  # type: ignore[no-untyped-call]
+        if understood:
+            # The server leaves %2F as it is, and everything in OPTIONS; the API's paths are decoded throughout.
+            self.path = unquote_to_bytes(self.uri.partition(b"?")[0])
+        return understood
+
     def simple_response(self, status: str, msg: str = "") -> None:
         text = str(status)
         reply = harness_error(msg or text, "the request never reached the API: mend the HTTP", int(text[:3]))
+        if self.uri.startswith(b"//"):  # a base URL with one slash too many, not the proxy request it looks like
+            reply = no_address(self.uri.decode("latin-1").partition("?")[0])
+            text = f"{reply.status} Unknown"
         self.close_connection = True
         lines = [
             f"HTTP/1.1 {text}",
@@ -47,6 +85,19 @@ class _MarkedRequest(cheroot.HTTPRequest):
 
 class _MarkedConnection(cheroot.HTTPConnection):
     RequestHandlerClass = _MarkedRequest
+
+
+class _Server(wsgi.Server):
+    ConnectionClass = _MarkedConnection
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except (OSError, OverflowError):
+            socket_.close()
+            raise
+        return socket_
 
 
 @dataclass(frozen=True)
@@ -72,23 +123,26 @@ def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0,
     """
     from mock_server.app import create_app
 
+    if not host:
+        raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
     app = create_app(broker, **options)
-    server = wsgi.Server(
+    server = _Server(
         (host, port),
         app,
         numthreads=THREADS,
         request_queue_size=128,
         timeout=IDLE_SECONDS,
-        shutdown_timeout=5,
+        shutdown_timeout=STOP_SECONDS,
     )
-    server.ConnectionClass = _MarkedConnection
     server.max_request_header_size = HEADER_LIMIT
+    server.max_request_body_size = 8 * READ_LIMIT  # the app refuses less, but chunks count with their framing
+    server.expiration_interval = 0.1  # also how long stopping takes
     server.server_name = "tn-contract-mock"
     server.error_log = lambda *_arguments, **_named: None  # type: ignore[method-assign] # the documented way to set it
     try:
         server.prepare()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
     bound = server.bind_addr
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]

@@ -17,6 +17,7 @@ from tn_contract.errors import TargetError, TargetRefused, TnContractError
 if TYPE_CHECKING:
     import pytest
 
+    from mock_server.serve import RunningMock
     from tn_contract.checks import Check
     from tn_contract.corpus import Evidence, Payload
 
@@ -96,7 +97,15 @@ def serve(
     server = load_mock()
     replies = dict(_pair(text, "--reply") for text in reply)
     mock = server.listen(host=host, port=port, policy=nonces, strict_path=strict_path, replies=replies, seed=seed)
-    demo = server.DEMO
+    try:
+        _announce(mock, as_json, ready_file)
+        server.run_until_stopped(mock)
+    finally:
+        mock.stop()
+
+
+def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None:
+    demo = mock.broker.demo
     facts = {
         "base_url": mock.base_url,
         "control_url": mock.control_url,
@@ -112,7 +121,6 @@ def serve(
     )
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
-    server.run_until_stopped(mock)
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -206,7 +214,17 @@ def _run_suite(arguments: list[str]) -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     face = _Face()
-    quiet = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "tn_contract.plugin", "-c", os.devnull]
+    quiet = [
+        "--noconftest",
+        "-p",
+        "no:terminal",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tn_contract.plugin",
+        "-c",
+        os.devnull,
+    ]
     status = pytest.main(["--pyargs", "tn_contract.suite", "--rootdir", os.curdir, *quiet, *arguments], plugins=[face])
     return face.finish(int(status))
 

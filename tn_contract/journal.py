@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
-from tn_contract.signing import ENCODING, Secret
+from tn_contract.signing import ENCODING, ERRORS, Secret
 from tn_contract.wire import SIGNATURE_HEADER, Headers, Reply, Request
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
+
+_URL_SAFE = str.maketrans("+/", "-_")
 
 # Headers that another party's record may hold as they are; all others are dropped there.
 _PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "location", "allow"}
@@ -128,11 +131,21 @@ class Redactor:
         )
 
 
-def _spellings(secret: Secret) -> set[str]:
-    raw = secret.reveal().encode(ENCODING, "surrogateescape")
-    encoded = base64.b64encode(raw).decode()
-    plain = raw.decode("utf-8", "backslashreplace")
-    return {plain, quote(raw, safe=""), quote_plus(raw), raw.hex(), encoded, encoded.rstrip("=")}
+@lru_cache(maxsize=256)
+def _spellings(secret: Secret) -> tuple[str, ...]:
+    """List the ways in which a secret may stand in a text, longest first."""
+    raw = secret.reveal().encode(ENCODING, ERRORS)
+    escaped = "".join(f"%{byte:02x}" for byte in raw)
+    found = {raw.decode("utf-8", "backslashreplace"), quote(raw, safe=""), quote_plus(raw)}
+    found |= {raw.hex(), raw.hex().upper(), escaped, escaped.upper()}
+    for offset in range(3):
+        # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
+        # character there may depend on the neighbours.
+        encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
+        inner = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+        if len(inner) >= 8:
+            found |= {inner, inner.translate(_URL_SAFE)}
+    return tuple(sorted(found - {""}, key=len, reverse=True))
 
 
 def timestamp(nanoseconds: int) -> str:
@@ -150,18 +163,21 @@ class _Entry:
 
 
 class Journal:
-    """The last `size` exchanges of one session, in order. Cheap to write, rendered when read."""
+    """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
-    def __init__(self, session: str, secrets: Iterable[Secret] = (), size: int = 1000) -> None:
+    `secrets` tells which secrets may stand in what is recorded.
+    """
+
+    def __init__(self, session: str, secrets: Callable[[], Iterable[Secret]] = tuple, size: int = 1000) -> None:
         self._session = session
-        self._redactor = Redactor(tuple(secrets))
+        self._secrets = secrets
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
 
     def add(self, at_ns: int, request: Request, reply: Reply, assessment: Assessment) -> None:
         """Append one exchange; the oldest gives way."""
         if len(request.body) > BODY_KEPT:
-            request = replace(request, body=self._redactor.body(request.body).encode())
+            request = replace(request, body=self._redactor().body(request.body).encode())
         self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment))
 
     def clear(self) -> None:
@@ -172,10 +188,14 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def _redactor(self) -> Redactor:
+        return Redactor(tuple(self._secrets()))
+
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
+        redactor = self._redactor()
         return [
-            self._redactor.record(
+            redactor.record(
                 entry.seq, entry.at_ns, self._session, entry.request, entry.reply, assessment=entry.assessment
             )
             for entry in tuple(self._entries)

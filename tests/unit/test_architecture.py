@@ -1,0 +1,148 @@
+"""The floors of ARCHITECTURE.md: imports go down only, and each outside package has its rooms."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+FLOORS = {
+    "tn_contract": 0,  # the package itself: its version, and names imported when first used
+    "tn_contract.errors": 0,
+    "tn_contract.signing": 0,
+    "tn_contract.nonce": 0,
+    "tn_contract.wire": 1,
+    "tn_contract.corpus": 1,
+    "tn_contract.journal": 2,
+    "tn_contract.transport": 2,
+    "tn_contract.client": 3,
+    "tn_contract.checks": 3,
+    "mock_server.broker": 3,
+    "mock_server": 3,
+    "mock_server.app": 4,
+    "mock_server.inprocess": 4,
+    "tn_contract.strategies": 4,
+    "tn_contract.lint": 4,
+    "tn_contract.report": 4,
+    "mock_server.serve": 5,
+    "tn_contract.plugin": 6,
+    "tn_contract.suite": 6,
+    "tn_contract.cli": 7,
+}
+# Neighbours that may know each other.
+SAME_FLOOR = {
+    ("tn_contract.signing", "tn_contract.errors"),
+    ("tn_contract.nonce", "tn_contract.errors"),
+    ("tn_contract.suite", "tn_contract.plugin"),
+    ("tn_contract.checks", "tn_contract.checks"),
+}
+OUTSIDE = {
+    "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
+                "tn_contract.plugin", "mock_server.app"},
+    "httpx": {"tn_contract.transport"},
+    "hypothesis": {"tn_contract.strategies"},
+    "flask": {"mock_server.app"},
+    "werkzeug": {"mock_server.app"},
+    "respx": {"mock_server.inprocess"},
+    "cheroot": {"mock_server.serve"},
+    "pytest": {"tn_contract.plugin", "tn_contract.suite", "tn_contract.cli"},
+    "click": {"tn_contract.cli"},
+    "rich": {"tn_contract.report", "tn_contract.cli"},
+    "jinja2": {"tn_contract.report"},
+}  # fmt: skip
+FORBIDDEN = {
+    ("tn_contract.checks", "tn_contract.client"),
+    ("tn_contract.checks", "mock_server"),
+    ("mock_server", "tn_contract.client"),
+    ("mock_server", "tn_contract.transport"),
+    ("mock_server", "tn_contract.checks"),
+}
+
+FILES = sorted([*(ROOT / "tn_contract").rglob("*.py"), *(ROOT / "mock_server").rglob("*.py")])
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _room(module: str) -> str:
+    return "tn_contract.checks" if module.startswith("tn_contract.checks") else module
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module that a file imports, and whether only type checkers do."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from ((name, id(node) in typing_only) for name in names)
+
+
+def _known(name: str) -> str:
+    """The room that an imported name lives in."""
+    while name not in FLOORS and _room(name) not in FLOORS:
+        name, dot, _rest = name.rpartition(".")
+        assert dot, "a module without a floor"
+    return _room(name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_imports_go_down(path: Path) -> None:
+    room = _room(_module(path))
+    for name, typing_only in _imports(path):
+        if name.split(".")[0] not in ("tn_contract", "mock_server") or typing_only:
+            continue
+        other = _known(name)
+        lower = FLOORS[other] < FLOORS[room]
+        package = other in ("tn_contract", "mock_server") and FLOORS[other] <= FLOORS[room]
+        # Names that a package re-exports lazily are imported when used, not when loaded.
+        lazy = path.name == "__init__.py" and room in ("tn_contract", "mock_server")
+        assert lower or package or lazy or (room, other) in SAME_FLOOR, f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_the_judge_shares_no_code_with_the_judged(path: Path) -> None:
+    room = _room(_module(path))
+    for name, _typing_only in _imports(path):
+        for judge, judged in FORBIDDEN:
+            assert not (room.startswith(judge) and name.startswith(judged)), f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_outside_packages_have_their_rooms(path: Path) -> None:
+    room = _room(_module(path))
+    for name, typing_only in _imports(path):
+        top = name.split(".")[0]
+        if top in ("tn_contract", "mock_server") or top in sys.stdlib_module_names or typing_only:
+            continue
+        assert room in OUTSIDE[top], f"{room} imports {top}"
+
+
+def test_the_mock_is_imported_in_one_guarded_function() -> None:
+    importers = {
+        _module(path)
+        for path in FILES
+        for name, typing_only in _imports(path)
+        if name.startswith("mock_server") and not typing_only and path.parent.name == "tn_contract"
+    }
+    assert importers == {"tn_contract.plugin"}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {_room(_module(path)) for path in FILES} == set(FLOORS)

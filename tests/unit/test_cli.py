@@ -1,0 +1,309 @@
+"""The command line, run as people run it: real processes, exit codes, one clear sentence for each mistake."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_server.serve import RunningMock
+from tn_contract.checks import catalogue
+from tn_contract.corpus import load_corpus
+
+PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
+    return {**kept, **more}
+
+
+def _run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=_environment(**environment),
+    )
+
+
+@contextmanager
+def _serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [*PROGRAM, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True, env=_environment()
+    )
+    try:
+        assert process.stdout
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+# ---- verify ------------------------------------------------------------------------------------------------
+
+
+def test_verify_without_a_url_judges_the_embedded_mock() -> None:
+    ran = _run("verify")
+    assert ran.returncode == 0, ran.stdout
+    for check_id in catalogue():
+        assert check_id in ran.stdout
+    assert re.search(r"http://127.0.0.1:\d+: \d+ pass · \d+ info · \d+ requests in", ran.stdout)
+
+
+def test_verify_writes_junit_json_and_html(tmp_path: Path, tn_mock: RunningMock) -> None:
+    junit, report, page = tmp_path / "out.xml", tmp_path / "out.json", tmp_path / "out.html"
+    files = ["--junit", str(junit), "--json", str(report), "--html", str(page)]
+    ran = _run("verify", tn_mock.base_url, "--check", "signature", *files)
+    assert ran.returncode == 0, ran.stderr
+    cases = ET.parse(junit).getroot().iter("testcase")
+    expected = {check.id for check in catalogue().values() if check.group == "signature"}
+    assert {re.search(r"\[(.*)\]", case.attrib["name"])[1] for case in cases} == expected  # type: ignore[index]
+    told = json.loads(report.read_text("utf-8"))
+    assert {row["id"] for row in told["checks"]} == expected
+    assert told["target"]["base_url"] == tn_mock.base_url
+    assert told["counts"]["pass"] + told["counts"]["info"] == len(expected)
+    assert all(row["exchanges"] for row in told["checks"])
+    html = page.read_text("utf-8")
+    assert all(f'id="{check_id}"' in html for check_id in expected)
+    assert not re.search(r'(src|href)="?(https?:)?//', html), "the page needs nothing from elsewhere"
+
+
+def test_check_and_exclude_take_ids_groups_and_globs() -> None:
+    ran = _run(
+        "verify", "--check", "control", "--check", "*-on-cancel", "--exclude", "nonce", "--exclude", "signature/*"
+    )
+    judged = set(re.findall(r"^\S+ pass +(\S+)", ran.stdout, re.MULTILINE))
+    wanted = {name for name in catalogue() if name.endswith("-on-cancel") and name.startswith("request/")}
+    assert judged == wanted | {"control/opens-session", "control/accepts-cancel"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["verify", "https://tradernet.com"], 4, "known to be live"),
+        (["verify", "https://api.tradernet.kz", "--allow-live", "tradernet.kz"], 4, "--allow-live api.tradernet.kz"),
+        (["verify", "http://127.0.0.1:1"], 3, "does not answer"),
+        (["verify", "https://sandbox.example"], 3, "does not answer"),
+        (["verify", "ftp://127.0.0.1"], 4, "no address of a server"),
+        (["verify", "http://127.0.0.1:80/api/v2"], 4, "must end after host and port"),
+        (["verify", "--check", "nothing/like-it"], 4, "no check matches"),
+        (["verify", "--check", "control", "--exclude", "control"], 5, "no check is left"),
+        (["verify", "--effects", "some"], 4, "Invalid value for '--effects'"),
+        (["verify", "--order-id", "0"], 4, "Invalid value for '--order-id'"),
+        (["verify", "--junit", "."], 4, "is a directory"),
+        (["explain", "nothing"], 4, "nothing is called 'nothing'"),
+        (["serve", "--reply", "signature-invalid"], 4, "is not NAME=VALUE"),
+        (["serve", "--reply", "no-such=success", "--port", "0"], 4, "no situation is called 'no-such'"),
+        (["serve", "--reply", "method=nope", "--port", "0"], 4, "no payload is called 'nope'"),
+        (["serve", "--port", "0", "--ready-file", "no/such/folder/ready"], 4, "cannot write"),
+        (["serve", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1:0"),
+        (["frobnicate"], 4, "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_mistake_is_one_sentence_with_its_exit_code(arguments: list[str], code: int, sentence: str) -> None:
+    ran = _run(*arguments)
+    assert ran.returncode == code, ran.stderr
+    assert sentence in " ".join(ran.stderr.split())
+    assert "Traceback" not in ran.stderr + ran.stdout
+
+
+def test_half_a_key_pair_is_a_usage_error(tn_mock: RunningMock) -> None:
+    ran = _run("verify", tn_mock.base_url, TN_API_KEY="only-the-key")
+    assert ran.returncode == 4
+    assert "only TN_API_KEY is set" in ran.stderr
+
+
+def test_verify_ignores_the_pytest_settings_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (tmp_path / "conftest.py").write_text("raise RuntimeError('not mine')\n")
+    ran = subprocess.run(
+        [*PROGRAM, "verify", "--check", "control"],
+        cwd=tmp_path,
+        env=_environment(PYTEST_ADDOPTS="--no-such-option"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_skipped_run_is_not_a_success(tn_mock: RunningMock) -> None:
+    ran = _run("verify", tn_mock.base_url, "--check", "control/accepts-cancel", "--effects", "none")
+    assert ran.returncode == 5
+    assert "effect cancel is not allowed" in ran.stdout
+
+
+# ---- serve -------------------------------------------------------------------------------------------------
+
+
+def test_serve_prints_one_line_for_people() -> None:
+    with _serving() as (_process, line):
+        assert re.fullmatch(
+            r"tn-contract mock at http://127\.0\.0\.1:\d+ · key tn-demo-key · secret tn-demo-secret · "
+            r"control http://\S+/__tn__/health · Ctrl-C stops it\n",
+            line,
+        )
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
+    ready = tmp_path / "ready.json"
+    with _serving("--json", "--ready-file", str(ready)) as (process, line):
+        facts = json.loads(line)
+        assert json.loads(ready.read_text()) == facts
+        assert set(facts) == {"base_url", "control_url", "api_key", "api_secret"}
+        assert _get(facts["base_url"], "/__tn__/health")["mock"] == "tn-contract"
+        process.send_signal(stop)
+        assert process.wait(10) == 0
+
+
+def test_serve_takes_its_rules_from_options() -> None:
+    options = ["--json", "--nonces", "none", "--strict-path", "--seed", "7"]
+    with _serving(*options) as (_process, line):
+        base_url = json.loads(line)["base_url"]
+        assert _get(base_url, "/__tn__/health")["nonce_policy"] == "none"
+        first = _get(base_url, "/__tn__/sessions", method="POST")["api_key"]
+    with _serving(*options) as (_process, line):
+        assert _get(json.loads(line)["base_url"], "/__tn__/sessions", method="POST")["api_key"] == first
+
+
+def _get(base_url: str, path: str, method: str = "GET") -> Any:
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://"))
+    try:
+        connection.request(method, path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+# ---- list, explain, sign, lint -----------------------------------------------------------------------------
+
+
+def test_list_shows_every_check() -> None:
+    listed = json.loads(_run("list", "--json").stdout)
+    assert [row["id"] for row in listed] == list(catalogue())
+    assert all(check_id in _run("list").stdout for check_id in catalogue())
+
+
+def test_list_shows_every_magic_order_and_situation() -> None:
+    corpus = load_corpus()
+    listed = {row["order_id"] for row in json.loads(_run("list", "--replies", "--json").stdout)}
+    assert listed == set(corpus.magic_orders) | {f"({name})" for name in corpus.situations}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "signature/refuses-absent",
+            ["effect", "clause signature-required", "official", "tn-contract verify [URL] --check"],
+        ),
+        ("nonce-increases", ["must", "synthetic", "judged by", "Nothing public shows"]),
+        ("insufficient-rights", ["rejected (access-denied)", "documented", "through traders"]),
+        ("9900000012", ["the mock answers a cancel of this order with", "payload insufficient-rights"]),
+        ("v2-seed-request", ["string to sign", "params=order_id=2929292929", "synthetic"]),
+    ],
+)
+def test_explain_tells_what_a_thing_is_and_where_it_comes_from(name: str, told: list[str]) -> None:
+    ran = _run("explain", name)
+    assert ran.returncode == 0
+    for text in told:
+        assert text in ran.stdout
+
+
+def test_sign_shows_every_stage_of_the_seeds_request() -> None:
+    arguments = ["sign", "--key", "public", "--nonce", "17000000000000", "--param", "order_id=2929292929"]
+    stages = json.loads(_run(*arguments, "--json", TN_API_SECRET="secret").stdout)
+    assert stages["string_to_sign"] == "apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=order_id=2929292929"
+    assert stages["signature"] == "2ff389e24dac1085805b1999cb314a197697c79122927167df046b4eb4ea7c21"
+    assert stages["body"] == "apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params%5Border_id%5D=2929292929"
+    text = _run(*arguments, TN_API_SECRET="secret").stdout
+    assert all(str(stages[name]) in text for name in ("string_to_sign", "signature", "body", "curl"))
+
+
+def test_the_curl_command_of_sign_is_accepted(tn_mock: RunningMock) -> None:
+    keys = tn_mock.broker.open_session().credentials
+    arguments = ["sign", "--key", keys.api_key, "--param", "order_id=77", "--url", tn_mock.base_url, "--json"]
+    stages = json.loads(_run(*arguments, TN_API_SECRET=keys.secret.reveal()).stdout)
+    ran = subprocess.run(["sh", "-c", stages["curl"] + " -s"], capture_output=True, text=True, check=True, timeout=20)
+    assert json.loads(ran.stdout) == {"order_id": 77}
+
+
+def test_sign_reads_fields_from_a_file_or_standard_input(tmp_path: Path) -> None:
+    fields = {"apiKey": "k", "cmd": "x", "nonce": 1, "params": {"b": ["x", "y"], "a": {"z": "1"}}}
+    (tmp_path / "fields.json").write_text(json.dumps(fields))
+    from_file = _run("sign", str(tmp_path / "fields.json"), "--json", TN_API_SECRET="s").stdout
+    from_stdin = _run("sign", "-", "--json", stdin=json.dumps(fields), TN_API_SECRET="s").stdout
+    assert from_file == from_stdin
+    assert json.loads(from_file)["string_to_sign"] == "apiKey=k&cmd=x&nonce=1&params=a=z=1&b=0=x&1=y"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "sentence"),
+    [
+        ("[1]", "holds no JSON object"),
+        ('{"a": 1.5}', "a is a float"),
+        ('{"params": {"on": true}}', "params[on] is a bool"),
+        ('{"params": {}}', "params is empty"),
+    ],
+)
+def test_sign_refuses_what_has_no_agreed_text(stdin: str, sentence: str) -> None:
+    ran = _run("sign", "-", stdin=stdin, TN_API_SECRET="s")
+    assert ran.returncode == 4
+    assert sentence in ran.stderr
+
+
+def test_sign_takes_the_secret_from_the_environment_only() -> None:
+    ran = _run("sign", "--key", "k")
+    assert ran.returncode == 4
+    assert "set TN_API_SECRET" in ran.stderr
+    planted = "planted-secret-0123456789"
+    ran = _run("sign", "--key", "k", "--param", "order_id=5", TN_API_SECRET=planted)
+    assert planted not in ran.stdout + ran.stderr
+
+
+def test_sign_needs_a_key() -> None:
+    ran = _run("sign", TN_API_SECRET="s")
+    assert ran.returncode == 4
+    assert "name the key" in ran.stderr
+
+
+def test_lint_counts_what_it_found_sound() -> None:
+    ran = _run("lint")
+    assert ran.returncode == 0
+    assert re.match(r"corpus \S+: \d+ clauses, \d+ checks, \d+ payloads .* no problem found", ran.stdout)
+
+
+def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from click.testing import CliRunner
+
+    from tn_contract import cli, corpus
+
+    shutil.copytree(load_corpus().root, tmp_path / "fixtures")
+    (tmp_path / "fixtures/orders.json").write_text("[]")
+    monkeypatch.setattr(corpus, "load_corpus", lambda: corpus.Corpus(tmp_path / "fixtures"))
+    ran = CliRunner().invoke(cli.main, ["lint"])
+    assert ran.exit_code == 1
+    assert "orders.json: changed since MANIFEST.json was written" in ran.output
+    assert "problems in the corpus" in ran.output
