@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-import respx
+try:
+    import respx
+except ImportError as error:
+    raise ImportError("the in-process router needs respx: pip install 'tn-contract[respx]'") from error
 
 from mock_server.broker import Broker
 from tn_contract.wire import Headers, Request

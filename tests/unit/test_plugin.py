@@ -1,0 +1,165 @@
+"""The pytest plugin as users meet it: their own test files, run by a pytest of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mock_server.serve import RunningMock
+from tn_contract import plugin
+from tn_contract.checks import catalogue
+from tn_contract.errors import UsageError
+
+
+def _pytest(folder: Path, *arguments: str, source: str = "") -> subprocess.CompletedProcess[str]:
+    if source:
+        (folder / "test_mine.py").write_text(source)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def test_users_get_a_mock_a_session_and_a_client(tmp_path: Path) -> None:
+    source = """
+import pytest
+import tn_contract
+
+def test_cancels(tn_client, tn_session):
+    assert tn_client.cancel_order(2929292929).order_id == 2929292929
+    assert tn_session.cancelled() == [2929292929]
+    [exchange] = tn_session.journal()
+    assert exchange.assessment.situation == "cancel-accepted"
+
+def test_refuses(tn_client, tn_session):
+    with pytest.raises(tn_contract.Rejected) as refusal:
+        tn_client.cancel_order(9900000012)
+    assert refusal.value.code == 12
+    assert tn_session.cancelled() == []
+
+def test_sessions_are_apart(tn_session, tn_new_session):
+    with tn_new_session() as other:
+        assert other.api_key != tn_session.api_key
+        assert other.api_secret not in repr(other)
+        assert other.base_url == tn_session.base_url
+
+def test_a_closed_session_is_gone(tn_new_session, tn_mock):
+    with tn_new_session() as session:
+        assert tn_mock.broker.session(session.api_key)
+    assert tn_mock.broker.session(session.api_key) is None
+    assert session.journal() == []
+"""
+    ran = _pytest(tmp_path, "-q", "-W", "error", source=source)
+    assert ran.returncode == 0, ran.stdout
+    assert "4 passed" in ran.stdout
+
+
+def test_a_fresh_session_for_each_example_is_safe_under_given(tmp_path: Path) -> None:
+    source = """
+from hypothesis import given, settings
+from tn_contract import Client, strategies
+
+@settings(max_examples=20, deadline=None)
+@given(strategies.order_ids())
+def test_any_order_is_cancelled(tn_new_session, order_id):
+    with tn_new_session() as session, Client(session.api_key, session.api_secret, base_url=session.base_url) as client:
+        client.cancel_order(order_id)
+        assert session.cancelled() == [order_id]
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_mock_is_configured_by_overriding_a_fixture(tmp_path: Path) -> None:
+    source = """
+import pytest
+from tn_contract import Client
+
+@pytest.fixture(scope="session")
+def tn_mock_options():
+    return {"replies": {"cancel-accepted": "success-result-1"}}
+
+def test_the_attested_success(tn_client):
+    assert tn_client.cancel_order(5).evidence == "result"
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_suite_runs_beside_a_users_own_tests(tmp_path: Path, tn_mock: RunningMock) -> None:
+    source = "def test_mine(): pass\n"
+    options = ["--tn-target", tn_mock.base_url, "--tn-check", "control", "-v"]
+    ran = _pytest(tmp_path, "--pyargs", "tn_contract.suite", "test_mine.py", *options, source=source)
+    assert ran.returncode == 0, ran.stdout
+    assert "test_check[control/opens-session] PASSED" in ran.stdout
+    assert "3 passed" in ran.stdout
+    assert f"{tn_mock.base_url}: 2 pass · 2 requests" in ran.stdout
+
+
+def test_the_suite_may_be_split_among_workers(tmp_path: Path, tn_mock: RunningMock) -> None:
+    report = tmp_path / "report.json"
+    options = ["-n", "2", "--tn-check", "request", "--tn-json", str(report), "--tn-html", str(tmp_path / "r.html")]
+    ran = _pytest(tmp_path, "--pyargs", "tn_contract.suite", "--tn-target", tn_mock.base_url, "-q", *options)
+    assert ran.returncode == 0, ran.stdout
+    judged = [row["id"] for row in json.loads(report.read_text("utf-8"))["checks"]]
+    assert judged == [check.id for check in catalogue().values() if check.group == "request"]
+    assert (tmp_path / "r.html").stat().st_size > 1000
+
+
+def test_markers_select_checks_by_effect(tmp_path: Path) -> None:
+    options = ["--collect-only", "-q", "-m", "tn_effect"]
+    ran = _pytest(tmp_path, "--pyargs", "tn_contract.suite", "--strict-markers", *options)
+    assert ran.stdout.count("test_check[") == len(catalogue())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (["--tn-target", "https://tradernet.com"], 4, "known to be live"),
+        (["--tn-target", "http://127.0.0.1:1"], 3, "does not answer"),
+        (["--tn-check", "nothing"], 4, "no check matches"),
+        (["--tn-check", "control", "--tn-exclude", "control"], 5, "no check is left"),
+        (["--tn-check", "control/accepts-cancel", "--tn-effects", "none"], 5, "1 skipped"),
+    ],
+    ids=["live", "unreachable", "no match", "nothing left", "all skipped"],
+)
+def test_exit_codes_are_pytests_own(tmp_path: Path, options: list[str], code: int, sentence: str) -> None:
+    ran = _pytest(tmp_path, "--pyargs", "tn_contract.suite", *options)
+    assert ran.returncode == code, ran.stdout
+    assert sentence in ran.stdout
+
+
+def test_an_unused_plugin_imports_nothing_but_pytest(tmp_path: Path) -> None:
+    source = """
+import sys
+
+def test_nothing_was_imported():
+    heavy = {"flask", "httpx", "hypothesis", "cheroot", "msgspec", "rich", "jinja2", "click", "mock_server"}
+    assert not heavy & set(sys.modules)
+    ours = {name for name in sys.modules if name.startswith("tn_contract")}
+    assert ours == {"tn_contract", "tn_contract.plugin"}
+"""
+    ran = _pytest(tmp_path, "-q", "-p", "no:respx", source=source)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_another_packages_mock_server_is_told_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mock_server import serve
+
+    monkeypatch.setattr(serve, "__file__", str(tmp_path / "mock_server" / "serve.py"))
+    with pytest.raises(UsageError, match=r"another package's mock_server is in the way"):
+        plugin.load_mock()
+
+
+def test_a_missing_mock_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mock_server", None)
+    with pytest.raises(UsageError, match=r"the mock cannot be imported"):
+        plugin.load_mock()
