@@ -1,0 +1,391 @@
+"""One request goes out once; a failure says in which phase it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from mock_server.serve import running
+from tn_contract import transport as transport_module
+from tn_contract.errors import UsageError
+from tn_contract.transport import (
+    REPLY_LIMIT,
+    USER_AGENT,
+    AsyncTransport,
+    Timeouts,
+    Transport,
+    TransportFailure,
+    check_base_url,
+    is_loopback,
+)
+from tn_contract.wire import Reply, Request
+
+BASE = "http://transport.test"
+REQUEST = Request("POST", "/api/v2/cmd/x", (("Content-Type", "text/plain"), ("X-Own", "1")), b"a=b", "q=%20")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+Send = Callable[..., list[Reply]]
+
+
+def send_blocking(base_url: str, *requests: Request, timeouts: Timeouts | None = None) -> list[Reply]:
+    transport = Transport(base_url, timeouts)
+    try:
+        return [transport.send(request) for request in requests]
+    finally:
+        transport.close()
+
+
+def send_async(base_url: str, *requests: Request, timeouts: Timeouts | None = None) -> list[Reply]:
+    async def main() -> list[Reply]:
+        transport = AsyncTransport(base_url, timeouts)
+        try:
+            return [await transport.send(request) for request in requests]
+        finally:
+            await transport.close()
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[send_blocking, send_async], ids=["blocking", "async"])
+def send(request: pytest.FixtureRequest) -> Send:
+    """Send requests, one after the other, with one of the two transports."""
+    chosen: Send = request.param
+    return chosen
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+# ---- phases ------------------------------------------------------------------------------------------------
+
+EARLY: dict[type[httpx.RequestError], str] = {
+    httpx.ConnectError: "connect",
+    httpx.ConnectTimeout: "connect",
+    httpx.PoolTimeout: "connect",
+    httpx.UnsupportedProtocol: "connect",
+    httpx.ProxyError: "connect",
+    httpx.WriteError: "send",
+    httpx.WriteTimeout: "send",
+}
+EVERY_ERROR = sorted(
+    (member for member in vars(httpx).values() if isinstance(member, type) and issubclass(member, httpx.RequestError)),
+    key=lambda member: member.__name__,
+)
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: error.__name__)
+def test_an_error_tells_its_phase_and_all_but_the_early_ones_may_have_touched_the_order(
+    error: type[httpx.RequestError], send: Send
+) -> None:
+    with respx.mock(base_url=BASE) as router:
+        router.route().mock(side_effect=error)
+        with pytest.raises(TransportFailure) as caught:
+            send(BASE, REQUEST)
+        assert router.calls.call_count == 1
+    assert caught.value.phase == EARLY.get(error, "receive")
+    assert caught.value.kind == error.__name__
+    assert isinstance(caught.value.__cause__, error)
+
+
+def test_a_closed_port_is_a_failure_to_connect(send: Send) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(TransportFailure) as caught:
+        send(f"http://127.0.0.1:{port}", REQUEST)
+    assert (caught.value.phase, caught.value.kind) == ("connect", "ConnectError")
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b"", "RemoteProtocolError"),
+        (b"this is no HTTP\r\n\r\n", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", "DecodingError"),
+    ],
+)
+def test_a_broken_reply_is_a_failure_to_receive(reply: bytes, kind: str, raw_server: Any, send: Send) -> None:
+    raw_server.reply = reply
+    with pytest.raises(TransportFailure) as caught:
+        send(raw_server.base_url, REQUEST)
+    assert (caught.value.phase, caught.value.kind) == ("receive", kind)
+    assert len(raw_server.received) == 1
+
+
+def test_silence_is_a_failure_to_receive(raw_server: Any, send: Send) -> None:
+    raw_server.silent_until.clear()
+    with pytest.raises(TransportFailure) as caught:
+        send(raw_server.base_url, REQUEST, timeouts=Timeouts(receive=0.05))
+    assert (caught.value.phase, caught.value.kind) == ("receive", "ReadTimeout")
+    assert len(raw_server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("POST", "/\0"), Request("POST", "/" + "a" * 70_000), Request("POST", "/", (("X", "é"),))],
+    ids=["zero byte", "long", "header"],
+)
+def test_what_cannot_be_put_into_a_request_was_never_sent(request_: Request, raw_server: Any, send: Send) -> None:
+    with pytest.raises(TransportFailure) as caught:
+        send(raw_server.base_url, request_)
+    assert caught.value.phase == "connect"
+    assert raw_server.received == []
+
+
+# ---- what goes out -----------------------------------------------------------------------------------------
+
+
+def test_a_request_goes_out_once_with_each_header_once(raw_server: Any, send: Send) -> None:
+    raw_server.reply = OK
+    (reply,) = send(raw_server.base_url, REQUEST)
+    assert reply == Reply(200, (("Content-Length", "2"), ("Connection", "close")), b"ok")
+    (received,) = raw_server.received
+    head, _, body = received.partition(b"\r\n\r\n")
+    line, *headers = head.decode("ascii").split("\r\n")
+    assert line == "POST /api/v2/cmd/x?q=%20 HTTP/1.1"
+    assert body == b"a=b"
+    assert dict(header.split(": ", 1) for header in headers) == {
+        "Host": raw_server.address,
+        "User-Agent": USER_AGENT,
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Connection": "keep-alive",
+        "Content-Type": "text/plain",
+        "X-Own": "1",
+        "Content-Length": "3",
+    }
+    assert len(headers) == 8
+
+
+def test_a_header_of_the_request_replaces_the_usual_one(raw_server: Any, send: Send) -> None:
+    raw_server.reply = OK
+    send(raw_server.base_url, Request("POST", "/", (("user-agent", "own"),)))
+    assert raw_server.received[0].lower().count(b"user-agent: ") == 1
+    assert b"user-agent: own\r\n" in raw_server.received[0]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_a_reply_and_not_followed(status: int, raw_server: Any, send: Send) -> None:
+    raw_server.reply = (
+        f"HTTP/1.1 {status} Moved\r\nLocation: {raw_server.base_url}/other\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    (reply,) = send(raw_server.base_url, REQUEST)
+    assert (reply.status, reply.header("Location")) == (status, f"{raw_server.base_url}/other")
+    assert len(raw_server.received) == 1
+
+
+@pytest.mark.parametrize("location", ["mailto:someone", "x:y", "http://[::1", "/" + "a" * 65_530])
+def test_a_redirect_to_nowhere_never_counts_as_not_sent(location: str, raw_server: Any, send: Send) -> None:
+    raw_server.reply = f"HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    with pytest.raises(TransportFailure) as caught:
+        send(raw_server.base_url, REQUEST)
+    assert caught.value.phase == "receive"
+    assert len(raw_server.received) == 1
+
+
+def test_a_cookie_is_neither_kept_nor_sent(raw_server: Any, send: Send) -> None:
+    raw_server.reply = OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: session=1; Path=/\r\nSet-Cookie: b=2\r\n\r\n")
+    replies = send(raw_server.base_url, REQUEST, REQUEST)
+    assert all(reply.header("Set-Cookie") == "session=1; Path=/" for reply in replies)
+    assert len(raw_server.received) == 2
+    assert not any(b"\r\ncookie:" in received.lower() for received in raw_server.received)
+
+
+# ---- limits ------------------------------------------------------------------------------------------------
+
+
+def of_size(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % size + b"x" * size
+
+
+def test_a_reply_up_to_the_limit_is_read(raw_server: Any, send: Send) -> None:
+    raw_server.reply = of_size(REPLY_LIMIT)
+    (reply,) = send(raw_server.base_url, REQUEST)
+    assert len(reply.body) == REPLY_LIMIT
+
+
+def test_a_larger_reply_is_a_failure_to_receive(raw_server: Any, send: Send) -> None:
+    raw_server.reply = of_size(REPLY_LIMIT + 1)
+    with pytest.raises(TransportFailure) as caught:
+        send(raw_server.base_url, REQUEST)
+    assert (caught.value.phase, caught.value.kind) == ("receive", "too-large")
+
+
+class Dribble(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A reply of five parts, with a pause of some seconds before each."""
+
+    def __init__(self, pause: float) -> None:
+        self.now, self._pause = 0.0, pause
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(5):
+            self.now += self._pause
+            yield b"x"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+
+@pytest.mark.parametrize(("pause", "in_time"), [(6.0, True), (6.1, False)])
+def test_a_reply_must_be_complete_within_the_time_for_the_whole(
+    pause: float, in_time: bool, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dribble = Dribble(pause)
+    monkeypatch.setattr(transport_module, "time", SimpleNamespace(monotonic=dribble.monotonic))
+    with respx.mock(base_url=BASE) as router:
+        router.route().mock(side_effect=lambda _: httpx.Response(200, stream=dribble))
+        if in_time:
+            assert send(BASE, REQUEST, timeouts=Timeouts(total=30)) == [Reply(200, (), b"xxxxx")]
+            return
+        with pytest.raises(TransportFailure) as caught:
+            send(BASE, REQUEST, timeouts=Timeouts(total=30))
+    assert (caught.value.phase, caught.value.kind) == ("receive", "too-slow")
+
+
+def test_the_timeouts_reach_the_http_client() -> None:
+    transport = Transport(BASE, Timeouts(connect=1, send=2, receive=3, total=4))
+    assert transport._client.timeout == httpx.Timeout(connect=1, write=2, read=3, pool=1)
+    transport.close()
+
+
+# ---- addresses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1", "http://127.0.0.1:8080", "https://127.255.255.254", "http://[::1]", "http://[::1]:8080/",
+        "http://[0:0:0:0:0:0:0:1]", "http://[::1%25lo]", "http://localhost", "http://LOCALHOST:1", "http://localhost.",
+        "http://mock.localhost", "http://127.0.0.1.", "http://evil.com@127.0.0.1",
+    ],
+)  # fmt: skip
+def test_an_address_of_this_machine_is_loopback(address: str) -> None:
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1.evil.com", "http://localhost.evil.com", "http://evillocalhost", "http://127.0.0.1@evil.com",
+        "http://localhost:80@evil.com", "http://evil.com#@127.0.0.1", "http://evil.com/127.0.0.1", "http://evil.com?127.0.0.1",
+        "http://0.0.0.0", "http://[::]", "http://127.1", "http://2130706433", "http://0x7f.1", "http://10.0.0.1",
+        "http://[2001:db8::1]", "http://[::1", "http://", "", "localhost", "127.0.0.1", "file:///localhost",
+        "https://tradernet.com",
+    ],
+)  # fmt: skip
+def test_any_other_address_is_not_loopback(address: str) -> None:
+    assert not is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "base_url"),
+    [
+        ("https://tradernet.com", "https://tradernet.com"),
+        ("https://tradernet.com/", "https://tradernet.com"),
+        ("HTTP://Tradernet.com:443//", "http://Tradernet.com:443"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://localhost.", "http://localhost."),
+    ],
+)
+def test_an_address_that_ends_after_host_and_port_is_accepted(address: str, base_url: str) -> None:
+    assert check_base_url(address) == base_url
+    assert check_base_url(base_url) == base_url
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "tradernet.com", "//tradernet.com", "ftp://tradernet.com", "http://", "https:///api", "http://:80", "http://[::1",
+        "http://host:0", "http://host:65536", "http://host:port", "http://host:-1", "javascript:alert(1)",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="is no address of a server: write it like"):
+        check_base_url(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://tradernet.com/api/v2", "https://tradernet.com/?a=b", "https://tradernet.com#x", "http://user@host",
+        "http://user:password@host", "http://:password@host", "http://@host", "http://127.0.0.1@evil.com",
+        "http://127.0.0.1:80@evil.com", "http://evil.com\\@127.0.0.1",
+    ],
+)  # fmt: skip
+def test_an_address_that_goes_on_or_hides_its_host_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="must end after host and port"):
+        check_base_url(address)
+
+
+@pytest.mark.parametrize("kind", [Transport, AsyncTransport])
+def test_a_transport_checks_its_address_first(kind: type[Transport | AsyncTransport]) -> None:
+    with pytest.raises(UsageError):
+        kind("tradernet.com")
+
+
+# ---- proxies and TLS ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_system_proxy_is_ignored_for_this_machine(
+    name: str, raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server.reply = OK
+    monkeypatch.setenv(name, raw_server.base_url)
+    with running() as mock:
+        (reply,) = send(mock.base_url, Request("POST", "/api/v2/cmd/x"))
+    assert reply.header("Content-Type") == "application/json"
+    assert raw_server.received == []
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_system_proxy_is_used_for_any_other_host(
+    name: str, raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server.reply = OK
+    monkeypatch.setenv(name, raw_server.base_url)
+    send(BASE, REQUEST)
+    (received,) = raw_server.received
+    assert received.startswith(b"POST http://transport.test/api/v2/cmd/x?q=%20 HTTP/1.1\r\n")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_failure_to_connect(
+    raw_server: Any, send: Send, tmp_path: Path
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    raw_server.reply = OK
+    raw_server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    raw_server.tls.load_cert_chain(certificate, key)
+    with pytest.raises(TransportFailure, match="certificate verify failed") as caught:
+        send(f"https://{raw_server.address}", REQUEST)
+    assert (caught.value.phase, caught.value.kind) == ("connect", "ConnectError")
+    assert raw_server.received == []
