@@ -92,7 +92,7 @@ def serve(
     Its demo key works at once; POST /__tn__/sessions opens more. `tn-contract list --replies` shows the magic
     orders and the situations.
     """
-    from tn_contract.plugin import load_mock
+    from tn_contract.embedded import load_mock
 
     server = load_mock()
     replies = dict(_pair(text, "--reply") for text in reply)

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from mock_server.serve import RunningMock
     from tn_contract.checks import Check, Judge, Result
     from tn_contract.client import Client
@@ -25,23 +23,6 @@ if TYPE_CHECKING:
     from tn_contract.report import Report
 
 OPTIONS = "tn-contract", "contract tests of delTradeOrder"
-
-
-def load_mock() -> ModuleType:
-    """Import the mock: the one place where this package reaches for `mock_server`.
-
-    Raises `UsageError` when another distribution's `mock_server` stands in its way.
-    """
-    from tn_contract.errors import UsageError
-
-    try:
-        from mock_server import serve
-    except ImportError as error:
-        raise UsageError(f"the mock cannot be imported ({error}): reinstall tn-contract") from error
-    ours = Path(__file__).parent.parent / "mock_server" / "serve.py"
-    if Path(str(serve.__file__)).resolve() != ours.resolve():
-        raise UsageError(f"another package's mock_server is in the way: {serve.__file__}. Remove it, or rename it")
-    return serve
 
 
 # ---- options -----------------------------------------------------------------------------------------------
@@ -134,6 +115,8 @@ def open_judge(config: pytest.Config) -> Judge:
         from tn_contract.checks import Judge, catalogue
         from tn_contract.checks.target import Target, TargetOptions
         from tn_contract.errors import UsageError
+
+        from tn_contract.embedded import load_mock
 
         url = config.getoption("tn_target")
         run.embedded = not url
@@ -305,6 +288,8 @@ def tn_mock_options() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tn_mock(tn_mock_options: dict[str, Any]) -> Iterator[RunningMock]:
     """A running mock for this test run: `base_url`, `broker`, `control_url`."""
+    from tn_contract.embedded import load_mock
+
     with load_mock().running(**tn_mock_options) as mock:
         yield mock
 

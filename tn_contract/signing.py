@@ -12,8 +12,8 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from tn_contract.errors import InvalidRequest, UsageError
 
@@ -26,33 +26,40 @@ _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Secret:
-    """A secret that cannot leak by being printed: only `reveal()` gives the text."""
+    """A secret that cannot leak by being printed: only `reveal()` gives it away."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_keyed", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._keyed: hmac.HMAC | None = None
 
     def reveal(self) -> str:
         """Return the secret itself. Never keep it in a variable that a traceback could show."""
         return self._text
 
+    def mac(self, message: bytes) -> str:
+        """Lower-case hex HMAC-SHA256 of a message. Raises `UsageError` when the secret has no UTF-8 form."""
+        if self._keyed is None:
+            # Searched and not tried, for the exception of a failed encode() holds the text.
+            if _LONE_SURROGATE.search(self._text):
+                raise UsageError("the API secret holds a lone surrogate, which has no UTF-8 form")
+            self._keyed = hmac.new(self._text.encode(ENCODING, ERRORS), digestmod=hashlib.sha256)
+        keyed = self._keyed.copy()  # keyed once, for that is half of the work
+        keyed.update(message)
+        return keyed.hexdigest()
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, (self._text,)
+
     def __repr__(self) -> str:
         return "Secret('***')"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(
-            self._text.encode(ENCODING, ERRORS), other._text.encode(ENCODING, ERRORS)
-        )
+        return isinstance(other, Secret) and hmac.compare_digest(self.mac(b""), other.mac(b""))
 
     def __hash__(self) -> int:
         return hash(self._text)
-
-
-def _check_encodable(secret: Secret) -> None:
-    # Searched and not tried, for the exception of a failed encode() holds the text.
-    if _LONE_SURROGATE.search(secret.reveal()):
-        raise UsageError("the API secret holds a lone surrogate, which has no UTF-8 form")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Credentials:
             raise UsageError("the API key is empty: pass the public key of the pair")
         if not self.secret.reveal():
             raise UsageError("the API secret is empty: pass the secret key of the pair")
-        _check_encodable(self.secret)
+        self.secret.mac(b"")  # raises now rather than at the first signature
 
     @classmethod
     def from_environment(cls, suffix: str = "") -> Credentials | None:
@@ -81,11 +88,10 @@ class Credentials:
         return cls(os.environ[key_name], Secret(os.environ[secret_name]))
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """Every stage of one signature."""
 
-    parameters: Parameters = field(repr=False)
+    parameters: Parameters
     string_to_sign: str
     signature: str
 
@@ -96,9 +102,18 @@ def _is_list_index(key: str) -> bool:
 
 def _key_order(keys: Iterable[str]) -> list[str]:
     names = list(keys)
-    if all(map(_is_list_index, names)):
-        return sorted(names, key=int)  # a list's indexes sort as numbers: 9 before 10
-    return sorted(names, key=_bytes)
+    try:
+        joined = "".join(names)
+    except TypeError:
+        odd = next(name for name in keys if type(name) is not str)
+        raise InvalidRequest(f"the parameter name {odd!r} is no text: names are str") from None
+    if joined[:1].isdigit() and all(map(_is_list_index, names)):
+        names.sort(key=int)  # a list's indexes sort as numbers: 9 before 10
+    elif joined.isascii():
+        names.sort()
+    else:
+        names.sort(key=_bytes)
+    return names
 
 
 def _bytes(text: str) -> bytes:
@@ -108,42 +123,43 @@ def _bytes(text: str) -> bytes:
         raise InvalidRequest("a parameter holds a lone surrogate, which has no UTF-8 form") from error
 
 
-def _text(value: Value, path: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | Mapping | list | tuple):
+def _text(value: Value, path: tuple[str, ...]) -> str:
+    if type(value) is dict or isinstance(value, Mapping | list | tuple):
+        nested = value if isinstance(value, Mapping) else {str(index): item for index, item in enumerate(value)}
+        if not nested:
+            raise InvalidRequest(f"{_shown(path)} is empty: leave it out (an empty map is signed but never sent)")
+        return canonical_string(nested, path)
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRequest(
-            f"{path} is a {type(value).__name__}: send a str, an int, or a map or list of these "
+            f"{_shown(path)} is a {type(value).__name__}: send a str, an int, or a map or list of these "
             "(true, false, null and floats have no text that client and server agree on)"
         )
-    if isinstance(value, int):
-        try:
-            return str(value)
-        except ValueError as error:
-            raise InvalidRequest(f"{path} is an int of too many digits") from error
-    nested = value if isinstance(value, Mapping) else {str(index): item for index, item in enumerate(value)}
-    if not nested:
-        raise InvalidRequest(f"{path} is empty: leave it out (an empty map is signed but never sent)")
-    return canonical_string(nested, path)
+    try:
+        return str(value)
+    except ValueError as error:
+        raise InvalidRequest(f"{_shown(path)} is an int of too many digits") from error
 
 
-def canonical_string(parameters: Parameters, _path: str = "") -> str:
+def _shown(path: tuple[str, ...]) -> str:
+    return path[0] + "".join(f"[{key}]" for key in path[1:])
+
+
+def canonical_string(parameters: Parameters, _path: tuple[str, ...] = ()) -> str:
     """Write the string to sign.
 
     Raises `InvalidRequest` for values without an agreed text: bool, None, float, empty maps and lists.
     """
-    for key in parameters:
-        if not isinstance(key, str):
-            raise InvalidRequest(f"the parameter name {key!r} is no text: names are str")
     return "&".join(
-        f"{key}={_text(parameters[key], f'{_path}[{key}]' if _path else key)}" for key in _key_order(parameters)
+        [
+            f"{key}={value if type(value := parameters[key]) is str else _text(value, (*_path, key))}"
+            for key in _key_order(parameters)
+        ]
     )
 
 
 def signature_of(string_to_sign: str, secret: Secret) -> str:
     """Lower-case hex HMAC-SHA256. Raises `InvalidRequest` for text that has no UTF-8 form."""
-    _check_encodable(secret)
-    return hmac.new(secret.reveal().encode(ENCODING, ERRORS), _bytes(string_to_sign), hashlib.sha256).hexdigest()
+    return secret.mac(_bytes(string_to_sign))
 
 
 def sign(parameters: Parameters, secret: Secret | str) -> Signed:

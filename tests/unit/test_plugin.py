@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract import plugin
+from tn_contract import embedded
 from tn_contract.checks import catalogue
 from tn_contract.errors import UsageError
 
@@ -156,10 +156,10 @@ def test_another_packages_mock_server_is_told_by_name(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(serve, "__file__", str(tmp_path / "mock_server" / "serve.py"))
     with pytest.raises(UsageError, match=r"another package's mock_server is in the way"):
-        plugin.load_mock()
+        embedded.load_mock()
 
 
 def test_a_missing_mock_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mock_server", None)
     with pytest.raises(UsageError, match=r"the mock cannot be imported"):
-        plugin.load_mock()
+        embedded.load_mock()

@@ -1,0 +1,298 @@
+"""Speed, side by side in one run, as ratios; writes benchmarks/RESULTS.md.
+
+    python benchmarks/run.py [--quick]
+
+Each pair is measured in turns (A B A B …) and compared turn by turn, so that a machine that slows down slows both.
+Loads go to this machine only, and are bounded in number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cheroot import wsgi
+
+from mock_server.broker import DEMO, Broker
+from mock_server.serve import THREADS, listen
+from tn_contract import Client, NonceSource
+from tn_contract.signing import Secret, sign
+from tn_contract.wire import Reply, Request, compose
+
+ROOT = Path(__file__).parent
+Row = tuple[str, str, str, str]
+
+
+def turns(first: Callable[[], float], second: Callable[[], float], count: int) -> tuple[float, float, list[float]]:
+    """Measure two things in turns; return both medians and the ratios first/second, turn by turn."""
+    first(), second()  # warm
+    pairs = [(first(), second()) for _ in range(count)]
+    return (
+        statistics.median(pair[0] for pair in pairs),
+        statistics.median(pair[1] for pair in pairs),
+        [pair[0] / pair[1] for pair in pairs],
+    )
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def microseconds(call: Callable[[], object], repeat: int) -> Callable[[], float]:
+    def measure() -> float:
+        started = time.perf_counter()
+        for _ in range(repeat):
+            call()
+        return (time.perf_counter() - started) / repeat * 1e6
+
+    return measure
+
+
+# ---- signing -----------------------------------------------------------------------------------------------
+
+
+def signing(quick: bool) -> Row:
+    secret = Secret("s" * 40)
+    fields = {"apiKey": "k" * 32, "cmd": "delTradeOrder", "nonce": "17953797860021223", "params": {"order_id": "1"}}
+    message = sign(fields, secret).string_to_sign.encode()
+    ours, bare, ratios = turns(
+        microseconds(lambda: sign(fields, secret), 5_000),
+        microseconds(lambda: hmac.new(b"s" * 40, message, hashlib.sha256).hexdigest(), 5_000),
+        5 if quick else 15,
+    )
+    return "sign a cancel, every stage | bare hmac + hashlib", f"{ours:.1f} µs", f"{bare:.1f} µs", spread(ratios)
+
+
+# ---- the mock ----------------------------------------------------------------------------------------------
+
+
+def bare_application(broker: Broker) -> Callable[..., list[bytes]]:
+    """The same work (`Broker.handle`) without Flask: what the door costs is the difference."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        headers = (
+            ("Content-Type", environ.get("CONTENT_TYPE", "")),
+            ("X-NtApi-Sig", environ.get("HTTP_X_NTAPI_SIG", "")),
+        )
+        reply: Reply = broker.handle(Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], headers, body)).reply
+        start_response(f"{reply.status} OK", [*reply.headers, ("Content-Length", str(len(reply.body)))])
+        return [reply.body]
+
+    return application
+
+
+def loaded(broker: Broker) -> Broker:
+    """Open the key pairs that `load.py` uses."""
+    for number in range(64):
+        broker.open_session(f"load-{number}", "load-secret")
+    return broker
+
+
+@contextmanager
+def bare_server() -> Any:
+    server = wsgi.Server(("127.0.0.1", 0), bare_application(loaded(Broker())), numthreads=THREADS)
+    server.prepare()
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.bind_addr[1]}"
+    server.stop()
+    thread.join()
+
+
+def load(base_url: str, seconds: float, connections: int) -> float:
+    """Send signed cancels over keep-alive connections, each with a key of its own; return requests per second."""
+    script = Path(__file__).parent / "load.py"
+    ran = subprocess.run(
+        [sys.executable, script, base_url, str(seconds), str(connections)], capture_output=True, text=True, check=True
+    )
+    return float(ran.stdout)
+
+
+def mock_rate(quick: bool) -> Row:
+    with served_process("app") as ours, served_process("bare") as bare:
+        seconds = 1.0 if quick else 3.0
+        count = 3 if quick else 7
+        rate, bare_rate, ratios = turns(lambda: load(ours, seconds, 4), lambda: load(bare, seconds, 4), count)
+    return (
+        "mock, full work, 4 connections | the same work as a bare WSGI callable on the same server",
+        f"{rate:,.0f} requests/s",
+        f"{bare_rate:,.0f} requests/s",
+        spread(ratios),
+    )
+
+
+@contextmanager
+def served_process(kind: str) -> Any:
+    """Serve in a process of its own, so that client and server do not share an interpreter."""
+    process = subprocess.Popen([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def serve_forever(kind: str) -> None:
+    from mock_server.serve import run_until_stopped
+
+    if kind == "bare":
+        with bare_server() as url:
+            print(url, flush=True)
+            threading.Event().wait()
+    mock = listen(loaded(Broker()))
+    print(mock.base_url, flush=True)
+    run_until_stopped(mock)
+
+
+# ---- the client --------------------------------------------------------------------------------------------
+
+
+def client_cost(quick: bool) -> Row:
+    count = 200 if quick else 500
+    with served_process("app") as url, Client("load-0", "load-secret", base_url=url) as client, httpx.Client() as bare:
+        nonces = NonceSource()
+        credentials = type(DEMO)("load-1", Secret("load-secret"))
+
+        def send_bare() -> None:
+            request = compose(credentials, "delTradeOrder", nonces.next(), {"order_id": 1}).request
+            bare.post(url + request.path, headers=dict(request.headers), content=request.body).json()
+
+        ours, theirs, ratios = turns(
+            microseconds(lambda: client.cancel_order(1), count), microseconds(send_bare, count), 5 if quick else 11
+        )
+    name = "cancel_order | bare httpx, same request signed by hand"
+    return name, f"{ours:,.0f} µs", f"{theirs:,.0f} µs", spread(ratios)
+
+
+# ---- whole processes ---------------------------------------------------------------------------------------
+
+
+def first_reply(_quick: bool) -> Row:
+    """From starting the process to the first reply of the API, polled every 2 ms."""
+
+    def once() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            ready = Path(folder) / "ready"
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tn_contract.cli", "serve", "--port", "0", "--ready-file", str(ready)],
+                stdout=subprocess.DEVNULL,
+            )
+            try:
+                while not ready.exists():
+                    time.sleep(0.002)
+                address = json.loads(ready.read_text())["base_url"].removeprefix("http://")
+                connection = http.client.HTTPConnection(address)
+                connection.request("POST", "/api/v2/cmd/delTradeOrder")
+                connection.getresponse().read()
+                connection.close()
+                return (time.perf_counter() - started) * 1e3
+            finally:
+                process.terminate()
+                process.wait()
+
+    def bare() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import flask, cheroot.wsgi"], check=True)
+        return (time.perf_counter() - started) * 1e3
+
+    ours, imports, ratios = turns(once, bare, 7)
+    name = "`serve` to the first reply | importing flask and cheroot alone"
+    return name, f"{ours:.0f} ms", f"{imports:.0f} ms", spread(ratios)
+
+
+def verify_time(_quick: bool) -> Row:
+    def once() -> float:
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "tn_contract.cli", "verify"], check=True, stdout=subprocess.DEVNULL, env=_clean()
+        )
+        return time.perf_counter() - started
+
+    def bare() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import pytest, httpx, flask, cheroot.wsgi, rich.table"], check=True)
+        return time.perf_counter() - started
+
+    ours, imports, ratios = turns(once, bare, 5)
+    name = "`verify` on the embedded mock | importing what it needs"
+    return name, f"{ours:.2f} s", f"{imports:.2f} s", spread(ratios)
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
+
+
+def memory(quick: bool) -> Row:
+    """Resident memory after the first tenth of the requests, and after all of them."""
+    total = 100_000 if quick else 1_000_000
+    code = f"""
+import resource, sys
+from mock_server.broker import Broker
+from tn_contract.signing import Credentials, Secret
+from tn_contract.wire import compose
+broker, keys = Broker(), Credentials("tn-demo-key", Secret("tn-demo-secret"))
+for number in range(1, {total} + 1):
+    broker.handle(compose(keys, "delTradeOrder", number, {{"order_id": number}}).request)
+    if number in ({total} // 10, {total}):
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    early, late = map(float, ran.stdout.split())
+    name = f"memory after {total:,} requests | after {total // 10:,}"
+    return name, f"{late:.1f} MB", f"{early:.1f} MB", f"{late / early:.3f}"
+
+
+MEASURES = (signing, mock_rate, client_cost, first_reply, verify_time, memory)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--serve", choices=("app", "bare"))
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve_forever(arguments.serve)
+        return
+    rows = []
+    for measure in MEASURES:
+        rows.append(measure(arguments.quick))
+        print(" · ".join(rows[-1]), flush=True)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "werkzeug", "cheroot", "httpx", "msgspec"))
+    lines = [
+        "# Speed",
+        "",
+        "Written by `make bench`. Two things are measured in turns in one run; the ratio is the median of the turns'",
+        "ratios, with the least and the greatest. Single figures belong to the machine, ratios to the code.",
+        "",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {packages}.",
+        "",
+        "| what | measured | against | ratio |",
+        "|---|---|---|---|",
+        *(f"| {name.replace('|', 'against')} | {ours} | {theirs} | {ratio} |" for name, ours, theirs, ratio in rows),
+        "",
+    ]
+    (ROOT / "RESULTS.md").write_text("\n".join(lines), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
