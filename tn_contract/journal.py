@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -135,9 +136,10 @@ class Redactor:
 def _spellings(secret: Secret) -> tuple[str, ...]:
     """List the ways in which a secret may stand in a text, longest first."""
     raw = secret.reveal().encode(ENCODING, ERRORS)
-    escaped = "".join(f"%{byte:02x}" for byte in raw)
-    found = {raw.decode("utf-8", "backslashreplace"), quote(raw, safe=""), quote_plus(raw)}
-    found |= {raw.hex(), raw.hex().upper(), escaped, escaped.upper()}
+    whole = "".join(f"%{byte:02X}" for byte in raw)
+    escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
+    found = {raw.decode("utf-8", "backslashreplace"), raw.hex(), raw.hex().upper(), *escaped}
+    found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
     for offset in range(3):
         # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
         # character there may depend on the neighbours.

@@ -140,6 +140,13 @@ class _Store:
     def release(self) -> None:
         self._lock.execute("ROLLBACK")
 
+    def close(self) -> None:
+        if self._owner == os.getpid():
+            self._lock.close()
+            if self._ready:
+                self._nonces.close()
+            self._owner, self._ready = 0, False
+
     def _explain(self, error: Exception) -> str:
         if "locked" in str(error):
             return (
@@ -245,6 +252,12 @@ class NonceSource:
     def _give_back(self, acquired: Future[int]) -> None:
         if not acquired.cancelled() and acquired.exception() is None:
             self._release()
+
+    def close(self) -> None:
+        """Close the files of the store, if there is one; the next reservation opens them again."""
+        if self._store:
+            with self._turn:
+                self._store.close()
 
     def next(self) -> int:
         """Draw one nonce without holding the key."""

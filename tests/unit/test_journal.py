@@ -251,3 +251,18 @@ def test_threads_that_write_at_once_lose_nothing() -> None:
 )
 def test_a_moment_is_written_in_utc_with_microseconds(nanoseconds: int, text: str) -> None:
     assert timestamp(nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "p%2fl%2ba%25n%3dt%20e%26d%21%28s%29",
+        "p%2Fl%2Ba%25n%3Dt%20e%26d!(s)",
+        "p%2Fl%2Ba%25n%3Dt+e%26d%21%28s%29",
+        "702F6C2B61256E3D742065266421287329",
+    ],
+    ids=["lower-case escapes", "as JavaScript escapes", "as forms escape", "upper-case hex"],
+)
+def test_a_secret_is_known_in_the_spellings_of_other_languages(spelled: str) -> None:
+    redactor = Redactor((Secret("p/l+a%n=t e&d!(s)"),))
+    assert redactor.text(f"before {spelled} after") == "before *** after"

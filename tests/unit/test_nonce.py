@@ -585,3 +585,18 @@ def test_of_threads_that_race_with_one_nonce_exactly_one_is_admitted(policy: Pol
     answers = together(threads, race)
     assert [sum(answer) for answer in zip(*answers, strict=True)] == [1] * rounds
     assert ledger.last == rounds - 1
+
+
+def test_a_closed_source_opens_its_store_again(tmp_path: Path) -> None:
+    source = NonceSource(tmp_path / "nonces")
+    first = source.next()
+    source.close()
+    source.close()
+    assert source.next() > first
+    source.close()
+
+
+def test_a_source_without_a_store_has_nothing_to_close() -> None:
+    source = NonceSource()
+    source.close()
+    assert source.next() > 0
