@@ -114,9 +114,8 @@ def open_judge(config: pytest.Config) -> Judge:
     if run.judge is None:
         from tn_contract.checks import Judge, catalogue
         from tn_contract.checks.target import Target, TargetOptions
-        from tn_contract.errors import UsageError
-
         from tn_contract.embedded import load_mock
+        from tn_contract.errors import UsageError
 
         url = config.getoption("tn_target")
         run.embedded = not url

@@ -7,6 +7,7 @@ needs a later nonce than another, it draws both first and sends them in its own 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from tn_contract.checks.registry import (
@@ -43,6 +44,15 @@ def _then_control(probe: Probe, command: str, finding: Finding) -> Finding:
     return finding
 
 
+@check("nonce/recovers-after-stale", "accepts a fresh nonce after a stale one", clause="session-opens")
+def recovers_after_stale(probe: Probe) -> Finding:
+    """Send a request, its replay, and a valid one with a fresh nonce."""
+    first = probe.compose(SESSION).request
+    _accepted_first(probe, first)
+    probe.send(first)
+    return accepts("a valid request after a replay", probe.send(probe.compose(SESSION).request))
+
+
 @on_both_commands("nonce/refuses-replay", "refuses the same request a second time", clause=INCREASES)
 def refuses_replay(probe: Probe, command: str) -> Finding:
     """Send an accepted request again, byte for byte: at once, and after another one."""
@@ -69,12 +79,13 @@ def refuses_lower(probe: Probe, command: str) -> Finding:
         probe.params(_command_for_acceptance(probe, command)),
     )
     _accepted_first(probe, accepted.request)
-    # As text, a row of nines is greater than any nonce with more digits.
+    # The first three only look greater, and lower than the clock's next ones: who falls for them is not locked.
     lower = {
+        "greater in its last 32 bits": last - 2**32 + 100,
+        "greater in its last 12 digits": last - 10**12 + 100,
+        "greater as text": last // 10 + 1,
         "an unused earlier one": earlier,
         "one less": last - 1,
-        "half": last // 2,
-        "nines": int("9" * (len(str(last)) - 1)),
         "1": 1,
     }
     for what, nonce in lower.items():
@@ -99,6 +110,31 @@ def refuses_equal_of_other_command(probe: Probe) -> Finding:
     return _then_control(probe, CANCEL, judge_refusal("the nonce of the session request", observed))
 
 
+@on_both_commands(
+    "nonce/refuses-replay-beside-fresh", "refuses a replay with a fresh nonce beside it", clause="signed-value-is-used"
+)
+def refuses_replay_beside_fresh(probe: Probe, command: str) -> Finding:
+    """Send an accepted request again with a second nonce that nobody signed: before its own, after it, in the URL."""
+    command = _command_for_acceptance(probe, command)
+    first = probe.compose(command).request
+    _accepted_first(probe, first)
+
+    def fresh() -> bytes:
+        return f"nonce={probe.nonces.next()}".encode()
+
+    replays: dict[str, Callable[[], Request]] = {
+        "after its own": lambda: replace(first, body=first.body + b"&" + fresh()),
+        "before its own": lambda: replace(first, body=fresh() + b"&" + first.body),
+        "in the query string": lambda: replace(first, query=fresh().decode()),
+    }
+    finding = passed("", "")
+    for where, replay in replays.items():
+        finding = judge_refusal(f"a replay with a fresh nonce {where}", probe.send(replay()))
+        if finding.verdict != "pass":
+            return finding
+    return _then_control(probe, command, finding)
+
+
 @on_both_commands("nonce/refuses-missing", "refuses a request without a nonce", clause="nonce-required")
 def refuses_missing(probe: Probe, command: str) -> Finding:
     """Leave the nonce out, or leave it empty; the signature is right for what is sent."""
@@ -121,37 +157,41 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
     writings = {
         "letters": "abc{}",
         "letters after it": "{}abc",
-        "a fraction": "{}.5",
         "a minus sign": "-{}",
         "a plus sign": "+{}",
         "a space before it": " {}",
         "a space after it": "{} ",
         "a line end after it": "{}\n",
-        "a leading zero": "0{}",
         "an underscore": "{0:_}",
         "commas": "{0:,}",
         "quotes": '"{}"',
+        "hexadecimal": "0x{0:x}",
         "null": "null",
         "NaN": "NaN",
+        "a fraction": "{}.5",
     }
     if probe.target.disposable:
-        # A careless reader could take these for numbers far ahead of the clock.
-        writings |= {
-            "an exponent": "{}e1",
-            "hexadecimal": "0x{0:x}",
-            "more than 63 bits": "{}0000",
-            "infinity": "Infinity",
-        }
+        writings["infinity"] = "Infinity"  # no clock ever reaches it
 
     def written(pattern: str) -> Spoil:
         return lambda inner, _valid: inner.compose(command, pattern.format(inner.nonces.next())).request
+
+    def with_exponent(inner: Probe, _valid: SignedRequest) -> Request:
+        digits = str(inner.nonces.next())
+        return inner.compose(command, f"{digits[0]}.{digits[1:]}e{len(digits) - 1}").request
 
     def in_other_digits(inner: Probe, _valid: SignedRequest) -> Request:
         wide = str(inner.nonces.next()).translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
         return inner.compose(command, wide).request
 
-    variants: dict[str, Spoil] = {f"{what} ({pattern})": written(pattern) for what, pattern in writings.items()}
-    return refuses(probe, command, {**variants, "full-width digits": in_other_digits})
+    variants: dict[str, Spoil] = {f"{what} ({pattern!r})": written(pattern) for what, pattern in writings.items()}
+    variants["an exponent"] = with_exponent
+    finding = refuses(probe, command, variants)
+    if finding.verdict != "pass":
+        return finding
+    # Loose, but the number is plain: whoever reads these is warned, not failed.
+    soft = refuses(probe, command, {"a leading zero": written("0{}"), "full-width digits": in_other_digits})
+    return soft if soft.verdict == "pass" else replace(soft, verdict="warn")
 
 
 @check("nonce/accepts-jump", "accepts a nonce that jumps", clause="nonce-may-jump")
@@ -178,6 +218,7 @@ def accepts_full_range(probe: Probe) -> Finding:
 @check("nonce/compares-exactly", "tells neighbouring nonces apart", clause="nonce-exact")
 def compares_exactly(probe: Probe) -> Finding:
     """Send n, n+1, n+2, n+3 above 2^53, where floating-point numbers skip integers."""
+    probe.control(SESSION)
     first = probe.nonces.next()
     time.sleep(0.001)  # so that all four are behind the clock
     finding = passed("", "")
@@ -213,9 +254,7 @@ def not_burned_by_bad_signature(probe: Probe) -> Finding:
     forged = probe.compose(SESSION, later).request
     for signature in ("0" * 64, ""):
         headers = tuple((name, signature if name == SIGNATURE_HEADER else value) for name, value in forged.headers)
-        observed = probe.send(replace(forged, headers=headers))
-        if not observed.refused:
-            raise Blocked(f"the bad signature was not refused: {observed.told}")
+        probe.send(replace(forged, headers=headers))
     return accepts("the earlier nonce, signed properly", probe.send(probe.compose(SESSION, earlier).request))
 
 
@@ -241,10 +280,11 @@ def accepted_once_on_cancel(probe: Probe) -> Finding:
 
 def _race(probe: Probe, command: str, rounds: int, runners: int) -> Finding:
     expected = "exactly one of each accepted, the others refused"
+    probe.control(command)
     for turn in range(1, rounds + 1):
         observed: list[Observation] = probe.race([probe.compose(command).request] * runners)
         accepted = sum(each.understood for each in observed)
-        refused = sum(each.refused for each in observed)
+        refused = sum(each.denied for each in observed)
         if accepted != 1 or refused != runners - 1:
             told = f"round {turn}: {accepted} accepted and {refused} refused of {runners}; {observed[0].told}"
             return Finding("fail", expected, told)

@@ -138,7 +138,7 @@ def judge_refusal(what: str, observed: Observation) -> Finding:
     if observed.rate_limited:
         raise Blocked(f"the target limits the rate: {observed.told}")
     expected = f"refused with a failure text: {what}"
-    return passed(expected, observed.told) if observed.refused else failed(expected, observed.told)
+    return passed(expected, observed.told) if observed.denied else failed(expected, observed.told)
 
 
 def accepts(what: str, observed: Observation) -> Finding:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from tn_contract.checks.registry import CANCELS, Finding, check, failed, noticed, passed
 from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe
 from tn_contract.corpus import load_corpus
-from tn_contract.signing import sign
-from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, SignedRequest, compose, dress
+from tn_contract.signing import Parameters, Value, sign
+from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Request, SignedRequest, compose, dress
 
 
 @check(
@@ -22,7 +22,7 @@ from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, SignedRequest, comp
 def success_is_json_object(probe: Probe) -> Finding:
     """Send a valid cancel and read the reply as strict JSON."""
     observed = probe.target.cancel_once(probe)
-    if observed.refused:
+    if observed.refused and observed.reading.order_id != probe.order_id:
         raise Blocked(f"the cancel was refused: {observed.told}")
     expected = "HTTP 2xx with a JSON object that has no failure text"
     return passed(expected, observed.told) if observed.understood else failed(expected, observed.told)
@@ -38,6 +38,8 @@ def success_echoes_order_id(probe: Probe) -> Finding:
     """Send a valid cancel; order_id must come back as an integer, equal. An integer result (attested) is a warning."""
     observed = probe.target.cancel_once(probe)
     expected = f"order_id is the integer {probe.order_id}"
+    if observed.refused:
+        raise Blocked(f"the cancel was refused: {observed.told}")
     if observed.reading.order_id == probe.order_id:
         return passed(expected, observed.told)
     if "order_id" not in observed.reading.members and observed.reading.result is not None:
@@ -45,61 +47,120 @@ def success_echoes_order_id(probe: Probe) -> Finding:
     return failed(expected, observed.told)
 
 
-@check("reply/session-has-sess-id", "answers getAuthInfo with a sess_id", clause="session-opens")
+@check(
+    "reply/echoes-own-order-in-a-race",
+    "echoes each cancel's own order when several race",
+    clause="success-echoes-order-id",
+    effect="cancel",
+)
+def echoes_own_order_in_a_race(probe: Probe) -> Finding:
+    """Send several cancels of different orders at once: no reply speaks of another request's order."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend several orders")
+    accepted = 0
+    for turn in range(10):
+        order_ids = [probe.order_id + 6 * turn + runner for runner in range(6)]
+        requests = [
+            compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request
+            for order_id in order_ids
+        ]
+        for order_id, observed in zip(order_ids, probe.race(requests), strict=True):
+            accepted += observed.understood
+            if observed.understood and observed.reading.order_id not in (order_id, None):
+                return failed(f"order_id {order_id} comes back to who sent it", observed.told)
+    if not accepted:
+        raise Blocked("none of the cancels was accepted")
+    return passed("each accepted cancel's own order_id", f"{accepted} accepted")
+
+
+@check("reply/session-has-sess-id", "answers getAuthInfo with a sess_id", clause="session-opens", requires=())
 def session_has_sess_id(probe: Probe) -> Finding:
     """Send a valid getAuthInfo; the browser sample goes on only if sess_id is there."""
     observed = probe.send(probe.compose(SESSION).request)
-    expected = "a sess_id that is not empty"
-    return (
-        passed(expected, observed.told) if observed.reading.members.get("sess_id") else failed(expected, observed.told)
-    )
+    expected = "a sess_id that is not empty, and no failure text"
+    found = observed.reading.members.get("sess_id")
+    if observed.denied and not found:
+        raise Blocked(f"the session was refused: {observed.told}")
+    return passed(expected, observed.told) if found and observed.understood else failed(expected, observed.told)
+
+
+def _forged(valid: SignedRequest, signature: str | None) -> Request:
+    headers = tuple(pair for pair in valid.request.headers if pair[0] != SIGNATURE_HEADER)
+    return replace(valid.request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
 
 
 def _refusals(probe: Probe) -> dict[str, Observation]:
-    """Provoke refusals of several kinds, none of which names an order."""
+    """Provoke refusals of every kind, none of which names an order; what the target accepts is left out."""
     probe.control(SESSION)
-    bad = probe.compose(SESSION).request
-    bad = replace(
-        bad, headers=tuple((name, "0" * 64 if name == SIGNATURE_HEADER else value) for name, value in bad.headers)
-    )
-    nameless = compose(probe.credentials, CANCEL, probe.nonces.next())
-    stranger = {**probe.compose(SESSION).fields, "apiKey": "tn-contract-nobodys-key"}
+
+    def session(**changed: str) -> Request:
+        fields = {**probe.compose(SESSION).fields, **changed}
+        kept: dict[str, Value] = {name: value for name, value in fields.items() if value}
+        return dress(SESSION, kept, sign(kept, probe.credentials.secret).signature)
+
+    def cancel(params: Parameters | None = None) -> Request:
+        return compose(probe.credentials, CANCEL, probe.nonces.next(), params).request
+
     requests = {
-        "a bad signature": bad,
-        "an unknown key": dress(SESSION, stranger, sign(stranger, probe.credentials.secret).signature),
+        "a bad signature": _forged(probe.compose(SESSION), "0" * 64),
+        "no signature": _forged(probe.compose(SESSION), None),
+        "an unknown key": session(apiKey="tn-contract-nobodys-key"),
+        "no key": session(apiKey=""),
+        "a stale nonce": session(nonce="1"),
+        "a malformed nonce": session(nonce="abc"),
+        "no nonce": session(nonce=""),
         "an unknown command": compose(probe.credentials, "tnContractNoSuchCommand", probe.nonces.next()).request,
-        "a cancel without order": nameless.request,
+        "no command": session(cmd=""),
+        "a cancel without order": cancel(),
+        "a cancel of no integer": cancel({"order_id": "abc"}),
+        "a bad signature on a cancel": _forged(compose(probe.credentials, CANCEL, probe.nonces.next()), "0" * 64),
         "a GET": replace(probe.compose(SESSION).request, method="GET"),
     }
-    return {what: probe.send(request) for what, request in requests.items()}
+    replies = {what: probe.send(request) for what, request in requests.items()}
+    if any(observed.rate_limited for observed in replies.values()):
+        raise Blocked("the target limits the rate")
+    return {what: observed for what, observed in replies.items() if not _succeeds(observed)}
+
+
+def _succeeds(observed: Observation) -> bool:
+    """Whether a reply is a success by positive evidence: then other checks judge that it should not be one."""
+    return observed.understood and not observed.reading.members.keys().isdisjoint(("sess_id", "order_id", "result"))
 
 
 @check("reply/failure-names-itself", "names a failure as documented", clause="failure-names-itself")
 def failure_names_itself(probe: Probe) -> Finding:
-    """Provoke refusals of five kinds: each is a JSON object with a text in errMsg, error or errorMsg."""
+    """Provoke refusals of every kind: each is a JSON object with a text in errMsg, error or errorMsg."""
     expected = f"a JSON object with a text in {', '.join(FAILURE_KEYS)}"
-    for what, observed in _refusals(probe).items():
+    seen = _refusals(probe)
+    for what, observed in seen.items():
         members = observed.reading.members
         texts = [members[key] for key in observed.reading.failure_keys]
         if not observed.refused or not all(isinstance(text, str) for text in texts):
             return failed(f"{expected}: {what}", observed.told)
-    return passed(expected, observed.told)
+    return _passed_for(expected, seen)
 
 
 @check("reply/failure-has-code", "gives a failure an integer code", clause="failure-code-integer")
 def failure_has_code(probe: Probe) -> Finding:
-    """Provoke refusals of five kinds: each has an integer code."""
+    """Provoke refusals of every kind: each has an integer code."""
     expected = "an integer code"
-    for what, observed in _refusals(probe).items():
+    seen = _refusals(probe)
+    for what, observed in seen.items():
         code = observed.reading.members.get("code")
         if not isinstance(code, int) or isinstance(code, bool):
             return failed(f"{expected}: {what}", observed.told)
-    return passed(expected, observed.told)
+    return _passed_for(expected, seen)
+
+
+def _passed_for(expected: str, seen: dict[str, Observation]) -> Finding:
+    if not seen:
+        raise Blocked("the target refuses nothing")
+    return passed(expected, f"for {', '.join(seen)}")
 
 
 @check("reply/failure-http-status", "which HTTP status a failure has", clause="failure-http-status")
 def failure_http_status(probe: Probe) -> Finding:
-    """Provoke refusals of five kinds and list their HTTP statuses."""
+    """Provoke refusals of every kind and list their HTTP statuses."""
     return noticed(
         ", ".join(f"{what}: {seen.reply.status if seen.reply else 'none'}" for what, seen in _refusals(probe).items())
     )
@@ -120,15 +181,16 @@ def is_declared_json(probe: Probe) -> Finding:
 
 @check("reply/keeps-signature-secret", "does not tell the expected signature", clause="expected-signature-kept-secret")
 def keeps_signature_secret(probe: Probe) -> Finding:
-    """Send a bad signature and look for the right one and for the secret in the reply."""
-    valid: SignedRequest = probe.compose(SESSION)
-    forged = tuple((name, "0" * 64 if name == SIGNATURE_HEADER else value) for name, value in valid.request.headers)
-    reply = probe.send(replace(valid.request, headers=forged)).reply
-    text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
+    """Send no signature and a bad one, on both commands; look for the right one and for the secret in the replies."""
     expected = "neither the expected signature nor the secret in the reply"
-    if valid.signature in text or probe.credentials.secret.reveal() in text:
-        return failed(expected, "the reply tells it")
-    return passed(expected, "the reply does not tell it")
+    for command in (SESSION, CANCEL):
+        for signature in (None, "0" * 64):
+            valid = compose(probe.credentials, command, probe.nonces.next())
+            reply = probe.send(_forged(valid, signature)).reply
+            text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
+            if valid.signature in text.lower() or probe.credentials.secret.reveal() in text:
+                return failed(expected, f"a reply to {command} tells it")
+    return passed(expected, "no reply tells it")
 
 
 # ---- the documented failures, provoked by magic orders -------------------------------------------------------
@@ -142,8 +204,10 @@ def _magic(probe: Probe, order_id: str) -> Observation:
 
 def _documented(probe: Probe, payload_id: str) -> Finding:
     corpus = load_corpus()
-    order_id = next(order.order_id for order in corpus.magic_orders.values() if order.payload == payload_id)
     expected = json.loads(corpus.payloads[payload_id].body)
+    if not probe.target.is_kit_mock:
+        return _documented_by_its_text(probe, expected)
+    order_id = next(order.order_id for order in corpus.magic_orders.values() if order.payload == payload_id)
     observed = _magic(probe, order_id)
     told = f"HTTP 200 and exactly {json.dumps(expected)}"
     same = observed.reading.members == expected and type(observed.reading.members["code"]) is int
@@ -151,11 +215,27 @@ def _documented(probe: Probe, payload_id: str) -> Finding:
     return passed(told, observed.told) if held else failed(told, observed.told)
 
 
+def _documented_by_its_text(probe: Probe, expected: dict[str, str | int]) -> Finding:
+    """Judge the refusals that carry a documented text. Its absence says nothing: texts are localised."""
+    texts = {value for value in expected.values() if isinstance(value, str)}
+    told, carrier = f"with its text goes {json.dumps(expected)}", None
+    for observed in _refusals(probe).values():
+        members = observed.reading.members
+        if texts & {value for value in members.values() if isinstance(value, str)}:
+            carrier = observed
+            shape = {name: value for name, value in members.items() if name in ("code", *FAILURE_KEYS)}
+            if shape != expected or type(shape["code"]) is not int:
+                return failed(told, observed.told)
+    if carrier is None:
+        raise NotApplicable("no refusal carries the documented text")
+    return passed(told, carrier.told)
+
+
 @check(
     "reply/documented-common-error", "answers the documented common error", clause="common-error-shape", effect="cancel"
 )
 def documented_common_error(probe: Probe) -> Finding:
-    """Cancel the magic order of the common error: errMsg, code 2."""
+    """Cancel the magic order of the common error: errMsg, code 2. Elsewhere, look for its text in refusals."""
     return _documented(probe, "common-error")
 
 
@@ -163,7 +243,7 @@ def documented_common_error(probe: Probe) -> Finding:
     "reply/documented-method-error", "answers the documented method error", clause="method-error-shape", effect="cancel"
 )
 def documented_method_error(probe: Probe) -> Finding:
-    """Cancel the magic order of the method error: error, code 0."""
+    """Cancel the magic order of the method error: error, code 0. Elsewhere, look for its text in refusals."""
     return _documented(probe, "method-error")
 
 
@@ -174,7 +254,7 @@ def documented_method_error(probe: Probe) -> Finding:
     effect="cancel",
 )
 def documented_insufficient_rights(probe: Probe) -> Finding:
-    """Cancel the magic order of insufficient rights: errorMsg and error, code 12."""
+    """Cancel the magic order of insufficient rights: errorMsg and error, code 12. Elsewhere, look for its text."""
     return _documented(probe, "insufficient-rights")
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tn_contract.checks.registry import Finding, accepts, check, failed, noticed, on_both_commands, passed, refuses
-from tn_contract.checks.target import CANCEL, SESSION, NotApplicable, Probe, Spoil
-from tn_contract.signing import Parameters, sign
-from tn_contract.wire import COMMAND_PATH, PUBLIC_KEY_HEADER, Request, SignedRequest, compose, dress, encode_form
+from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, NotApplicable, Probe, Spoil
+from tn_contract.signing import Parameters, Value, sign
+from tn_contract.wire import (
+    COMMAND_PATH,
+    FORM_TYPE,
+    PUBLIC_KEY_HEADER,
+    Request,
+    SignedRequest,
+    compose,
+    dress,
+    encode_form,
+)
 
 ORIGIN = "https://app.example"
 BROWSER_HEADERS = "nt-jqp,x-ntapi-sig,x_requested_with"
@@ -47,8 +56,10 @@ def refuses_missing_key(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("request/refuses-unknown-key", "refuses a key that it does not know", clause="key-required")
 def refuses_unknown_key(probe: Probe, command: str) -> Finding:
-    """Name keys that nobody has; the signature is made with this key's secret."""
-    unknown = ("tn-contract-nobodys-key", probe.credentials.api_key + "0", probe.credentials.api_key[:-1] or "-")
+    """Name keys that nobody has, some of them much like this one; the signature is made with this key's secret."""
+    known = probe.credentials.api_key
+    alike = (f"{known}0", known[:-1] or "-", known.swapcase(), f"{known} ", "%", "*")
+    unknown = ("tn-contract-nobodys-key", *(key for key in alike if key != known))
 
     def naming(key: str) -> Spoil:
         return lambda _probe, valid: _resigned(probe, command, {**valid.fields, "apiKey": key})
@@ -63,7 +74,12 @@ def refuses_unknown_command(probe: Probe) -> Finding:
     def commanding(command: str) -> Spoil:
         return lambda inner, _valid: compose(inner.credentials, command, inner.nonces.next()).request
 
-    names = ("tnContractNoSuchCommand", "tnContractNoSuchCommand/delTradeOrder")
+    names = (
+        "tnContractNoSuchCommand",
+        "tnContractNoSuchCommand/delTradeOrder",
+        "getAuthInfoTnContract",
+        "tnContractgetAuthInfo",
+    )
     return refuses(probe, SESSION, {f"the command {name!r}": commanding(name) for name in names})
 
 
@@ -152,11 +168,16 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
         "an exponent": {"order_id": "3e9"},
         "hexadecimal": {"order_id": hex(number)},
         "two numbers": {"order_id": f"{number},{number + 1}"},
+        "a minus sign": {"order_id": f"-{number}"},
+        "a plus sign": {"order_id": f"+{number}"},
+        "a space before it": {"order_id": f" {number}"},
+        "a line end after it": {"order_id": f"{number}\n"},
+        "an underscore": {"order_id": f"{str(number)[0]}_{str(number)[1:]}"},
         "a list": {"order_id": [str(number)]},
         "a map": {"order_id": {"id": str(number)}},
         "quotes": {"order_id": f'"{number}"'},
-        "more than 64 bits": {"order_id": "9" * 25},
         "null": {"order_id": "null"},
+        "infinity": {"order_id": "Infinity"},
     }
     return refuses(probe, CANCEL, {what: _with_params(probe, params) for what, params in malformed.items()})
 
@@ -164,6 +185,7 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
 def _echoes(probe: Probe, order_ids: tuple[int, ...]) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it names orders that are not the user's")
+    probe.control(CANCEL)
     finding = passed("", "")
     for order_id in order_ids:
         observed = probe.send(compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request)
@@ -197,6 +219,7 @@ def keeps_63_bit_order_ids(probe: Probe) -> Finding:
 @check("request/header-names-any-case", "reads header names in any letter case", clause="header-names-ignore-case")
 def header_names_any_case(probe: Probe) -> Finding:
     """Send the headers in lower and in upper case."""
+    probe.control(SESSION)
     finding = passed("", "")
     for write in (str.lower, str.upper):
         valid = probe.compose(SESSION).request
@@ -205,6 +228,48 @@ def header_names_any_case(probe: Probe) -> Finding:
         if finding.verdict != "pass":
             return finding
     return finding
+
+
+@check(
+    "request/keeps-or-refuses-huge-order-ids",
+    "refuses an order id beyond 64 bits, or keeps it",
+    clause="order-id-is-integer",
+    effect="cancel",
+)
+def keeps_or_refuses_huge_order_ids(probe: Probe) -> Finding:
+    """Cancel ids that no 64-bit integer holds: another number must not come back."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it names orders that are not the user's")
+    expected, observed = "refused, or the same order_id comes back", None
+    for order_id in (2**63, 2**64 + DOCUMENTED_ORDER_ID, int("9" * 25)):
+        params: Parameters = {"order_id": str(order_id)}
+        observed = probe.send(compose(probe.credentials, CANCEL, probe.nonces.next(), params).request)
+        kept = observed.understood and observed.reading.order_id in (order_id, None)
+        if not (kept or observed.denied):
+            return failed(f"{expected}: {order_id}", observed.told)
+    return passed(expected, observed.told if observed else "")
+
+
+@check(
+    "request/accepts-browser-sample",
+    "accepts what the browser sample sends",
+    clause="session-opens",
+)
+def accepts_browser_sample(probe: Probe) -> Finding:
+    """Send getAuthInfo as jQuery writes it: its order of fields, a charset in Content-Type, the sample's headers."""
+    probe.control(SESSION)
+    valid = probe.compose(SESSION)
+    fields: dict[str, Value] = {name: valid.fields[name] for name in ("cmd", "apiKey", "nonce")}
+    headers = (
+        ("Content-Type", f"{FORM_TYPE}; charset=UTF-8"),
+        ("Accept", "application/json, text/javascript, */*; q=0.01"),
+        ("Origin", ORIGIN),
+        ("X_REQUESTED_WITH", "XMLHttpRequest"),
+        ("X-NtApi-Sig", valid.signature),
+        ("Nt-Jqp", "true"),
+    )
+    sample = replace(valid.request, headers=headers, body=encode_form(fields))
+    return accepts("the browser sample's getAuthInfo", probe.send(sample))
 
 
 @check("request/answers-preflight", "grants the browser sample's preflight", clause="browser-preflight", requires=())

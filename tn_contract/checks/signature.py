@@ -11,10 +11,20 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tn_contract.checks.registry import Finding, accepts, check, noticed, on_both_commands, passed, refuses
+from tn_contract.checks.registry import Finding, accepts, check, failed, noticed, on_both_commands, passed, refuses
 from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
 from tn_contract.signing import Secret, Value, canonical_string, signature_of
-from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, dress, encode_fields, encode_form, parse_fields
+from tn_contract.wire import (
+    COMMAND_PATH,
+    SIGNATURE_HEADER,
+    Request,
+    SignedRequest,
+    compose,
+    dress,
+    encode_fields,
+    encode_form,
+    parse_fields,
+)
 
 REQUIRED, COVERS = "signature-required", "signature-covers-fields"
 
@@ -57,6 +67,16 @@ def _fields_of(valid: SignedRequest) -> dict[str, Any]:
     return dict(valid.fields)
 
 
+@check(
+    "signature/recovers-after-bad", "accepts a valid request after one with a bad signature", clause="nonce-not-burned"
+)
+def recovers_after_bad(probe: Probe) -> Finding:
+    """Send a valid request, one with a bad signature, and a valid one with a fresh nonce: the key is still in use."""
+    probe.control(SESSION)
+    probe.send(_with_signature(probe.compose(SESSION).request, "0" * 64))
+    return accepts("a valid request after a bad signature", probe.send(probe.compose(SESSION).request))
+
+
 @on_both_commands("signature/refuses-absent", "refuses a request without a signature", clause=REQUIRED)
 def refuses_absent(probe: Probe, command: str) -> Finding:
     """Leave the header out, leave it empty, and put the right signature where it does not belong."""
@@ -64,6 +84,11 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
     def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
         bare = _with_signature(valid.request, None)
         return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
+
+    def in_a_field(_probe: Probe, valid: SignedRequest) -> Request:
+        bare = _with_signature(valid.request, None)
+        names = ("sig", "sign", "signature", SIGNATURE_HEADER)
+        return replace(bare, body=b"&".join((bare.body, *(f"{name}={valid.signature}".encode() for name in names))))
 
     def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
         bare = _with_signature(valid.request, None)
@@ -76,6 +101,7 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
             "no signature header": _signature(lambda _right: None),
             "an empty signature": _signature(lambda _right: ""),
             "the signature in the query string": misplaced,
+            "the signature in the body": in_a_field,
             "the signature under another header's name": misspelt,
         },
     )
@@ -83,11 +109,10 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("signature/refuses-modified", "refuses a signature with one digit changed", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change one hexadecimal digit: the first, some in the middle, the last."""
+    """Change one hexadecimal digit: each of the 64, or on a target that is not disposable seven of them."""
+    places = range(64) if probe.target.disposable else (0, 7, 8, 31, 32, 40, 63)
     return refuses(
-        probe,
-        command,
-        {f"digit {place + 1} of 64 changed": _signature(_change_digit(place)) for place in (0, 7, 8, 31, 32, 40, 63)},
+        probe, command, {f"digit {place + 1} of 64 changed": _signature(_change_digit(place)) for place in places}
     )
 
 
@@ -106,6 +131,9 @@ def refuses_truncated(probe: Probe, command: str) -> Finding:
             "one digit more": _signature(lambda right: f"{right}0"),
             "the signature twice": _signature(lambda right: right + right),
             "a prefix before it": _signature(lambda right: f"sha256={right}"),
+            "0x before it": _signature(lambda right: f"0x{right}"),
+            "a zero before it": _signature(lambda right: f"0{right}"),
+            "a wrong one before it": _signature(lambda right: f"{'0' * 64}, {right}"),
         },
     )
 
@@ -232,6 +260,33 @@ def reads_raw_values(probe: Probe) -> Finding:
     return accepts("raw characters signed", special.send(special.compose(SESSION).request))
 
 
+@check(
+    "signature/takes-values-raw-on-cancel",
+    "takes special characters raw into the string to sign",
+    clause="signature-over-raw-values",
+)
+def takes_values_raw(probe: Probe) -> Finding:
+    """Cancel "orders" of special characters, rightly signed: what is refused is the order id, not the signature."""
+    probe.control(SESSION)
+
+    def answer(order_id: str, signature: str = "") -> Observation:
+        valid = compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id})
+        return probe.send(_with_signature(valid.request, signature or valid.signature))
+
+    def text(observed: Observation) -> tuple[object, ...]:
+        return observed.denied, observed.reading.failure_keys, observed.reading.message, observed.reading.code
+
+    plain, forged = answer("abc"), answer("abc", "0" * 64)
+    if text(plain) == text(forged):
+        raise NotApplicable("its refusals do not tell a bad signature from a bad order id")
+    expected = f"refused for the order id ({plain.told}), not for the signature"
+    for order_id in (" a", "a ", "a b", "a+b", "a%41", "a/b", "a=b", "a&b", "a;b", "a[b]", "~!*'()", "ü", "№"):
+        observed = answer(order_id)
+        if text(observed) == text(forged):
+            return failed(f"{expected}: {order_id!r}", observed.told)
+    return passed(expected, plain.told)
+
+
 @on_both_commands("signature/covers-nonce", "refuses a nonce that was changed after signing", clause=COVERS)
 def covers_nonce(probe: Probe, command: str) -> Finding:
     """Sign with one nonce and send another fresh one."""
@@ -262,7 +317,7 @@ def covers_command(probe: Probe, command: str) -> Finding:
     requires=(),
 )
 def covers_order_id(probe: Probe) -> Finding:
-    """Sign another order's cancel, then send this one; sign none, then add it."""
+    """Sign another order's cancel, then send this one; sign none, then add it; add a zero to the signed one."""
 
     def signed_for(params: Mapping[str, Value]) -> Spoil:
         def spoil(_probe: Probe, valid: SignedRequest) -> Request:
@@ -279,6 +334,9 @@ def covers_order_id(probe: Probe) -> Finding:
             "another order than was signed": signed_for({"order_id": probe.order_id + 1}),
             "an order id in other digits": signed_for({"order_id": f"0{probe.order_id}"}),
             "an order although none was signed": signed_for({}),
+            "a zero before the order that was signed": lambda _probe, valid: dress(
+                CANCEL, {**valid.fields, "params": {"order_id": f"0{probe.order_id}"}}, valid.signature
+            ),
         },
     )
 
@@ -318,6 +376,7 @@ def ignores_field_order_on_cancel(probe: Probe) -> Finding:
 
 
 def _in_any_order(probe: Probe, command: str) -> Finding:
+    probe.control(command)
     finding = passed("", "")
     for arrange in (sorted, lambda pairs: sorted(pairs, reverse=True), lambda pairs: [*pairs[2:], *pairs[:2]]):
         valid = probe.compose(command)
@@ -334,38 +393,71 @@ def _in_any_order(probe: Probe, command: str) -> Finding:
 
 @check(
     "signature/acts-on-signed-value",
-    "acts on no value that was not signed",
+    "acts on no order that was not signed",
     clause="signed-value-is-used",
     effect="cancel",
 )
 def acts_on_signed_value(probe: Probe) -> Finding:
-    """Send order_id (or cmd) twice, sign one of the two: the other must not be acted on."""
+    """Send a second order_id beside the signed one, in five places: it must not be acted on."""
     if not probe.target.free_orders:
         raise NotApplicable("it names two orders")
-    signed_id, other_id = probe.order_id, probe.order_id + 1
+    signed_id, other_id = str(probe.order_id), str(probe.order_id + 1)
+    signed, other = ("params[order_id]", signed_id), ("params[order_id]", other_id)
 
-    def acted_on_other(observed: Observation) -> bool:
-        return observed.understood and observed.reading.order_id == other_id
-
-    expected = f"refused, or the signed order {signed_id} acted on"
-    for before, after in ((signed_id, other_id), (other_id, signed_id)):
-        valid = probe.compose(CANCEL)
+    def with_fields(valid: SignedRequest, *fields: tuple[str, str]) -> Request:
         pairs = [pair for pair in parse_fields(valid.request.body) if not pair[0].startswith("params")]
-        pairs += [("params[order_id]", str(before)), ("params[order_id]", str(after))]
-        observed = probe.send(replace(valid.request, body=encode_fields(pairs)))
-        if acted_on_other(observed):
-            return Finding("fail", expected, f"order {other_id} was acted on: {observed.told}")
-    session = probe.compose(SESSION)
-    fields = {**session.fields, "params": {"order_id": other_id}}
-    string = canonical_string(fields)
-    pairs = [*parse_fields(encode_form(fields)), ("cmd", CANCEL)]
-    signed = _with_signature(session.request, signature_of(string, probe.credentials.secret))
-    observed = probe.send(replace(signed, body=encode_fields(pairs), path=f"/api/v2/cmd/{CANCEL}"))
-    if acted_on_other(observed):
-        return Finding(
-            "fail", f"refused, or the signed {SESSION} carried out", f"a cancel was carried out: {observed.told}"
-        )
-    return passed(expected, observed.told)
+        return replace(valid.request, body=encode_fields([*pairs, *fields]))
+
+    def with_literal_brackets(valid: SignedRequest) -> Request:
+        return replace(valid.request, body=valid.request.body + f"&params[order_id]={other_id}".encode())
+
+    tampered: dict[str, Callable[[SignedRequest], Request]] = {
+        "after the signed one": lambda valid: with_fields(valid, signed, other),
+        "before the signed one": lambda valid: with_fields(valid, other, signed),
+        "after the signed one, with literal brackets": with_literal_brackets,
+        "at the top level": lambda valid: with_fields(valid, signed, ("order_id", other_id)),
+        "in the query string": lambda valid: replace(valid.request, query=encode_fields([other]).decode()),
+    }
+    expected, observed = f"refused, or the signed order {signed_id} acted on", None
+    for where, tamper in tampered.items():
+        observed = probe.send(tamper(probe.compose(CANCEL)))
+        if observed.understood and observed.reading.order_id == int(other_id):
+            return failed(f"{expected}: another one {where}", observed.told)
+    return passed(expected, observed.told if observed else "")
+
+
+@check(
+    "signature/acts-on-signed-command",
+    "carries out no command that was not signed",
+    clause="signed-value-is-used",
+    effect="cancel",
+)
+def acts_on_signed_command(probe: Probe) -> Finding:
+    """Sign getAuthInfo, then name delTradeOrder beside it: in a second cmd, in the path, in the query string."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it names an order that is not the user's")
+
+    def with_fields(request: Request, *commands: str) -> Request:
+        pairs = [pair for pair in parse_fields(request.body) if pair[0] != "cmd"]
+        return replace(request, body=encode_fields([*pairs, *(("cmd", command) for command in commands)]))
+
+    tampered: dict[str, Callable[[Request], Request]] = {
+        "in a second cmd": lambda request: with_fields(request, SESSION, CANCEL),
+        "in a first cmd": lambda request: with_fields(request, CANCEL, SESSION),
+        "in the path": lambda request: replace(request, path=COMMAND_PATH + CANCEL),
+        "in a second cmd and the path": lambda request: replace(
+            with_fields(request, SESSION, CANCEL), path=COMMAND_PATH + CANCEL
+        ),
+        "in the query string": lambda request: replace(request, query=f"cmd={CANCEL}"),
+    }
+    expected, observed = f"refused, or the signed {SESSION} carried out", None
+    for where, tamper in tampered.items():
+        params: dict[str, Value] = {"order_id": probe.order_id}
+        signed = compose(probe.credentials, SESSION, probe.nonces.next(), params).request
+        observed = probe.send(tamper(signed))
+        if observed.understood and (observed.reading.order_id, observed.reading.result) != (None, None):
+            return failed(f"{expected}: a cancel {where}", observed.told)
+    return passed(expected, observed.told if observed else "")
 
 
 @check("signature/letter-case", "which letter case of the signature is accepted", clause="signature-letter-case")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -63,6 +63,11 @@ class Observation:
     def refused(self) -> bool:
         """A JSON object with a failure text; a server that broke (5xx) refused nothing."""
         return self.reply is not None and self.reply.status < 500 and self.reading.failed
+
+    @property
+    def denied(self) -> bool:
+        """Refused, or at least denied by an HTTP status that says so (4xx): its shape is another check's business."""
+        return self.refused or (self.reply is not None and 400 <= self.reply.status < 500)
 
     @property
     def rate_limited(self) -> bool:
@@ -138,6 +143,8 @@ class Target:
         try:
             reply = self._transport.send(Request("GET", f"{CONTROL}health"))
         except TransportFailure as failure:
+            if failure.phase != "connect":
+                return False  # something listens: the checks will tell what is wrong with it
             raise TargetUnreachable(f"{self.base_url} does not answer ({failure}): is the server running?") from failure
         return read_body(reply.body).members.get("mock") == "tn-contract"
 
@@ -190,7 +197,10 @@ class Target:
         return self._second
 
     def send(self, request: Request) -> Reply:
-        """Send within the budget. Raises `TransportFailure`, `BudgetExceeded`."""
+        """Send within the budget, on a connection of its own. Raises `TransportFailure`, `BudgetExceeded`.
+
+        Of its own, for a server that has just broken may close a kept connection under the next request.
+        """
         if self.budget is not None and self.requests >= self.budget:
             raise BudgetExceeded(
                 f"the budget of {self.budget} requests is used up: raise --budget or judge fewer checks"
@@ -198,7 +208,7 @@ class Target:
         if self.pause and self.requests:
             time.sleep(self.pause)
         self.requests += 1
-        return self._transport.send(request)
+        return self._transport.send(replace(request, headers=(*request.headers, ("Connection", "close"))))
 
     def cancel_once(self, probe: Probe) -> Observation:
         """Cancel an order that may be cancelled; where orders are scarce, one cancel serves all checks."""
@@ -224,6 +234,7 @@ class Probe:
     nonces: NonceSource
     exchanges: list[Exchange] = field(default_factory=list)
     opened: list[Credentials] = field(default_factory=list)
+    others: list[Credentials] = field(default_factory=list)
 
     @property
     def order_id(self) -> int:
@@ -233,7 +244,7 @@ class Probe:
     @property
     def redactor(self) -> Redactor:
         """What keeps secrets out of everything this check writes."""
-        pairs = [self.credentials, *self.opened]
+        pairs = [self.credentials, *self.others]
         return Redactor(
             tuple(pair.secret for pair in pairs),
             tuple(pair.api_key for pair in pairs),
@@ -294,9 +305,12 @@ class Probe:
             self.opened.append(credentials)
         elif api_key is None:
             credentials = self.target.second_credentials()
+        if credentials is None and api_key is not None:
+            raise NotApplicable("only a mock of this kit opens a key of a given name")
         if credentials is None:
             raise NotApplicable("no second key pair: set TN_API_KEY_2 and TN_API_SECRET_2")
-        return Probe(self.target, credentials, self.nonces, self.exchanges)
+        self.others.append(credentials)
+        return Probe(self.target, credentials, self.nonces, self.exchanges, others=[self.credentials])
 
 
 Spoil = Callable[[Probe, SignedRequest], Request]

@@ -1,0 +1,1 @@
+"""The judge judged: honest servers that must be clean, and broken ones that must not."""

@@ -1,0 +1,1087 @@
+"""Broken servers: each is the honest one with one step replaced by a mistake that somebody could really make.
+
+`@instead_of("step")` registers a function in place of that method of `honest.Server`; the function's name is the
+defect's. What it leaves alone it gets from `Server` itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from .honest import FAILURES, FORM, Call, Members, Refusal, Server, canonical, hang_up, nested, pairs_of
+
+DEFECTS: dict[str, dict[str, Any]] = {}
+
+
+def instead_of(step: str, name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(mistake: Callable[..., Any]) -> Callable[..., Any]:
+        slug = name or mistake.__name__.strip("_").replace("_", "-")
+        assert slug not in DEFECTS, slug
+        assert hasattr(Server, step), step
+        DEFECTS[slug] = {step: mistake}
+        return mistake
+
+    return register
+
+
+def setting(slug: str, **attributes: Any) -> None:
+    """Register a defect that is no more than another value of a setting."""
+    DEFECTS[slug] = attributes
+
+
+def broken(slug: str) -> Server:
+    """Build the server with this defect."""
+    server: Server = type("Broken", (Server,), DEFECTS[slug])()
+    return server
+
+
+# ---- method, address, form -----------------------------------------------------------------------------------
+
+
+@instead_of("check_method")
+def accepts_get_with_a_body(server: Server, call: Call) -> None:
+    if call.method not in ("POST", "GET"):
+        raise Refusal("method")
+
+
+@instead_of("check_form")
+def accepts_get_with_a_query(server: Server, call: Call) -> None:
+    if call.method == "GET" and call.query:
+        call.headers["content-type"], call.body = FORM, call.query.encode()
+    Server.check_form(server, call)
+
+
+DEFECTS["accepts-get-with-a-query"]["check_method"] = lambda server, call: (
+    None if call.method == "GET" and call.query else Server.check_method(server, call)
+)
+
+
+@instead_of("check_method")
+def accepts_get_for_cancels(server: Server, call: Call) -> None:
+    if b"delTradeOrder" not in call.body:
+        Server.check_method(server, call)
+
+
+@instead_of("check_form")
+def wants_content_type_without_charset(server: Server, call: Call) -> None:
+    if call.headers["content-type"] != FORM:
+        raise Refusal("form")
+    call.fields = server.read_fields(call)
+
+
+@instead_of("check_form")
+def reads_only_json(server: Server, call: Call) -> None:
+    if call.headers["content-type"] != "application/json":
+        raise Refusal("form")
+    call.fields = json.loads(call.body)
+
+
+@instead_of("read_fields")
+def understands_only_encoded_brackets(server: Server, call: Call) -> Members:
+    return nested(pairs_of(call.body.replace(b"[", b"(").replace(b"]", b")")))
+
+
+@instead_of("read_fields")
+def understands_only_literal_brackets(server: Server, call: Call) -> Members:
+    return nested(pairs_of(call.body.replace(b"%5B", b"(").replace(b"%5D", b")")))
+
+
+@instead_of("read_fields")
+def keeps_plus_as_plus(server: Server, call: Call) -> Members:
+    return nested(pairs_of(call.body.replace(b"+", b"%2B")))
+
+
+@instead_of("read_fields")
+def decodes_latin_1(server: Server, call: Call) -> Members:
+    return nested(urllib.parse.parse_qsl(call.body.decode(), keep_blank_values=True, encoding="latin-1"))
+
+
+@instead_of("read_fields")
+def decodes_twice(server: Server, call: Call) -> Members:
+    return nested(pairs_of(urllib.parse.unquote(call.body.decode())))
+
+
+@instead_of("read_fields")
+def strips_values(server: Server, call: Call) -> Members:
+    return nested([(name, value.strip()) for name, value in pairs_of(call.body)])
+
+
+@instead_of("read_fields")
+def merges_the_query_before_verifying_params(server: Server, call: Call) -> Members:
+    signed = nested(pairs_of(call.body))
+    server.memory[f"query {threading.get_ident()}"] = nested(pairs_of(call.query))
+    return signed
+
+
+DEFECTS["merges-the-query-before-verifying-params"]["find_order_id"] = lambda server, params, call: {
+    **params,
+    **(server.memory[f"query {threading.get_ident()}"].get("params") or {}),
+}.get("order_id")
+
+
+@instead_of("read_command")
+def lets_the_query_name_the_command(server: Server, call: Call) -> Any:
+    return {**call.fields, **nested(pairs_of(call.query))}.get("cmd")
+
+
+@instead_of("check_nonce")
+def lets_the_query_name_the_nonce(server: Server, call: Call) -> None:
+    call.fields.update({name: value for name, value in pairs_of(call.query) if name == "nonce"})
+    Server.check_nonce(server, call)
+
+
+@instead_of("string_to_sign")
+def signs_the_fields_in_the_order_of_the_body(server: Server, call: Call) -> str:
+    def unsorted(fields: Members) -> str:
+        return "&".join(f"{k}={unsorted(v) if isinstance(v, dict) else v}" for k, v in fields.items())
+
+    return unsorted(call.fields)
+
+
+def first_wins(call: Call) -> Members:
+    return nested(list(reversed(pairs_of(call.body))))
+
+
+@instead_of("string_to_sign")
+def signs_the_first_and_acts_on_the_last(server: Server, call: Call) -> str:
+    return canonical(first_wins(call))
+
+
+@instead_of("check_nonce")
+def signs_the_last_and_acts_on_the_first(server: Server, call: Call) -> None:
+    call.fields = first_wins(call)
+    Server.check_nonce(server, call)
+
+
+@instead_of("read_command")
+def signs_the_last_and_obeys_the_first_command(server: Server, call: Call) -> Any:
+    return first_wins(call).get("cmd")
+
+
+@instead_of("check_nonce")
+def signs_the_first_nonce_and_admits_the_last(server: Server, call: Call) -> None:
+    call.fields["nonce"] = nested(pairs_of(call.body)).get("nonce")
+    Server.check_nonce(server, call)
+
+
+DEFECTS["signs-the-first-nonce-and-admits-the-last"]["string_to_sign"] = lambda server, call: canonical(
+    {**call.fields, "nonce": first_wins(call).get("nonce")}
+)
+
+
+@instead_of("string_to_sign")
+def signs_only_the_fields_it_knows(server: Server, call: Call) -> str:
+    return canonical({name: value for name, value in call.fields.items() if name != "order_id"})
+
+
+DEFECTS["signs-only-the-fields-it-knows"]["find_order_id"] = lambda server, params, call: (
+    call.fields.get("order_id") or params.get("order_id")
+)
+
+
+# ---- key -----------------------------------------------------------------------------------------------------
+
+
+@instead_of("check_key")
+def takes_unknown_keys_for_the_first(server: Server, call: Call) -> None:
+    key = call.fields.get("apiKey")
+    if not key:
+        raise Refusal("key")
+    call.key = key if key in server.pairs else next(iter(server.pairs))
+
+
+@instead_of("check_key")
+def takes_a_missing_key_for_the_first(server: Server, call: Call) -> None:
+    call.key = call.fields.get("apiKey") or next(iter(server.pairs))
+    if call.key not in server.pairs:
+        raise Refusal("key")
+
+
+def finds_keys_by(slug: str, alike: Callable[[str, str], bool]) -> None:
+    """Register a lookup that finds more keys than it should."""
+
+    def check_key(server: Server, call: Call) -> None:
+        asked = call.fields.get("apiKey")
+        found = next((key for key in server.pairs if isinstance(asked, str) and asked and alike(key, asked)), None)
+        if found is None:
+            raise Refusal("key")
+        call.key = found
+
+    DEFECTS[slug] = {"check_key": check_key}
+
+
+finds_keys_by("ignores-the-letter-case-of-keys", lambda key, asked: key.lower() == asked.lower())
+finds_keys_by("ignores-spaces-around-keys", lambda key, asked: key == asked.strip())
+finds_keys_by("finds-keys-by-their-beginning", lambda key, asked: asked.startswith(key))
+finds_keys_by("finds-keys-by-a-part", lambda key, asked: asked in key)
+finds_keys_by(
+    "finds-keys-by-sql-like",
+    lambda key, asked: re.fullmatch(re.escape(asked).replace("%", ".*"), key) is not None,
+)
+
+
+@instead_of("read_key")
+def wants_the_key_in_a_header(server: Server, call: Call) -> Any:
+    return call.headers.get("x-ntapi-publickey")
+
+
+@instead_of("check_key")
+def breaks_without_a_key(server: Server, call: Call) -> None:
+    if "apiKey" not in call.fields:
+        raise KeyError("apiKey")
+    Server.check_key(server, call)
+
+
+# ---- signature: is it there? ---------------------------------------------------------------------------------
+
+
+def verifies_only_when(slug: str, verified: Callable[[Server, Call], bool]) -> None:
+    """Register a server that skips the signature for some requests."""
+
+    def check_signature(server: Server, call: Call) -> None:
+        if verified(server, call):
+            Server.check_signature(server, call)
+
+    DEFECTS[slug] = {"check_signature": check_signature}
+
+
+verifies_only_when("never-verifies", lambda server, call: False)
+verifies_only_when("lets-pass-without-signature-header", lambda server, call: "x-ntapi-sig" in call.headers)
+verifies_only_when("lets-pass-an-empty-signature", lambda server, call: call.headers.get("x-ntapi-sig") != "")
+verifies_only_when("verifies-only-sessions", lambda server, call: call.fields.get("cmd") == "getAuthInfo")
+verifies_only_when("verifies-only-cancels", lambda server, call: call.fields.get("cmd") == "delTradeOrder")
+verifies_only_when("verifies-only-requests-with-params", lambda server, call: "params" in call.fields)
+verifies_only_when("trusts-a-signature-of-zeros", lambda server, call: call.headers.get("x-ntapi-sig") != "0" * 64)
+verifies_only_when(
+    "trusts-the-placeholder-of-the-sample", lambda server, call: call.headers.get("x-ntapi-sig") != "<hash>"
+)
+
+
+@instead_of("check_signature")
+def trusts_a_key_that_signed_once(server: Server, call: Call) -> None:
+    if call.key not in server.memory:
+        Server.check_signature(server, call)
+        server.memory[call.key] = True
+
+
+@instead_of("check_signature")
+def wants_only_some_signature(server: Server, call: Call) -> None:
+    if not server.read_signature(call):
+        raise Refusal("signature")
+
+
+@instead_of("check_signature")
+def wants_only_64_hexadecimal_digits(server: Server, call: Call) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", server.read_signature(call) or ""):
+        raise Refusal("signature")
+
+
+@instead_of("read_signature")
+def takes_the_signature_from_the_query(server: Server, call: Call) -> str | None:
+    return Server.read_signature(server, call) or dict(pairs_of(call.query)).get("sign")
+
+
+@instead_of("read_fields")
+def takes_the_signature_from_a_field(server: Server, call: Call) -> Members:
+    fields = nested(pairs_of(call.body))
+    found = [fields.pop(name, None) for name in ("sig", "sign", "signature", "X-NtApi-Sig")]
+    call.headers.setdefault("x-ntapi-sig", found[0] or "")
+    return fields
+
+
+@instead_of("read_signature")
+def takes_headers_that_begin_like_the_signature(server: Server, call: Call) -> str | None:
+    return next((value for name, value in call.headers.items() if name.startswith("x-ntapi-sig")), None)
+
+
+@instead_of("read_signature")
+def reads_header_names_only_as_the_page_writes_them(server: Server, call: Call) -> str | None:
+    return call.headers_as_sent.get("X-NtApi-Sig")
+
+
+@instead_of("read_signature")
+def breaks_without_signature(server: Server, call: Call) -> str | None:
+    return call.headers["x-ntapi-sig"]
+
+
+# ---- signature: is it right? ---------------------------------------------------------------------------------
+
+
+def compares(slug: str, same: Callable[[str, str], bool]) -> None:
+    """Register a comparison of the given signature (first) with the right one."""
+    DEFECTS[slug] = {"same": lambda server, given, right: same(given, right)}
+
+
+compares("compares-nothing", lambda given, right: True)
+compares("compares-the-lengths", lambda given, right: len(given) == len(right))
+compares("compares-the-first-8-digits", lambda given, right: given[:8] == right[:8])
+compares("compares-the-first-32-digits", lambda given, right: given[:32] == right[:32])
+compares("compares-the-last-32-digits", lambda given, right: given[-32:] == right[-32:])
+compares("compares-all-but-one-digit", lambda given, right: given[:21] + given[22:] == right[:21] + right[22:])
+compares("compares-every-second-digit", lambda given, right: given[::2] == right[::2])
+compares("accepts-a-beginning", lambda given, right: len(given) > 1 and right.startswith(given))
+compares("accepts-a-longer-one", lambda given, right: given.startswith(right))
+compares("accepts-an-end", lambda given, right: given.endswith(right))
+compares("accepts-a-part", lambda given, right: len(given) > 1 and given in right)
+compares("compares-up-to-the-shorter", lambda given, right: len(given) > 1 and given[:64] == right[: len(given)])
+compares(
+    "compares-as-patterns", lambda given, right: re.fullmatch(re.escape(given).replace(r"\*", ".*"), right) is not None
+)
+compares(
+    "compares-as-numbers",
+    lambda given, right: re.fullmatch(r"(0x)?[0-9a-f]+", given) is not None and int(given, 16) == int(right, 16),
+)
+compares("compares-any-of-a-list", lambda given, right: right in re.split(r"[ ,]+", given))
+compares("compares-as-sets-of-digits", lambda given, right: set(given) == set(right) and given[:4] == right[:4])
+
+
+# ---- signature: by whom, how, over what? ---------------------------------------------------------------------
+
+
+def also_accepts(slug: str, others: Callable[[Server, Call, str, str], list[str]]) -> None:
+    """Register a server that accepts other signatures besides the right one, given the secret and the string."""
+
+    def right_signatures(server: Server, call: Call) -> list[str]:
+        secret, string = server.secret_of(call), server.string_to_sign(call)
+        return [server.digest(secret, string), *others(server, call, secret, string)]
+
+    DEFECTS[slug] = {"right_signatures": right_signatures}
+
+
+@instead_of("right_signatures")
+def accepts_the_signature_of_another_command(server: Server, call: Call) -> list[str]:
+    commands = (call.fields.get("cmd"), "getAuthInfo", "delTradeOrder")
+    strings = [canonical({**call.fields, "cmd": command} if command else call.fields) for command in commands]
+    return [server.digest(server.secret_of(call), string) for string in strings]
+
+
+@instead_of("same")
+def accepts_a_signature_that_it_saw_before(server: Server, given: str, right: str) -> bool:
+    seen = server.memory.setdefault("seen", set())
+    if Server.same(server, given, right):
+        seen.add(given)
+    return given in seen
+
+
+def keyed(name: str, secret: str, string: str) -> str:
+    return hmac.new(secret.encode(), string.encode(), name).hexdigest()
+
+
+def plain(name: str, string: str) -> str:
+    return hashlib.new(name, string.encode()).hexdigest()
+
+
+also_accepts(
+    "accepts-any-known-secret",
+    lambda server, call, _, string: [server.digest(s, string) for s in server.pairs.values()],
+)
+also_accepts("accepts-the-key-as-secret", lambda server, call, _, string: [server.digest(call.key, string)])
+also_accepts("accepts-an-empty-secret", lambda server, call, _, string: [server.digest("", string)])
+also_accepts("accepts-the-secret-with-a-line-end", lambda server, call, s, string: [server.digest(s + "\n", string)])
+also_accepts("accepts-hmac-sha1", lambda server, call, secret, string: [keyed("sha1", secret, string)])
+also_accepts("accepts-hmac-md5", lambda server, call, secret, string: [keyed("md5", secret, string)])
+also_accepts("accepts-hmac-sha512", lambda server, call, secret, string: [keyed("sha512", secret, string)])
+also_accepts("accepts-plain-sha256", lambda server, call, secret, string: [plain("sha256", string)])
+also_accepts("accepts-sha256-with-the-secret-after", lambda server, call, s, string: [plain("sha256", string + s)])
+also_accepts("accepts-sha256-with-the-secret-before", lambda server, call, s, string: [plain("sha256", s + string)])
+also_accepts("accepts-md5-as-v1", lambda server, call, secret, string: [plain("md5", string + secret)])
+also_accepts("accepts-swapped-key-and-message", lambda server, call, s, string: [keyed("sha256", string, s)])
+also_accepts(
+    "accepts-base64",
+    lambda server, call, s, string: [base64.b64encode(bytes.fromhex(keyed("sha256", s, string))).decode()],
+)
+also_accepts("accepts-the-digest-of-nothing", lambda server, call, secret, _: [keyed("sha256", secret, "")])
+
+
+def accepts_the_string(slug: str, write: Callable[[Call, Members], str]) -> None:
+    """Register a server that accepts the signature over another string too."""
+    also_accepts(slug, lambda server, call, secret, _: [server.digest(secret, write(call, dict(call.fields)))])
+
+
+def without(fields: Members, *names: str) -> Members:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+accepts_the_string("accepts-an-unsigned-key", lambda call, fields: canonical(without(fields, "apiKey")))
+accepts_the_string("accepts-an-unsigned-command", lambda call, fields: canonical(without(fields, "cmd")))
+accepts_the_string("accepts-an-unsigned-nonce", lambda call, fields: canonical(without(fields, "nonce")))
+accepts_the_string("accepts-unsigned-params", lambda call, fields: canonical(without(fields, "params")))
+accepts_the_string("accepts-a-signed-command-alone", lambda call, fields: str(fields.get("cmd")))
+accepts_the_string("accepts-a-signed-nonce-alone", lambda call, fields: str(fields.get("nonce")))
+accepts_the_string(
+    "accepts-signed-params-alone",
+    lambda call, fields: canonical(p) if isinstance(p := fields.get("params"), dict) else "none",
+)
+accepts_the_string("accepts-the-signed-path", lambda call, fields: call.path + canonical(fields))
+accepts_the_string("accepts-signed-json", lambda call, fields: json.dumps(fields, separators=(",", ":")))
+accepts_the_string("accepts-the-signed-body", lambda call, fields: "&".join(sorted(call.body.decode().split("&"))))
+accepts_the_string(
+    "accepts-signed-literal-brackets", lambda call, fields: canonical(fields).replace("params=", "params[", 1)
+    .replace("[order_id=", "[order_id]=")
+)  # fmt: skip
+accepts_the_string("accepts-a-trailing-ampersand", lambda call, fields: canonical(fields) + "&")
+accepts_the_string("accepts-no-separators", lambda call, fields: canonical(fields).replace("&", ""))
+accepts_the_string(
+    "accepts-values-without-names",
+    lambda call, fields: "".join(part.partition("=")[2] for part in canonical(fields).split("&")),
+)
+accepts_the_string("accepts-the-reverse-order", lambda call, fields: "&".join(reversed(canonical(fields).split("&"))))
+accepts_the_string("accepts-params-signed-as-json", lambda call, fields: canonical(
+    {**fields, "params": json.dumps({"order_id": int(o)}, separators=(",", ":"))}
+    if isinstance(p := fields.get("params"), dict) and str(o := p.get("order_id")).isdecimal() else fields
+))  # fmt: skip
+
+
+def leaves_out(field: str) -> None:
+    """Register a server whose string to sign lacks a field: an honest client cannot please it."""
+    DEFECTS[f"leaves-{field.lower()}-out-of-the-string"] = {
+        "string_to_sign": lambda server, call: canonical(without(call.fields, field))
+    }
+
+
+for name in ("apiKey", "cmd", "nonce", "params"):
+    leaves_out(name)
+
+
+@instead_of("string_to_sign")
+def signs_percent_encoded_values(server: Server, call: Call) -> str:
+    def quoted(fields: Members) -> Members:
+        return {
+            k: quoted(v) if isinstance(v, dict) else urllib.parse.quote_plus(v, errors="replace")
+            for k, v in fields.items()
+        }
+
+    return canonical(quoted(call.fields))
+
+
+@instead_of("string_to_sign")
+def signs_the_number_it_read(server: Server, call: Call) -> str:
+    params = call.fields.get("params")
+    order_id = params.get("order_id") if isinstance(params, dict) else None
+    if not isinstance(order_id, str) or not order_id.isdecimal():
+        return canonical(call.fields)
+    return canonical({**call.fields, "params": {**params, "order_id": str(int(order_id))}})
+
+
+DEFECTS["signs-the-number-it-read"]["parse_order_id"] = lambda server, text: int(text) if text.isdecimal() else None
+
+
+@instead_of("digest")
+def writes_signatures_in_upper_case(server: Server, secret: str, string: str) -> str:
+    return Server.digest(server, secret, string).upper()
+
+
+@instead_of("check_signature")
+def verifies_only_the_first_field_order_of_a_key(server: Server, call: Call) -> None:
+    order = tuple(name for name, _ in pairs_of(call.body) if name in ("apiKey", "cmd", "nonce"))
+    if order != ("apiKey", "cmd", "nonce"):
+        raise Refusal("signature")
+    Server.check_signature(server, call)
+
+
+# ---- nonce: is it there, is it one? --------------------------------------------------------------------------
+
+
+@instead_of("check_nonce")
+def ignores_nonces(server: Server, call: Call) -> None:
+    pass
+
+
+@instead_of("check_nonce")
+def lets_pass_without_nonce(server: Server, call: Call) -> None:
+    if "nonce" in call.fields:
+        Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def lets_pass_an_empty_nonce(server: Server, call: Call) -> None:
+    if call.fields.get("nonce") != "":
+        Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def checks_nonces_only_of_sessions(server: Server, call: Call) -> None:
+    if call.fields.get("cmd") != "delTradeOrder":
+        Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def checks_nonces_only_of_cancels(server: Server, call: Call) -> None:
+    if call.fields.get("cmd") == "delTradeOrder":
+        Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def breaks_on_a_malformed_nonce(server: Server, call: Call) -> None:
+    int(call.fields["nonce"])
+    Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def takes_what_is_no_number_for_no_nonce(server: Server, call: Call) -> None:
+    if re.fullmatch(r"[0-9]+", call.fields.get("nonce") or "0"):
+        Server.check_nonce(server, call)
+
+
+def reads_nonces(slug: str, read: Callable[[str], Any]) -> None:
+    """Register a parser of nonces; a ValueError means that it is none."""
+
+    def read_nonce(server: Server, text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, OverflowError):
+            return None
+
+    DEFECTS[slug] = {"read_nonce": read_nonce}
+
+
+def leading_digits(text: str) -> int:
+    return int((re.match(r"[0-9]+", text) or [""])[0])
+
+
+reads_nonces("reads-nonces-by-int", int)
+reads_nonces("reads-nonces-by-int-of-any-base", lambda text: int(text, 0))
+reads_nonces("reads-nonces-by-float", float)
+reads_nonces("reads-nonces-by-int-of-float", lambda text: int(float(text)))
+reads_nonces("reads-nonces-up-to-the-first-letter", leading_digits)
+reads_nonces("reads-the-digits-of-a-nonce", lambda text: int(re.sub(r"[^0-9]", "", text)))
+reads_nonces("reads-stripped-nonces", lambda text: int(text) if text.strip().isdecimal() else None)
+reads_nonces("reads-nonces-by-a-pattern-with-dollar", lambda text: int(text) if re.match(r"[0-9]+$", text) else None)
+reads_nonces("reads-nonces-without-sign", lambda text: abs(int(text)) if re.fullmatch(r"-?[0-9]+", text) else None)
+reads_nonces("reads-nonces-as-json", json.loads)
+reads_nonces("reads-nonces-with-separators", lambda text: int(text.replace(",", "")))
+
+
+# ---- nonce: does it rise? ------------------------------------------------------------------------------------
+
+
+def rises(slug: str, rule: Callable[[int, int], bool]) -> None:
+    """Register a comparison of the last nonce (first) with the new one."""
+    DEFECTS[slug] = {"rises": lambda server, last, nonce: rule(last, nonce)}
+
+
+rises("accepts-equal-nonces", lambda last, nonce: nonce >= last)
+rises("accepts-any-other-nonce", lambda last, nonce: nonce != last)
+rises("accepts-slightly-lower-nonces", lambda last, nonce: nonce > last - 5 and nonce != last)
+rises("compares-nonces-as-text", lambda last, nonce: str(nonce) > str(last))
+rises("compares-nonces-as-floats", lambda last, nonce: float(nonce) > float(last))
+rises("compares-nonces-in-microseconds", lambda last, nonce: nonce // 10 > last // 10)
+rises("compares-nonces-in-32-bits", lambda last, nonce: nonce % 2**32 > last % 2**32)
+rises("compares-the-last-12-digits-of-nonces", lambda last, nonce: nonce % 10**12 > last % 10**12)
+rises("wants-the-very-next-nonce", lambda last, nonce: nonce == last + 1)
+rises("refuses-nonces-that-jump", lambda last, nonce: last < nonce <= last + 100_000)
+rises("wants-falling-nonces", lambda last, nonce: nonce < last)
+
+
+def nonces_for(slug: str, scope: Callable[[Call], Hashable]) -> None:
+    """Register what a nonce is kept for."""
+    DEFECTS[slug] = {"ledger_of": lambda server, call: scope(call)}
+
+
+nonces_for("keeps-nonces-for-all-keys-together", lambda call: "all")
+nonces_for("keeps-nonces-for-each-command", lambda call: (call.key, call.fields.get("cmd")))
+nonces_for("keeps-nonces-for-each-connection", lambda call: (call.key, call.connection))
+nonces_for("keeps-nonces-for-each-signature", lambda call: (call.key, call.headers.get("x-ntapi-sig")))
+nonces_for("keeps-nonces-for-each-path", lambda call: (call.key, call.path))
+nonces_for("keeps-nonces-for-each-query", lambda call: (call.key, call.query))
+
+
+@instead_of("admit")
+def remembers_only_that_a_nonce_was_used(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    with server.lock:
+        used = server.last.setdefault(ledger, set())
+        return nonce not in used and not used.add(nonce)
+
+
+@instead_of("admit")
+def remembers_only_the_last_two_nonces(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    with server.lock:
+        recent = server.last.setdefault(ledger, [])
+        known = nonce in recent
+        server.last[ledger] = [*recent, nonce][-2:]
+        return not known
+
+
+@instead_of("admit")
+def checks_then_sets_nonces(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    if ledger in server.last and nonce <= server.last[ledger]:
+        return False
+    time.sleep(0.0005)
+    server.last[ledger] = nonce
+    return True
+
+
+@instead_of("admit")
+def moves_the_nonce_even_when_it_refuses(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    with server.lock:
+        last, server.last[ledger] = server.last.get(ledger, -1), nonce
+        return bool(nonce > last)
+
+
+@instead_of("admit")
+def remembers_no_nonce_after_a_refusal(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    admitted = Server.admit(server, ledger, nonce)
+    if not admitted:
+        server.last.pop(ledger)
+    return admitted
+
+
+@instead_of("admit")
+def locks_a_key_after_a_low_nonce(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    if not Server.admit(server, ledger, nonce):
+        server.last[ledger] = 2**70
+        return False
+    return True
+
+
+@instead_of("check_command")
+def moves_the_nonce_only_after_a_cancel(server: Server, call: Call) -> None:
+    Server.check_command(server, call)
+    if call.command == "delTradeOrder" and not server.admit(call.key, call.nonce):
+        raise Refusal("nonce")
+
+
+DEFECTS["moves-the-nonce-only-after-a-cancel"]["check_nonce"] = lambda server, call: Server.check_nonce(
+    type("Reader", (Server,), {"admit": lambda *_: True})(server.pairs), call
+)
+
+_EARLY = list(Server.steps)
+_EARLY.insert(_EARLY.index("check_signature"), _EARLY.pop(_EARLY.index("check_nonce")))
+setting("burns-nonces-on-bad-signatures", steps=tuple(_EARLY))
+
+
+@instead_of("check_signature")
+def locks_a_key_after_a_bad_signature(server: Server, call: Call) -> None:
+    try:
+        Server.check_signature(server, call)
+    except Refusal:
+        server.last[call.key] = 2**70
+        raise
+
+
+# ---- command and parameters ----------------------------------------------------------------------------------
+
+
+@instead_of("read_command")
+def obeys_the_path(server: Server, call: Call) -> Any:
+    return call.path.rpartition("/")[2]
+
+
+@instead_of("read_command")
+def takes_a_missing_command_from_the_path(server: Server, call: Call) -> Any:
+    return call.fields.get("cmd") or call.path.rpartition("/")[2]
+
+
+@instead_of("read_command")
+def takes_an_empty_command_for_a_session(server: Server, call: Call) -> Any:
+    return "getAuthInfo" if call.fields.get("cmd") == "" else call.fields.get("cmd")
+
+
+@instead_of("read_command")
+def obeys_commands_that_begin_right(server: Server, call: Call) -> Any:
+    command = call.fields.get("cmd") or ""
+    return next((known for known in ("getAuthInfo", "delTradeOrder") if command.startswith(known)), None)
+
+
+@instead_of("read_command")
+def obeys_commands_that_hold_a_right_one(server: Server, call: Call) -> Any:
+    command = call.fields.get("cmd") or ""
+    return next((known for known in ("getAuthInfo", "delTradeOrder") if known in command), None)
+
+
+@instead_of("check_command")
+def answers_unknown_commands_with_an_empty_object(server: Server, call: Call) -> None:
+    call.command = server.read_command(call) or ""
+
+
+DEFECTS["answers-unknown-commands-with-an-empty-object"]["carry_out"] = lambda server, call: (
+    Server.carry_out(server, call) if call.command in ("getAuthInfo", "delTradeOrder") else {}
+)
+
+
+@instead_of("read_command")
+def takes_unknown_commands_for_a_session(server: Server, call: Call) -> Any:
+    command = call.fields.get("cmd")
+    return command if command in (None, "", "delTradeOrder") else "getAuthInfo"
+
+
+def finds_order_ids(slug: str, find: Callable[[Members, Call], Any]) -> None:
+    """Register where else an order id is looked for."""
+    DEFECTS[slug] = {
+        "find_order_id": lambda server, params, call: (
+            params["order_id"] if params.get("order_id") else find(params, call)
+        )
+    }
+
+
+finds_order_ids("takes-the-order-id-at-the-top-level", lambda params, call: call.fields.get("order_id"))
+finds_order_ids("takes-the-order-id-under-id", lambda params, call: params.get("id"))
+finds_order_ids("takes-the-order-id-in-camel-case", lambda params, call: params.get("orderId"))
+finds_order_ids(
+    "takes-the-order-id-from-the-query",
+    lambda params, call: (nested(pairs_of(call.query)).get("params") or {}).get("order_id"),
+)
+
+
+@instead_of("find_order_id")
+def takes_the_first_of_a_list(server: Server, params: Members, call: Call) -> Any:
+    order_id = params.get("order_id")
+    return next(iter(order_id.values())) if isinstance(order_id, dict) else order_id
+
+
+@instead_of("read_order_id")
+def cancels_without_an_order_id(server: Server, call: Call) -> Any:
+    params = call.fields.get("params")
+    if not isinstance(params, dict) or not params.get("order_id"):
+        return None
+    return Server.read_order_id(server, call)
+
+
+@instead_of("read_order_id")
+def takes_a_missing_order_id_for_all(server: Server, call: Call) -> Any:
+    return Server.read_order_id(server, call) if "params" in call.fields else 0
+
+
+@instead_of("read_order_id")
+def breaks_without_an_order_id(server: Server, call: Call) -> Any:
+    int(call.fields["params"]["order_id"])
+    return Server.read_order_id(server, call)
+
+
+def reads_order_ids(slug: str, read: Callable[[str], Any]) -> None:
+    """Register a parser of order ids; a ValueError means that it is none."""
+
+    def parse_order_id(server: Server, text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, OverflowError):
+            return None
+
+    DEFECTS[slug] = {"parse_order_id": parse_order_id}
+
+
+def decimal(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]*", text):
+        raise ValueError(text)
+    return int(text)
+
+
+reads_order_ids("reads-order-ids-by-int", int)
+reads_order_ids("reads-order-ids-by-int-of-any-base", lambda text: int(text, 0))
+reads_order_ids("reads-order-ids-by-int-of-float", lambda text: int(float(text)))
+reads_order_ids("reads-order-ids-up-to-the-first-letter", leading_digits)
+reads_order_ids("reads-order-ids-without-sign", lambda text: abs(int(text)) if text[:1] != "+" else None)
+reads_order_ids("reads-quoted-order-ids", lambda text: int(text.strip('"')) if text.strip('"').isdecimal() else None)
+reads_order_ids("takes-any-text-for-an-order-id", lambda text: int(text) if text.isdecimal() else text or None)
+reads_order_ids("cuts-order-ids-to-32-bits", lambda text: decimal(text) % 2**32)
+reads_order_ids("saturates-order-ids-at-31-bits", lambda text: min(decimal(text), 2**31 - 1))
+reads_order_ids("saturates-order-ids-at-63-bits", lambda text: min(decimal(text), 2**63 - 1))
+reads_order_ids("refuses-order-ids-beyond-32-bits", lambda text: n if (n := decimal(text)) < 2**32 else None)
+reads_order_ids("refuses-order-ids-beyond-53-bits", lambda text: n if (n := decimal(text)) < 2**53 else None)
+reads_order_ids("rounds-order-ids-to-53-bits", lambda text: int(float(decimal(text))))
+reads_order_ids("refuses-short-order-ids", lambda text: int(text) if re.fullmatch(r"[1-9][0-9]{9,18}", text) else None)
+
+
+# ---- success -------------------------------------------------------------------------------------------------
+
+
+def succeeds_with(slug: str, members: Callable[[int], Any]) -> None:
+    """Register what a cancel of an order answers."""
+    DEFECTS[slug] = {"success": lambda server, call: members(call.order_id)}
+
+
+succeeds_with("echoes-text", lambda order_id: {"order_id": str(order_id)})
+succeeds_with("echoes-a-float", lambda order_id: {"order_id": float(order_id)})
+succeeds_with("echoes-true", lambda order_id: {"order_id": True})
+succeeds_with("echoes-null", lambda order_id: {"order_id": None})
+succeeds_with("echoes-a-list", lambda order_id: {"order_id": [order_id]})
+succeeds_with("echoes-nothing", lambda order_id: {})
+succeeds_with("echoes-under-another-name", lambda order_id: {"orderId": order_id})
+succeeds_with("echoes-nested", lambda order_id: {"data": {"order_id": order_id}})
+succeeds_with("echoes-as-result", lambda order_id: {"result": {"order_id": order_id}})
+succeeds_with("echoes-the-next-order", lambda order_id: {"order_id": order_id + 1})
+succeeds_with("echoes-the-documented-order-always", lambda order_id: {"order_id": 2929292929})
+succeeds_with("says-ok", lambda order_id: {"status": "ok"})
+succeeds_with("says-success-true", lambda order_id: {"success": True})
+succeeds_with("answers-with-a-list", lambda order_id: [{"order_id": order_id}])
+succeeds_with("answers-with-a-number", lambda order_id: order_id)
+succeeds_with("answers-with-true", lambda order_id: True)
+succeeds_with("answers-with-null", lambda order_id: None)
+succeeds_with("adds-an-error-to-success", lambda order_id: {"order_id": order_id, "error": "OK"})
+succeeds_with("adds-an-errmsg-to-success", lambda order_id: {"order_id": order_id, "errMsg": "Success", "code": 0})
+
+
+@instead_of("cancel")
+def echoes_the_order_of_another_thread(server: Server, call: Call) -> Any:
+    server.memory["order"] = server.read_order_id(call)
+    time.sleep(0.001)
+    return {"order_id": server.memory["order"]}
+
+
+@instead_of("open_session")
+def opens_sessions_without_sess_id(server: Server, call: Call) -> Any:
+    return {"session": "open"}
+
+
+@instead_of("open_session")
+def opens_sessions_with_an_empty_sess_id(server: Server, call: Call) -> Any:
+    return {"sess_id": ""}
+
+
+@instead_of("open_session")
+def opens_sessions_with_an_error(server: Server, call: Call) -> Any:
+    return {"sess_id": "1", "error": "none"}
+
+
+def writes_cancels(slug: str, write: Callable[[bytes], bytes]) -> None:
+    """Register how the reply to an accepted cancel is written."""
+    DEFECTS[slug] = {"encode": lambda server, members: (
+        write(Server.encode(server, members))
+        if isinstance(members, dict) and "order_id" in members else Server.encode(server, members)
+    )}  # fmt: skip
+
+
+writes_cancels("answers-cancels-with-html", lambda body: b"<!doctype html><title>Order cancelled</title>")
+writes_cancels("answers-cancels-with-text", lambda body: b"OK")
+writes_cancels("answers-cancels-with-nothing", lambda body: b"")
+writes_cancels("answers-cancels-in-single-quotes", lambda body: body.replace(b'"', b"'"))
+writes_cancels("answers-cancels-after-a-warning", lambda body: b"<br />\n<b>Warning</b>: Undefined index\n" + body)
+writes_cancels("answers-cancels-with-half-a-body", lambda body: body[:-1])
+writes_cancels("answers-cancels-with-a-bom", lambda body: b"\xef\xbb\xbf" + body)
+writes_cancels("answers-cancels-in-utf-16", lambda body: body.decode().encode("utf-16"))
+writes_cancels("answers-cancels-as-jsonp", lambda body: b"callback(" + body + b")")
+writes_cancels("answers-cancels-with-json-in-json", lambda body: json.dumps(body.decode()).encode())
+writes_cancels("answers-cancels-with-a-name-twice", lambda body: b'{"order_id": 1, ' + body[1:])
+writes_cancels("answers-cancels-with-nan", lambda body: body[:-1] + b', "price": NaN}')
+
+
+def answers_cancels_by(slug: str, status: int) -> None:
+    """Register an HTTP status for accepted cancels."""
+
+    def answer(server: Server, call: Call) -> tuple[int, bytes]:
+        usual, body = Server.answer(server, call)
+        return (status if call.order_id else usual), body
+
+    DEFECTS[slug] = {"answer": answer}
+
+
+answers_cancels_by("answers-cancels-by-403", 403)
+answers_cancels_by("answers-cancels-by-500", 500)
+answers_cancels_by("answers-cancels-by-302", 302)
+
+
+# ---- failure -------------------------------------------------------------------------------------------------
+
+
+def fails_with(slug: str, members: Callable[[str, int], Any], *kinds: str) -> None:
+    """Register the members of failures (of some kinds, or of all), given text and code."""
+
+    def failure(server: Server, why: str, call: Call) -> Any:
+        _key, text, code = FAILURES[why]
+        return members(text, code) if not kinds or why in kinds else Server.failure(server, why, call)
+
+    DEFECTS[slug] = {"failure": failure}
+
+
+fails_with("names-failures-message", lambda text, code: {"message": text, "code": code})
+fails_with("says-ok-false", lambda text, code: {"ok": False})
+fails_with("says-only-a-code", lambda text, code: {"code": code})
+fails_with("nests-failures", lambda text, code: {"data": {"error": text}, "code": code})
+fails_with("puts-failures-in-an-object", lambda text, code: {"error": {"message": text}, "code": code})
+fails_with("puts-failures-in-a-list", lambda text, code: [{"error": text, "code": code}])
+fails_with("says-error-true", lambda text, code: {"error": True, "code": code})
+fails_with("says-nothing-in-error", lambda text, code: {"error": "", "code": code})
+fails_with("gives-no-code", lambda text, code: {"error": text})
+fails_with("gives-codes-as-text", lambda text, code: {"error": text, "code": str(code)})
+fails_with("gives-codes-as-floats", lambda text, code: {"error": text, "code": code + 0.5})
+fails_with("gives-null-as-code", lambda text, code: {"error": text, "code": None})
+fails_with("gives-false-as-code", lambda text, code: {"error": text, "code": False})
+fails_with("gives-codes-under-another-name", lambda text, code: {"error": text, "error_code": code})
+fails_with("swaps-the-code-of-the-common-error", lambda text, code: {"errMsg": text, "code": 12}, "method")
+fails_with("swaps-the-key-of-the-common-error", lambda text, code: {"error": text, "code": code}, "method")
+fails_with(
+    "swaps-the-codes-of-the-method-error",
+    lambda text, code: {"error": "Type of security not identified. Please contact Support.", "code": 12},
+    "parameters",
+)
+fails_with(
+    "forgets-one-key-of-insufficient-rights",
+    lambda text, code: {
+        "errorMsg": "This order may only be cancelled by a Cancellation Order or through traders",
+        "code": 12,
+    },
+    "parameters",
+)
+fails_with("names-only-bad-nonces-otherwise", lambda text, code: {"message": text, "code": code}, "nonce")
+fails_with("names-only-bad-parameters-otherwise", lambda text, code: {"detail": text, "code": code}, "parameters")
+fails_with("names-only-unknown-commands-otherwise", lambda text, code: {"message": text, "code": code}, "command")
+fails_with("names-only-unknown-keys-otherwise", lambda text, code: {"message": text, "code": code}, "key")
+
+
+def refuses_by(slug: str, status: int, body: bytes | None = None, *kinds: str) -> None:
+    """Register the HTTP reply of refusals (of some kinds, or of all)."""
+
+    def refuse(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+        if kinds and why not in kinds:
+            return Server.refuse(server, why, call)
+        return status, server.encode(server.failure(why, call)) if body is None else body
+
+    DEFECTS[slug] = {"refuse": refuse}
+
+
+refuses_by("refuses-by-500", 500)
+refuses_by("refuses-by-302", 302, b"")
+refuses_by("refuses-with-html", 200, b"<html><body><h1>Error</h1></body></html>")
+refuses_by("refuses-with-text", 200, b"Invalid signature")
+refuses_by("refuses-with-nothing", 200, b"")
+refuses_by("refuses-by-401-with-text", 401, b"Unauthorized")
+refuses_by("refuses-by-400-with-html", 400, b"<!doctype html><title>400 Bad Request</title>")
+refuses_by("refuses-get-by-405-with-html", 405, b"<!doctype html><title>405</title>", "method")
+refuses_by("refuses-unknown-commands-by-404-with-html", 404, b"<!doctype html><title>404</title>", "command")
+refuses_by("breaks-on-bad-parameters", 500, b"Internal Server Error", "parameters")
+refuses_by("breaks-on-an-unknown-key", 500, b'{"error": "NoneType has no secret", "code": 1}', "key")
+
+
+@instead_of("refuse")
+def hangs_up_on_a_bad_signature(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+    if why == "signature":
+        hang_up()
+    return Server.refuse(server, why, call)
+
+
+@instead_of("failure")
+def tells_the_expected_signature(server: Server, why: str, call: Call) -> Any:
+    members = Server.failure(server, why, call)
+    return {**members, "expected": server.right_signatures(call)[0]} if why == "signature" else members
+
+
+@instead_of("headers")
+def tells_the_expected_signature_in_a_header(server: Server, call: Call) -> dict[str, str]:
+    return {**Server.headers(server, call), **({"X-Debug": server.right_signatures(call)[0]} if call.key else {})}
+
+
+@instead_of("failure")
+def tells_the_secret_when_the_signature_is_missing(server: Server, why: str, call: Call) -> Any:
+    missing = why == "signature" and not call.headers.get("x-ntapi-sig")
+    return {**Server.failure(server, why, call), **({"debug": vars(server)["pairs"][call.key]} if missing else {})}
+
+
+# ---- headers -------------------------------------------------------------------------------------------------
+
+
+@instead_of("headers")
+def declares_html(server: Server, call: Call) -> dict[str, str]:
+    return {**Server.headers(server, call), "Content-Type": "text/html; charset=utf-8"}
+
+
+@instead_of("headers")
+def declares_nothing(server: Server, call: Call) -> dict[str, str]:
+    return server.cors(call)
+
+
+@instead_of("headers")
+def declares_html_when_it_refuses(server: Server, call: Call) -> dict[str, str]:
+    kind = "application/json" if call.command else "text/html"
+    return {**Server.headers(server, call), "Content-Type": kind}
+
+
+@instead_of("cors")
+def grants_no_origin(server: Server, call: Call) -> dict[str, str]:
+    return {}
+
+
+@instead_of("cors")
+def grants_any_origin_by_a_star(server: Server, call: Call) -> dict[str, str]:
+    return {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true"}
+
+
+@instead_of("cors")
+def grants_no_credentials(server: Server, call: Call) -> dict[str, str]:
+    return {"Access-Control-Allow-Origin": call.headers.get("origin", "*")}
+
+
+@instead_of("headers")
+def grants_the_origin_only_in_the_preflight(server: Server, call: Call) -> dict[str, str]:
+    return {"Content-Type": "application/json"}
+
+
+@instead_of("preflight")
+def grants_only_usual_headers(server: Server, call: Call) -> tuple[int, dict[str, str]]:
+    return 204, {**Server.preflight(server, call)[1], "Access-Control-Allow-Headers": "Content-Type"}
+
+
+@instead_of("preflight")
+def grants_no_post(server: Server, call: Call) -> tuple[int, dict[str, str]]:
+    return 204, {**Server.preflight(server, call)[1], "Access-Control-Allow-Methods": "GET"}
+
+
+@instead_of("preflight")
+def refuses_preflights(server: Server, call: Call) -> tuple[int, dict[str, str]]:
+    return 405, {}
+
+
+# ---- the server as a whole -----------------------------------------------------------------------------------
+
+
+@instead_of("answer")
+def refuses_everything(server: Server, call: Call) -> tuple[int, bytes]:
+    return server.refuse("signature", call)
+
+
+@instead_of("answer")
+def accepts_everything(server: Server, call: Call) -> tuple[int, bytes]:
+    fields = nested(pairs_of(call.body))
+    if "params" in fields:
+        return 200, server.encode({"order_id": 2929292929})
+    return 200, server.encode({"sess_id": "1"})
+
+
+@instead_of("answer")
+def breaks_on_everything(server: Server, call: Call) -> tuple[int, bytes]:
+    return 500, b"Internal Server Error"
+
+
+@instead_of("answer")
+def answers_html_to_everything(server: Server, call: Call) -> tuple[int, bytes]:
+    return 200, b"<!doctype html><title>Maintenance</title>"
+
+
+@instead_of("answer")
+def answers_an_empty_object_to_everything(server: Server, call: Call) -> tuple[int, bytes]:
+    return 200, b"{}"
+
+
+@instead_of("answer")
+def accepts_only_the_first_request(server: Server, call: Call) -> tuple[int, bytes]:
+    if server.memory.setdefault("first", call) is not call:
+        return server.refuse("nonce", call)
+    return Server.answer(server, call)
+
+
+@instead_of("answer")
+def limits_the_rate_at_once(server: Server, call: Call) -> tuple[int, bytes]:
+    return 429, server.encode({"error": "Too many requests", "code": 429})
+
+
+@instead_of("answer")
+def hangs_up_on_cancels(server: Server, call: Call) -> tuple[int, bytes]:
+    if nested(pairs_of(call.body)).get("cmd") == "delTradeOrder":
+        hang_up()
+    return Server.answer(server, call)
+
+
+@instead_of("respond")
+def promises_longer_bodies_than_it_sends(
+    server: Server, call: Call, status: int, headers: dict[str, str], body: bytes, start_response: Callable[..., Any]
+) -> list[bytes]:
+    longer = {**headers, "Content-Length": str(int(headers["Content-Length"]) + 5)}
+    return Server.respond(server, call, status, longer, body, start_response)

@@ -1,0 +1,293 @@
+"""No false alarms: honest servers are clean, and where the seed is silent they may differ."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from mock_server import create_app
+from mock_server.serve import running
+from tn_contract.checks import Judge, catalogue
+from tn_contract.checks.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
+from tn_contract.wire import Reply, Request, parse_fields
+
+from .honest import Call, Refusal, Server, canonical, serving
+from .judging import Called, all_results, exit_code_of, findings, judged
+
+COMPLAINTS = "fail", "warn", "error", "blocked"
+
+
+# ---- over a socket -------------------------------------------------------------------------------------------
+
+
+def judged_at(url: str) -> tuple[dict[str, str], dict[str, str], int]:
+    """Return complaints, skipped checks and the exit code."""
+    judge = Judge(Target(TargetOptions(url)), catalogue())
+    try:
+        results = all_results(judge)
+        return findings(results, *COMPLAINTS), findings(results, "skipped"), exit_code_of(judge, results, strict=True)
+    finally:
+        judge.close()
+
+
+# What a server without control plane, magic orders and documented texts cannot be asked.
+NOT_APPLICABLE = {
+    "signature/reads-raw-values",
+    "nonce/accepts-full-range",
+    "reply/documented-method-error",
+    "reply/documented-insufficient-rights",
+    "reply/replays-magic-orders",
+}
+
+
+def test_an_independent_honest_server_is_clean() -> None:
+    with serving(Server()) as url:
+        complaints, skipped, code = judged_at(url)
+    assert (complaints, code) == ({}, 0)
+    assert skipped.keys() == NOT_APPLICABLE
+    called, _code = judged(Server())
+    assert findings(called, "skipped", *COMPLAINTS) == skipped, "calling and sending come to the same"
+
+
+def test_an_honest_server_is_clean_with_one_key_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TN_API_KEY_2")
+    monkeypatch.delenv("TN_API_SECRET_2")
+    with serving(Server()) as url:
+        complaints, skipped, code = judged_at(url)
+    assert (complaints, code) == ({}, 0)
+    assert skipped.keys() == {*NOT_APPLICABLE, "nonce/is-per-key"}
+
+
+def test_our_own_mock_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TN_API_KEY", "TN_API_SECRET", "TN_API_KEY_2", "TN_API_SECRET_2"):
+        monkeypatch.delenv(name)
+    with running() as mock_server:
+        complaints, skipped, code = judged_at(mock_server.base_url)
+    assert (complaints, skipped, code) == ({}, {}, 0)
+
+
+# ---- honest, but different -----------------------------------------------------------------------------------
+
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
+
+
+def variant(slug: str, expected: dict[str, str] | None = None, **steps: Any) -> None:
+    """Register an honest server that differs in some steps, and the complaints to expect: by default none."""
+    assert all(hasattr(Server, step) for step in steps)
+    VARIANTS[slug] = steps, expected or {}
+
+
+def of_kind(status: int, *kinds: str) -> Callable[[Server, str, Call], tuple[int, bytes]]:
+    def refuse(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+        return (status if why in kinds else 200), server.encode(server.failure(why, call))
+
+    return refuse
+
+
+def headers_and(more: dict[str, str]) -> Callable[[Server, Call], dict[str, str]]:
+    return lambda server, call: {**Server.headers(server, call), **more}
+
+
+variant("refuses authentication by 401", refuse=of_kind(401, "key", "signature"))
+variant("refuses authentication by 403", refuse=of_kind(403, "key", "signature", "nonce"))
+variant("refuses everything by 400", status_of_failure=400)
+variant("refuses by 404, 405 and 422", refuse=of_kind(404, "address", "command", "parameters"))
+variant("refuses GET by 405", refuse=of_kind(405, "method"))
+variant("one text for all failures", failure=lambda server, why, call: {"error": "No.", "code": 1})
+variant("both spellings in failures", failure=lambda server, why, call: {"error": why, "errMsg": why, "code": 7777})
+variant("only errorMsg in failures", failure=lambda server, why, call: {"errorMsg": why, "code": -1})
+variant("a Cyrillic text", failure=lambda server, why, call: {"error": "Неверная подпись", "code": 12})
+variant("failures with more members", failure=lambda server, why, call: {"code": 5, "error": why, "trace": {"id": 1}})
+variant(
+    "failures that tell the time", failure=lambda server, why, call: {"error": f"{why} {time.time_ns()}", "code": 1}
+)
+variant("success with more members", success=lambda server, call: {"order_id": call.order_id, "stat": 2, "code": 0})
+variant(
+    "success with falsy errors",
+    success=lambda server, call: {"order_id": call.order_id, "error": "", "errMsg": None, "errorMsg": False},
+)
+variant(
+    "success with a nested error", success=lambda server, call: {"order_id": call.order_id, "order": {"error": "x"}}
+)
+variant("a session with more members", open_session=lambda server, call: {"sess_id": "1", "userId": 1, "error": ""})
+variant("a session whose id is a number", open_session=lambda server, call: {"sess_id": 12345})
+variant("success by 201", answer=lambda server, call: (lambda status, body: (201, body))(*Server.answer(server, call)))
+variant("indented JSON", encode=lambda server, members: json.dumps(members, indent=4).encode() + b"\n")
+variant("JSON in UTF-8", encode=lambda server, members: json.dumps(members, ensure_ascii=False).encode())
+variant("a charset in Content-Type", headers=headers_and({"Content-Type": "application/json; charset=UTF-8"}))
+variant("connections that close", headers=headers_and({"Connection": "close"}))
+variant("a session cookie", headers=headers_and({"Set-Cookie": "SID=1; Path=/; HttpOnly"}))
+variant(
+    "header names in lower case",
+    respond=lambda server, call, status, headers, body, start: Server.respond(
+        server, call, status, {name.lower(): value for name, value in headers.items()}, body, start
+    ),
+)
+variant("a preflight by 200", preflight=lambda server, call: (200, Server.preflight(server, call)[1]))
+variant("upper-case signatures too", same=lambda server, given, right: given.lower() == right)
+variant(
+    "the key in a header too",
+    read_key=lambda server, call: call.fields.get("apiKey", call.headers.get("x-ntapi-publickey")),
+)
+
+
+def _written_out(server: Server, call: Call) -> str:
+    fields = call.fields
+    string = f"apiKey={fields.get('apiKey')}&cmd={fields.get('cmd')}&nonce={fields.get('nonce')}"
+    params = fields.get("params")
+    return f"{string}&params=order_id={params.get('order_id')}" if isinstance(params, dict) else string
+
+
+variant("a string to sign written out by hand", string_to_sign=_written_out)
+variant("nonces without an upper limit", read_nonce=lambda server, text: int(text) if re.fullmatch(r"[0-9]+", text, re.ASCII) and text[0] != "0" else None)  # fmt: skip  # noqa: E501
+variant("order ids without an upper limit", parse_order_id=lambda server, text: int(text) if re.fullmatch(r"[1-9][0-9]*", text) else None)  # fmt: skip  # noqa: E501
+
+
+def _path_must_name_the_command(server: Server, call: Call) -> None:
+    Server.check_command(server, call)
+    if call.path != f"/api/v2/cmd/{call.command}":
+        raise Refusal("address")
+
+
+variant("a path that must name the command", check_command=_path_must_name_the_command)
+
+
+def _steps(*order: str) -> tuple[str, ...]:
+    assert sorted(order) == sorted(Server.steps)
+    return order
+
+
+variant(
+    "the command before the nonce",
+    steps=_steps(
+        "check_method", "check_address", "check_form", "check_key", "check_signature", "check_command", "check_nonce"
+    ),
+)
+variant(
+    "the command before the key",
+    steps=_steps(
+        "check_address", "check_method", "check_form", "check_command", "check_key", "check_signature", "check_nonce"
+    ),
+)
+
+# Where the seed speaks, or common sense does: a warning.
+variant(
+    "the attested success",
+    {"reply/success-echoes-order-id": "warn"},
+    success=lambda server, call: {"result": 1},
+)
+variant("no CORS", {"request/answers-preflight": "warn"}, cors=lambda server, call: {})
+variant("JSON declared as text", {"reply/is-declared-json": "warn"}, headers=headers_and({"Content-Type": "text/html"}))
+variant(
+    "nonces read by isdecimal",
+    {"nonce/refuses-malformed": "warn", "nonce/refuses-malformed-on-cancel": "warn"},
+    read_nonce=lambda server, text: int(text) if text.isdecimal() else None,
+)
+
+# Our own rule, or the seed's: not honest by the contract, and each named by its own check alone.
+variant(
+    "codes of null",
+    {"reply/failure-has-code": "fail", "reply/documented-common-error": "fail"},
+    failure=lambda server, why, call: {**Server.failure(server, why, call), "code": None},
+)
+
+
+@pytest.mark.parametrize("slug", VARIANTS)
+def test_an_honest_variant_is_no_broken_server(slug: str) -> None:
+    steps, expected = VARIANTS[slug]
+    results, code = judged(type("Variant", (Server,), steps)())
+    assert {r.check.id: f"{r.verdict} {r.finding.actual}" for r in results if r.verdict in COMPLAINTS}.keys() == (
+        expected.keys()
+    )
+    assert findings(results, *COMPLAINTS) == expected
+    assert code == int("fail" in expected.values())
+
+
+class OrderBook(Server):
+    """Knows a few orders, and cancels each once."""
+
+    def __init__(self, *order_ids: int) -> None:
+        super().__init__()
+        self.open = set(order_ids)
+
+    def cancel(self, call: Call) -> Any:
+        answer = super().cancel(call)
+        with self.lock:
+            if call.order_id not in self.open:
+                raise Refusal("parameters")
+            self.open.remove(call.order_id)
+        return answer
+
+
+def test_a_server_with_an_order_book_is_clean_when_told_an_order() -> None:
+    results, code = judged(OrderBook(77), TargetOptions("http://127.0.0.1:1", order_ids=(77,)))
+    assert (findings(results, *COMPLAINTS), code) == ({}, 0)
+    passed = findings(results, "pass")
+    assert "control/accepts-cancel" in passed
+    assert "reply/success-echoes-order-id" in passed
+
+
+# ---- manners on a server that is not ours --------------------------------------------------------------------
+
+
+class Watched(Called):
+    """Keeps what it sends."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self.sent: list[tuple[int, dict[str, str]]] = []
+
+    def send(self, request: Request) -> Reply:
+        self.sent.append((time.time_ns() // 100, dict(parse_fields(request.body))))
+        return super().send(request)
+
+
+def judge_sandbox(server: Server, **options: Any) -> tuple[Watched, dict[str, str], dict[str, str], int]:
+    transport = Watched(server)
+    with mock.patch("tn_contract.checks.target.Transport", return_value=transport):
+        judge = Judge(Target(TargetOptions("https://sandbox.example", pause=0.0, **options)), catalogue())
+    results = all_results(judge)
+    judge.close()
+    return transport, findings(results, *COMPLAINTS), findings(results, "pass"), exit_code_of(judge, results)
+
+
+@pytest.mark.parametrize(
+    ("effects", "order_ids"), [(None, ()), ("none", ()), ("attempt", (77,)), ("cancel", (77,)), ("cancel", ())]
+)
+def test_on_a_foreign_server_the_judge_keeps_its_manners(effects: Any, order_ids: tuple[int, ...]) -> None:
+    server = OrderBook(77, DOCUMENTED_ORDER_ID)
+    budget = SANDBOX_BUDGET if effects in (None, "none") else 10 * SANDBOX_BUDGET
+    transport, complaints, passed, code = judge_sandbox(server, effects=effects, order_ids=order_ids, budget=budget)
+    assert (complaints, code) == ({}, 0)
+    assert passed
+    named = {value for _now, fields in transport.sent for name, value in fields.items() if name == "params[order_id]"}
+    real = {int(text) for text in named if text.isdecimal()}
+    assert real <= (set(order_ids or (DOCUMENTED_ORDER_ID,)) if effects in ("attempt", "cancel") else set())
+    assert server.open == {DOCUMENTED_ORDER_ID} | (set() if effects == "cancel" and order_ids else {77})
+    for now, fields in transport.sent:
+        nonce = fields.get("nonce", "")
+        assert not nonce.isdecimal() or int(nonce) <= now
+
+
+def test_an_unreachable_order_is_no_clean_bill() -> None:
+    results, code = judged(OrderBook(), TargetOptions("http://127.0.0.1:1"))
+    assert code == 3
+    assert findings(results, "fail") == {}
+
+
+def test_the_honest_server_is_honest_about_the_published_string() -> None:
+    assert canonical({"key2": "value2", "key": "value"}) == "key=value&key2=value2"
+    assert Server().digest("123", "key=value&key2=value2") == (
+        "f2cbb400e9fcb40a1ab38cc987e2887ee88278731d83a4df4c65d38ae1d7cbee"
+    )
+
+
+def test_our_mock_is_clean_when_called() -> None:
+    results, code = judged(create_app())
+    assert (findings(results, *COMPLAINTS), code) == ({}, 0)

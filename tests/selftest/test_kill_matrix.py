@@ -1,0 +1,112 @@
+"""Every broken server is found, by the checks that `matrix.json` says, and every check finds one.
+
+`TN_SELFTEST_REWRITE=1 pytest tests/selftest/test_kill_matrix.py` writes the file anew; look at the difference.
+An entry lists the checks with verdict fail; those with warn or error are marked. Blocked checks are left out: what
+they wait for is in the list.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tn_contract.checks import catalogue
+from tn_contract.corpus import load_corpus
+from tn_contract.report import EXIT_BROKEN, EXIT_ERROR
+
+from .defects import DEFECTS, broken
+from .judging import judged
+from .mutants import MUTANTS, broken_mock
+
+MATRIX = Path(__file__).with_name("matrix.json")
+
+# What these do depends on how many ticks pass between two requests: they may be looked at again.
+TIMED = {
+    "compares-nonces-in-32-bits",
+    "compares-nonces-in-microseconds",
+    "compares-the-last-12-digits-of-nonces",
+    "refuses-nonces-that-jump",
+    "mock-compares-nonces-in-microseconds",
+    "mock-refuses-nonces-that-jump",
+}
+
+# Who accepts these accepts any signature, for a digest cannot be undone: such a server breaks other checks as well.
+NEVER_ALONE = {"signature/covers-nonce", "signature/covers-nonce-on-cancel"}
+
+
+def kills_of(slug: str) -> tuple[list[str], int]:
+    if slug in DEFECTS:
+        results, code = judged(broken(slug))
+    else:
+        results, code = judged(broken_mock(slug), groups=("control", MUTANTS[slug].group))
+    marks = {"fail": "", "warn": " (warn)", "error": " (error)"}
+    kills = [f"{result.check.id}{marks[result.verdict]}" for result in results if result.verdict in marks]
+    if not kills and any(result.verdict == "blocked" for result in results):
+        kills = ["(all blocked)"]
+    return sorted(kills), code
+
+
+def matrix() -> dict[str, list[str]]:
+    with MATRIX.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # somebody may be rewriting it
+        loaded: dict[str, list[str]] = json.load(file)
+    return loaded
+
+
+def rewrite(slug: str, kills: list[str]) -> None:
+    with MATRIX.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        entries: dict[str, Any] = json.loads(file.read() or "{}")
+        entries = {name: entry for name, entry in {**entries, slug: kills}.items() if name in {*DEFECTS, *MUTANTS}}
+        file.truncate(0)
+        file.write(json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
+
+
+@pytest.mark.parametrize("slug", [*DEFECTS, *MUTANTS])
+def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
+    kills, code = kills_of(slug)
+    if os.environ.get("TN_SELFTEST_REWRITE"):
+        rewrite(slug, kills)
+    expected = matrix().get(slug)
+    for _again in range(3 if slug in TIMED else 0):
+        if kills == expected:
+            break
+        kills, code = kills_of(slug)
+    assert kills == expected
+    if all(kill.endswith(" (warn)") for kill in kills):
+        clauses = load_corpus().clauses
+        levels = {clauses[catalogue()[kill.partition(" ")[0]].clause].level for kill in kills}
+        assert levels == {"should"}, "only a clause of level should may be broken with no more than a warning"
+        assert code == 0
+    else:
+        assert code in (EXIT_BROKEN, EXIT_ERROR)
+
+
+def test_the_matrix_knows_every_broken_server() -> None:
+    assert sorted(matrix()) == sorted([*DEFECTS, *MUTANTS])
+    assert all(matrix().values())
+
+
+def test_every_check_finds_a_broken_server() -> None:
+    levels = {check.id: load_corpus().clauses[check.clause].level for check in catalogue().values()}
+    judging = {check_id for check_id, level in levels.items() if level != "observed"}
+    # A control cannot tell a broken server from wrong keys, so its verdict is an error, never a fail.
+    found = {
+        kill.removesuffix(" (warn)").replace(" (error)", "" if kill.startswith("control/") else " (error)")
+        for kills in matrix().values()
+        for kill in kills
+    }
+    assert judging - found == set()
+
+
+def test_every_check_finds_one_that_few_others_find() -> None:
+    """A check that only ever fails among many others may fail for their reasons."""
+    few = {kill.partition(" ")[0] for kills in matrix().values() if len(kills) <= 4 for kill in kills}
+    judging = {c.id for c in catalogue().values() if load_corpus().clauses[c.clause].level != "observed"}
+    assert judging - few == NEVER_ALONE
