@@ -209,7 +209,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if path := session.config.getoption(option):
             Path(path).write_bytes(write(report))
     others = len(run.rows) < session.testscollected
-    if exitstatus in (0, 1, 5) and (report.exit_code == 3 or (report.exit_code == 5 and not others)):
+    if exitstatus in (0, 1, 5) and (report.exit_code in (1, 3) or (report.exit_code == 5 and not others)):
         session.exitstatus = report.exit_code
 
 

@@ -103,10 +103,10 @@ def row_of(result: Result, target: TargetFacts, embedded: bool) -> Row:
 def exit_code(rows: list[Row], *, strict: bool) -> int:
     """Map verdicts to the exit code (pytest's own numbers)."""
     seen = {row.verdict for row in rows}
+    if "fail" in seen or (strict and "warn" in seen):
+        return EXIT_BROKEN  # first, for a broken clause often blocks or upsets the checks around it
     if seen & {"error", "blocked"}:
         return EXIT_ERROR
-    if "fail" in seen or (strict and "warn" in seen):
-        return EXIT_BROKEN
     return EXIT_OK if seen - {"skipped"} else EXIT_NOTHING
 
 

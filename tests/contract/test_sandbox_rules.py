@@ -86,6 +86,12 @@ def test_nothing_is_cancelled_and_no_order_named_unless_allowed(sandbox: Running
     assert cancelled == []
 
 
+def test_no_order_is_named_unless_the_user_names_it(sandbox: RunningMock) -> None:
+    _target, results = _judge_all(_quick(sandbox, effects="attempt", budget=2000))
+    assert {result.verdict for result in results if result.check.effect == "attempt"} == {"skipped"}
+    assert all("2929292929" not in exchange.request.body for exchange in _received(sandbox))
+
+
 def test_one_cancel_serves_every_check_that_needs_one(sandbox: RunningMock) -> None:
     _target, results = _judge_all(_quick(sandbox, effects="cancel", order_ids=(4242424242,), budget=2000))
     cancelled = [each for each in _received(sandbox) if each.assessment and each.assessment.effect == "cancelled"]
@@ -97,7 +103,7 @@ def test_one_cancel_serves_every_check_that_needs_one(sandbox: RunningMock) -> N
 
 
 def test_no_nonce_is_ahead_of_the_clock(sandbox: RunningMock, two_keys: None) -> None:
-    _judge_all(_quick(sandbox, effects="attempt", budget=2000))
+    _judge_all(_quick(sandbox, effects="attempt", order_ids=(4242424242,), budget=2000))
     limit = time.time_ns() // 100
     session = sandbox.broker.session(KEY)
     assert session

@@ -578,7 +578,7 @@ rises("compares-nonces-in-microseconds", lambda last, nonce: nonce // 10 > last 
 rises("compares-nonces-in-32-bits", lambda last, nonce: nonce % 2**32 > last % 2**32)
 rises("compares-the-last-12-digits-of-nonces", lambda last, nonce: nonce % 10**12 > last % 10**12)
 rises("wants-the-very-next-nonce", lambda last, nonce: nonce == last + 1)
-rises("refuses-nonces-that-jump", lambda last, nonce: last < nonce <= last + 100_000)
+rises("refuses-nonces-that-jump", lambda last, nonce: last < nonce <= last + 1_000)
 rises("wants-falling-nonces", lambda last, nonce: nonce < last)
 
 

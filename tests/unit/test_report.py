@@ -41,12 +41,13 @@ def _report(*verdicts: str, code: int = 0) -> Report:
         (["pass", "warn"], 0, 1),
         (["pass", "fail"], 1, 1),
         (["pass", "blocked"], 3, 3),
-        (["fail", "error"], 3, 3),
+        (["pass", "error"], 3, 3),
+        (["fail", "error", "blocked"], 1, 1),
         (["skipped", "skipped"], 5, 5),
         ([], 5, 5),
     ],
 )
-def test_the_exit_code_follows_the_gravest_verdict(verdicts: list[str], lenient: int, strict: int) -> None:
+def test_the_exit_code_tells_broken_from_unjudgeable(verdicts: list[str], lenient: int, strict: int) -> None:
     rows = [_row(verdict) for verdict in verdicts]
     assert reports.exit_code(rows, strict=False) == lenient
     assert reports.exit_code(rows, strict=True) == strict

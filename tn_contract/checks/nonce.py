@@ -261,7 +261,7 @@ def not_burned_by_bad_signature(probe: Probe) -> Finding:
 @check("nonce/accepted-once-in-a-race", "accepts one of several equal requests that race", clause="nonce-accepted-once")
 def accepted_once(probe: Probe) -> Finding:
     """Send the same request several times at once, several times over: exactly one of each is accepted."""
-    rounds, runners = (15, 6) if probe.target.disposable else (2, 2)
+    rounds, runners = (10, 6) if probe.target.disposable else (2, 2)
     return _race(probe, SESSION, rounds, runners)
 
 
@@ -275,7 +275,7 @@ def accepted_once_on_cancel(probe: Probe) -> Finding:
     """Send the same cancel several times at once, several times over: exactly one of each is accepted."""
     if not probe.target.free_orders:
         raise NotApplicable("it would spend several orders")
-    return _race(probe, CANCEL, 15, 6)
+    return _race(probe, CANCEL, 10, 6)
 
 
 def _race(probe: Probe, command: str, rounds: int, runners: int) -> Finding:

@@ -196,6 +196,9 @@ class Judge:
         if not self.target.allows(check.effect):
             reason = f"effect {check.effect} is not allowed on this target: --effects {check.effect} allows it"
             return Result(check, Finding("skipped", "", reason), (), 0.0)
+        if check.effect == "attempt" and not (self.target.disposable or self.target.order_ids):
+            reason = "it names an order that the target must not cancel: name an open one with --order-id"
+            return Result(check, Finding("skipped", "", reason), (), 0.0)
         for control in check.requires:
             verdict = self.judge(control).verdict
             if verdict == "skipped":

@@ -109,8 +109,9 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("signature/refuses-modified", "refuses a signature with one digit changed", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change one hexadecimal digit: each of the 64, or on a target that is not disposable seven of them."""
-    places = range(64) if probe.target.disposable else (0, 7, 8, 31, 32, 40, 63)
+    """Change one hexadecimal digit: at both ends and between; on a session of a disposable target each of the 64."""
+    every = probe.target.disposable and command == SESSION
+    places = range(64) if every else (0, 1, 7, 8, 15, 16, 31, 32, 47, 48, 55, 56, 62, 63)
     return refuses(
         probe, command, {f"digit {place + 1} of 64 changed": _signature(_change_digit(place)) for place in places}
     )
