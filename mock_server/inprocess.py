@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from httpx import Response
 
 
-def mock_router(broker: Broker, base_url: str = "https://tradernet.com") -> respx.Router:
-    """Return a respx router that answers every request below `base_url` as `broker` does.
+def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet.com") -> respx.Router:
+    """Return a respx router that answers every request below `base_url` as `broker` (by default a new one) does.
 
-    Use it as a context manager (`with mock_router(Broker()): …`); nothing leaves the process.
+    Use it as a context manager (`with mock_router(): …`); nothing leaves the process.
     """
+    mock = broker or Broker()
 
     def answer(request: HttpxRequest) -> Response:
         path, _, query = request.url.raw_path.partition(b"?")
-        reply = broker.handle(
+        reply = mock.handle(
             Request(
                 request.method,
                 unquote_to_bytes(path).decode("latin-1"),

@@ -18,6 +18,7 @@ from mock_server import create_app
 from mock_server.broker import DEMO, MAX_BODY, Broker
 from mock_server.inprocess import mock_router
 from mock_server.serve import running
+from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Assessment, Journal
 from tn_contract.signing import Credentials, Secret
@@ -266,3 +267,8 @@ def test_the_three_ways_answer_any_path_alike(ways: Ways, tail: bytes, root: str
     ways.reset()
     path = root + "".join(f"%{byte:02X}" if byte < 65 or byte > 122 else chr(byte) for byte in tail)
     assert_equal_answers(ways, Request(method, quote(path, safe="/%"), (("Content-Type", FORM_TYPE),)))
+
+
+def test_the_router_brings_a_broker_of_its_own() -> None:
+    with mock_router(), Client(DEMO.api_key, DEMO.secret.reveal(), base_url="https://tradernet.com") as client:
+        assert client.cancel_order(2929292929).order_id == 2929292929
