@@ -95,6 +95,8 @@ def serve(
     from tn_contract.embedded import load_mock
 
     server = load_mock()
+    if ready_file and ready_file.is_file():
+        ready_file.unlink()  # an old one would lead to an old port
     replies = dict(_pair(text, "--reply") for text in reply)
     mock = server.listen(host=host, port=port, policy=nonces, strict_path=strict_path, replies=replies, seed=seed)
     try:
@@ -102,6 +104,8 @@ def serve(
         server.run_until_stopped(mock)
     finally:
         mock.stop()
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
 
 
 def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None:
@@ -137,12 +141,26 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
-    return name, value
+    return name.strip("()"), value
 
 
 # ---- verify ------------------------------------------------------------------------------------------------
 
-_FILE = click.Path(dir_okay=False, writable=True)
+
+class _ReportFile(click.Path):
+    """A file to be written at the end of a run: its folder is looked at before."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if not os.access(Path(os.fsdecode(path)).parent, os.W_OK):
+            self.fail(f"cannot write {value}: name a file in a folder that exists", param, ctx)
+        return path
+
+
+_FILE = _ReportFile()
 
 
 @main.command()
@@ -327,7 +345,7 @@ def _reply_rows() -> list[dict[str, Any]]:
 @main.command()
 @click.argument("name", metavar="ID")
 def explain(name: str) -> None:
-    """Explain a check, a clause, a payload, a vector or a magic order: what it is and where it comes from."""
+    """Explain a check, clause, payload, situation, vector or magic order: what it is and where it comes from."""
     from tn_contract.checks import catalogue
     from tn_contract.corpus import load_corpus
 
@@ -342,6 +360,10 @@ def explain(name: str) -> None:
     elif name in corpus.clauses:
         judged_by = [check.id for check in catalogue().values() if check.clause == name]
         lines += [*_explain_clause(name), f"judged by   {', '.join(judged_by)}"]
+    elif name.strip("()") in corpus.situations:
+        situation = corpus.situations[name.strip("()")]
+        lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
+        lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
     elif name in corpus.payloads:
         payload = corpus.payloads[name]
         outcome = f"{payload.outcome}{f' ({payload.kind})' if payload.kind else ''}"

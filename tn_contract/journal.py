@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,12 +17,15 @@ from urllib.parse import quote, quote_plus
 from msgspec import Struct
 
 from tn_contract.signing import ENCODING, ERRORS, Secret
-from tn_contract.wire import SIGNATURE_HEADER, Headers, Reply, Request
+from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
+STRANGE_BODY_KEPT = 200
 
 _URL_SAFE = str.maketrans("+/", "-_")
+
+_CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 
 # Headers that another party's record may hold as they are; all others are dropped there.
 _PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "location", "allow"}
@@ -63,7 +67,11 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Redactor:
-    """Takes secrets out of what is written. With `private`, also keys, signatures and strangers' headers."""
+    """Takes secrets and `private_keys` out of what is written.
+
+    With `private`, for a server that is not ours, also signatures, other headers, and of replies all but the
+    contract's own members.
+    """
 
     secrets: tuple[Secret, ...] = ()
     private_keys: tuple[str, ...] = ()
@@ -74,10 +82,9 @@ class Redactor:
         for secret in self.secrets:
             for spelling in _spellings(secret):
                 text = text.replace(spelling, "***")
-        if self.private:
-            for key in self.private_keys:
-                for spelling in {key, quote(key, safe=""), quote_plus(key)}:
-                    text = text.replace(spelling, "<api key>")
+        for key in self.private_keys:
+            for spelling in {key, quote(key, safe=""), quote_plus(key)}:
+                text = text.replace(spelling, "<api key>")
         return text
 
     def headers(self, headers: Headers) -> list[tuple[str, str]]:
@@ -97,6 +104,16 @@ class Redactor:
         note = f"… ({len(body)} bytes)"
         return text if len(text) <= BODY_KEPT else text[: BODY_KEPT - len(note)] + note
 
+    def reply_body(self, body: bytes) -> str:
+        """Show a reply's body; in private records only the contract's own members keep their values."""
+        if not self.private:
+            return self.body(body)
+        reading = read_body(body)
+        if reading.form != "object":
+            return self.body(body[:STRANGE_BODY_KEPT])
+        shown = {name: value if name in _CONTRACT_MEMBERS else "…" for name, value in reading.members.items()}
+        return self.body(json.dumps(shown, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
     def record(
         self,
         seq: int,
@@ -112,12 +129,15 @@ class Redactor:
         return Exchange(
             seq,
             timestamp(at_ns),
-            "<api key>" if self.private else session,
+            self.text(session),
             Message(self.headers(request.headers), self.body(request.body), self.text(f"{request.method} {target}")),
-            None if reply is None else Message(self.headers(reply.headers), self.body(reply.body), status=reply.status),
+            None if reply is None else self._reply(reply),
             self.text(failure),
             None if assessment is None else self._assessment(assessment),
         )  # fmt: skip
+
+    def _reply(self, reply: Reply) -> Message:
+        return Message(self.headers(reply.headers), self.reply_body(reply.body), status=reply.status)
 
     def _assessment(self, assessment: Assessment) -> Assessment:
         return Assessment(

@@ -6,6 +6,7 @@ It is loaded in every project that has this package installed, so it imports not
 from __future__ import annotations
 
 import fnmatch
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -70,6 +71,15 @@ def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, Check]) ->
             raise UsageError(f"no check matches {pattern!r}: `tn-contract list` shows them all")
 
 
+def _refuse_lost_reports(config: pytest.Config) -> None:
+    from tn_contract.errors import UsageError
+
+    for option in ("tn_json", "tn_html"):
+        path = config.getoption(option)
+        if path and (not Path(path).parent.is_dir() or Path(path).is_dir()):
+            raise UsageError(f"cannot write {path}: name a file in a folder that exists")
+
+
 def _matches(check: Check, pattern: str) -> bool:
     return check.group == pattern or fnmatch.fnmatchcase(check.id, pattern)
 
@@ -95,6 +105,7 @@ class Run:
     started: float = field(default_factory=time.time)
     resources: ExitStack = field(default_factory=ExitStack)
     target: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -152,6 +163,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     try:
         _refuse_idle_patterns(session.config, catalogue())
+        _refuse_lost_reports(session.config)
         if not selected_checks(session.config, catalogue()):
             pytest.exit("no check is left to judge: --exclude leaves out what --check chose", returncode=5)
         open_judge(session.config)
@@ -181,6 +193,9 @@ def tn_result(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Attach the row to the report of the phase that ended the check, so that it crosses process borders too."""
     report = yield
+    session = getattr(item, "funcargs", {}).get("tn_session")
+    if call.when == "call" and report.failed and isinstance(session, MockSession):
+        report.sections.append(("what the mock saw", _told(session)))
     result = item.stash.get(_RESULT, None)
     if result is not None and (call.when == "call" or (call.when == "setup" and report.failed)):
         import msgspec
@@ -200,6 +215,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the reports and let the exit status tell apart broken, unjudgeable and not judged."""
     run = session.config.stash[_RUN]
     run.resources.close()
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        run.interrupted = True
     report = report_of(session.config)
     if report is None or hasattr(session.config, "workerinput"):
         return
@@ -207,7 +224,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
     for option, write in (("tn_json", reports.to_json), ("tn_html", lambda it: reports.to_html(it).encode())):
         if path := session.config.getoption(option):
-            Path(path).write_bytes(write(report))
+            try:
+                Path(path).write_bytes(write(report))
+            except OSError as error:
+                sys.stderr.write(f"tn-contract: cannot write {path} ({error.strerror})\n")
+                session.exitstatus = 3
+                return
     others = len(run.rows) < session.testscollected
     if exitstatus in (0, 1, 5) and (report.exit_code in (1, 3) or (report.exit_code == 5 and not others)):
         session.exitstatus = report.exit_code
@@ -231,7 +253,8 @@ def report_of(config: pytest.Config) -> Report | None:
         msgspec.convert(run.target, reports.TargetFacts),
         started=timestamp(int(run.started * 1e9)),
         elapsed=time.time() - run.started,
-        code=reports.exit_code(rows, strict=config.getoption("tn_strict")),
+        code=2 if run.interrupted else reports.exit_code(rows, strict=config.getoption("tn_strict")),
+        unjudged=len(selected_checks(config, catalogue())) - len(rows) if run.interrupted else 0,
     )
 
 
@@ -273,6 +296,15 @@ class MockSession:
             for exchange in self.journal()
             if exchange.assessment and exchange.assessment.effect == "cancelled"
         ]
+
+
+def _told(session: MockSession) -> str:
+    import msgspec
+
+    exchanges = session.journal()
+    if not exchanges:
+        return "no request with this test's key"
+    return "\n".join(msgspec.json.format(msgspec.json.encode(exchange), indent=2).decode() for exchange in exchanges)
 
 
 NewSession = Callable[[], AbstractContextManager[MockSession]]

@@ -69,6 +69,7 @@ class Report(Struct, frozen=True):
     elapsed: float
     target: TargetFacts
     exit_code: int
+    unjudged: int
     counts: dict[str, int]
     checks: list[Row]
 
@@ -110,8 +111,10 @@ def exit_code(rows: list[Row], *, strict: bool) -> int:
     return EXIT_OK if seen - {"skipped"} else EXIT_NOTHING
 
 
-def build(rows: list[Row], target: TargetFacts, *, started: str, elapsed: float, code: int) -> Report:
-    """Gather the rows of a run."""
+def build(
+    rows: list[Row], target: TargetFacts, *, started: str, elapsed: float, code: int, unjudged: int = 0
+) -> Report:
+    """Gather the rows of a run; `unjudged` checks were chosen but not reached."""
     counts = Counter(row.verdict for row in rows)
     return Report(
         __version__,
@@ -120,6 +123,7 @@ def build(rows: list[Row], target: TargetFacts, *, started: str, elapsed: float,
         round(elapsed, 3),
         target,
         code,
+        unjudged,
         {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]},
         rows,
     )
@@ -128,7 +132,8 @@ def build(rows: list[Row], target: TargetFacts, *, started: str, elapsed: float,
 def summary(report: Report) -> str:
     """One line of counts."""
     counts = " · ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
-    return f"{counts or 'nothing judged'} · {report.target.requests} requests in {report.elapsed:.1f} s"
+    broken_off = f"INTERRUPTED, {report.unjudged} not judged · " if report.unjudged else ""
+    return f"{broken_off}{counts or 'nothing judged'} · {report.target.requests} requests in {report.elapsed:.1f} s"
 
 
 def _mark(verdict: str) -> Text:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,9 @@ def test_check_and_exclude_take_ids_groups_and_globs() -> None:
         (["verify", "--effects", "some"], 4, "Invalid value for '--effects'"),
         (["verify", "--order-id", "0"], 4, "Invalid value for '--order-id'"),
         (["verify", "--junit", "."], 4, "is a directory"),
+        (["verify", "--junit", "no/such/folder/x.xml"], 4, "name a file in a folder that exists"),
+        (["verify", "--html", "no/such/folder/x.html"], 4, "name a file in a folder that exists"),
+        (["verify", "--check", "control", "--json", "/proc/x.json"], 3, "cannot write"),
         (["explain", "nothing"], 4, "nothing is called 'nothing'"),
         (["serve", "--reply", "signature-invalid"], 4, "is not NAME=VALUE"),
         (["serve", "--reply", "no-such=success", "--port", "0"], 4, "no situation is called 'no-such'"),
@@ -152,6 +156,28 @@ def test_a_skipped_run_is_not_a_success(tn_mock: RunningMock) -> None:
     assert "effect cancel is not allowed" in ran.stdout
 
 
+def test_an_interrupted_run_says_so_in_its_reports(tmp_path: Path, tn_mock: RunningMock) -> None:
+    report = tmp_path / "out.json"
+    process = subprocess.Popen(
+        [*PROGRAM, "verify", tn_mock.base_url, "--pause", "0.05", "--json", str(report)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+    while len(tn_mock.broker.keys) < 2:  # the first check has opened its key pair
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "interrupted" in errors
+    assert "INTERRUPTED" in shown
+    told = json.loads(report.read_text("utf-8"))
+    assert told["exit_code"] == 2
+    assert told["unjudged"] == len(catalogue()) - len(told["checks"]) > 0
+
+
 # ---- serve -------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +200,7 @@ def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop
         assert _get(facts["base_url"], "/__tn__/health")["mock"] == "tn-contract"
         process.send_signal(stop)
         assert process.wait(10) == 0
+        assert not ready.exists(), "it would lead the next run to an old port"
 
 
 def test_serve_takes_its_rules_from_options() -> None:
@@ -219,6 +246,7 @@ def test_list_shows_every_magic_order_and_situation() -> None:
         ),
         ("nonce-increases", ["must", "synthetic", "judged by", "Nothing public shows"]),
         ("insufficient-rights", ["rejected (access-denied)", "documented", "through traders"]),
+        ("signature-invalid", ["situation signature-invalid", "signature-rejected by default", "--reply"]),
         ("9900000012", ["the mock answers a cancel of this order with", "payload insufficient-rights"]),
         ("v2-seed-request", ["string to sign", "params=order_id=2929292929", "synthetic"]),
     ],

@@ -166,7 +166,7 @@ def test_a_private_record_names_no_key(spelling: str) -> None:
 
 def test_a_record_that_is_not_private_keeps_key_and_signature() -> None:
     request = Request("POST", "/", (("X-NtApi-Sig", "ab"),), KEY.encode())
-    exchange = Redactor((), (KEY,)).record(1, 0, KEY, request, None)
+    exchange = Redactor(()).record(1, 0, KEY, request, None)
     assert (exchange.session, exchange.request.body, exchange.request.headers) == (KEY, KEY, [("X-NtApi-Sig", "ab")])
 
 
@@ -266,3 +266,18 @@ def test_a_moment_is_written_in_utc_with_microseconds(nanoseconds: int, text: st
 def test_a_secret_is_known_in_the_spellings_of_other_languages(spelled: str) -> None:
     redactor = Redactor((Secret("p/l+a%n=t e&d!(s)"),))
     assert redactor.text(f"before {spelled} after") == "before *** after"
+
+
+def test_a_users_own_key_is_hidden_in_records_of_whatever_server() -> None:
+    request = Request("POST", "/", (("X-NtApi-Sig", "ab"),), KEY.encode())
+    exchange = Redactor((), (KEY,)).record(1, 0, KEY, request, None)
+    assert (exchange.session, exchange.request.body) == ("<api key>", "<api key>")
+
+
+def test_a_private_record_keeps_of_replies_only_the_members_of_the_contract() -> None:
+    told = b'{"order_id": 5, "sess_id": "personal", "login": {"name": "personal"}, "error": "refused", "code": 7}'
+    redactor = Redactor(private=True)
+    shown = redactor.reply_body(told)
+    assert json.loads(shown) == {"order_id": 5, "sess_id": "…", "login": "…", "error": "refused", "code": 7}
+    assert len(redactor.reply_body(b"<html>" + b"x" * 5000)) == 200
+    assert Redactor().reply_body(told) == told.decode()

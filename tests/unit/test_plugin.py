@@ -62,6 +62,22 @@ def test_a_closed_session_is_gone(tn_new_session, tn_mock):
     assert "4 passed" in ran.stdout
 
 
+def test_a_failing_test_shows_what_the_mock_saw(tmp_path: Path) -> None:
+    source = """
+def test_seen(tn_client, tn_session):
+    tn_client.cancel_order(5)
+    assert tn_session.cancelled() == [6]
+
+def test_nothing_seen(tn_session):
+    assert tn_session.cancelled() == [6]
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert ran.returncode == 1
+    assert ran.stdout.count("what the mock saw") == 2
+    assert '"situation": "cancel-accepted"' in ran.stdout
+    assert "no request with this test's key" in ran.stdout
+
+
 def test_a_fresh_session_for_each_example_is_safe_under_given(tmp_path: Path) -> None:
     source = """
 from hypothesis import given, settings

@@ -137,7 +137,7 @@ def judge_refusal(what: str, observed: Observation) -> Finding:
     """Judge that one reply refuses. Raises `Blocked` for a rate limit, which says nothing."""
     if observed.rate_limited:
         raise Blocked(f"the target limits the rate: {observed.told}")
-    expected = f"refused with a failure text: {what}"
+    expected = f"a refusal of: {what}"
     return passed(expected, observed.told) if observed.denied else failed(expected, observed.told)
 
 
@@ -199,6 +199,8 @@ class Judge:
         if check.effect == "attempt" and not (self.target.disposable or self.target.order_ids):
             reason = "it names an order that the target must not cancel: name an open one with --order-id"
             return Result(check, Finding("skipped", "", reason), (), 0.0)
+        if self.target.exhausted:
+            return Result(check, Finding("skipped", "", "the request budget is used up"), (), 0.0)
         for control in check.requires:
             verdict = self.judge(control).verdict
             if verdict == "skipped":

@@ -188,7 +188,9 @@ def keeps_signature_secret(probe: Probe) -> Finding:
             valid = compose(probe.credentials, command, probe.nonces.next())
             reply = probe.send(_forged(valid, signature)).reply
             text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
-            if valid.signature in text.lower() or probe.credentials.secret.reveal() in text:
+            if valid.signature in text.lower() or (
+                len(probe.credentials.secret.reveal()) >= 8 and probe.credentials.secret.reveal() in text
+            ):
                 return failed(expected, f"a reply to {command} tells it")
     return passed(expected, "no reply tells it")
 

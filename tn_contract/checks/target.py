@@ -126,6 +126,7 @@ class Target:
         self.budget = options.budget if options.budget is not None else (None if self.disposable else SANDBOX_BUDGET)
         self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
         self.requests = 0
+        self._exhausted = False
         self._spent: Observation | None = None
 
     def _refuse_live(self, options: TargetOptions) -> None:
@@ -152,6 +153,11 @@ class Target:
     def free_orders(self) -> bool:
         """Whether any order id may be cancelled any number of times."""
         return self.disposable and not self.order_ids and self.allows("cancel")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a request was refused for the budget."""
+        return self._exhausted
 
     def allows(self, effect: Effect) -> bool:
         """Whether checks of this effect may run."""
@@ -199,6 +205,7 @@ class Target:
     def send(self, request: Request) -> Reply:
         """Send within the budget. Raises `TransportFailure`, `BudgetExceeded`."""
         if self.budget is not None and self.requests >= self.budget:
+            self._exhausted = True
             raise BudgetExceeded(
                 f"the budget of {self.budget} requests is used up: raise --budget or judge fewer checks"
             )
@@ -247,7 +254,7 @@ class Probe:
         pairs = [self.credentials, *self.others]
         return Redactor(
             tuple(pair.secret for pair in pairs),
-            tuple(pair.api_key for pair in pairs),
+            () if self.target.is_kit_mock else tuple(pair.api_key for pair in pairs),
             private=not self.target.disposable,
         )
 
@@ -279,7 +286,7 @@ class Probe:
     def _observe(self, reply: Reply | None, failure: str) -> Observation:
         if reply is None:
             return Observation(None, read_body(b""), f"no reply ({failure})")
-        shown = " ".join(self.redactor.body(reply.body).split())
+        shown = " ".join(self.redactor.reply_body(reply.body).split())
         return Observation(reply, read_body(reply.body), f"HTTP {reply.status} {shown[:300] or '(empty body)'}")
 
     def race(self, requests: list[Request]) -> list[Observation]:
