@@ -143,8 +143,8 @@ def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0,
         server.prepare()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        if "already in use" in reason:
-            reason = "somebody else listens there"
+        if "already in use" in reason:  # said briefly, for the server adds the whole address list
+            reason = "the address is already in use"
         raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
     bound = server.bind_addr
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
