@@ -110,7 +110,8 @@ MAGIC = {magic.payload: int(magic.order_id) for magic in CORPUS.magic_orders.val
 REASONS = {
     "other-order": "other-order", "order-id-as-text": "no-evidence", "empty": "empty", "html": "not-json",
     "other-json": "no-evidence", "code-zero-alone": "no-evidence", "result-true": "no-evidence", "list": "not-object",
-    "null": "not-object", "half-json": "not-json", "two-order-ids": "not-json", "http-500": "server-error",
+    "null": "not-object", "half-json": "not-json", "two-order-ids": "not-json", "two-order-ids-swapped": "not-json",
+    "http-500": "server-error",
     "http-500-success": "server-error", "http-502": "server-error", "http-403-html": "status", "http-307": "status",
 }  # fmt: skip
 
