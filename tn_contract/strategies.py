@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from tn_contract.checks.target import SANDBOX_BUDGET, classify_host
+from tn_contract.checks.target import CANCEL, SANDBOX_BUDGET, SESSION, classify_host
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import TargetRefused
 from tn_contract.nonce import NONCE_MAX, NonceSource
@@ -29,7 +29,6 @@ from tn_contract.signing import Credentials, Parameters, Secret, Value, sign
 from tn_contract.transport import Transport
 from tn_contract.wire import (
     ORDER_ID_MAX,
-    SIGNATURE_HEADER,
     Reply,
     Request,
     SignedRequest,
@@ -37,9 +36,8 @@ from tn_contract.wire import (
     dress,
     encode_form,
     read_body,
+    with_signature,
 )
-
-CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
 _NAME = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="[] .=&"), min_size=1, max_size=12)
@@ -101,11 +99,6 @@ def _resign(keys: Credentials, command: str, fields: Parameters) -> Request:
     return dress(command, fields, sign(fields, keys.secret).signature)
 
 
-def _with_header(request: Request, signature: str | None) -> Request:
-    headers = tuple(pair for pair in request.headers if pair[0] != SIGNATURE_HEADER)
-    return replace(request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
-
-
 @st.composite
 def faulty_cancels(draw: st.DrawFn, keys: Credentials | None = None) -> FaultyRequest:
     """Cancels with one fault: in the method, the key, the signature, the nonce, the command or the order id."""
@@ -116,7 +109,7 @@ def faulty_cancels(draw: st.DrawFn, keys: Credentials | None = None) -> FaultyRe
     def change_digit() -> Request:
         place = draw(st.integers(0, len(signature) - 1))
         other = draw(st.sampled_from([digit for digit in "0123456789abcdef" if digit != signature[place]]))
-        return _with_header(valid.request, signature[:place] + other + signature[place + 1 :])
+        return with_signature(valid.request, signature[:place] + other + signature[place + 1 :])
 
     def other_field(name: str, value: st.SearchStrategy[Any]) -> Request:
         changed = draw(value.filter(lambda drawn: drawn != fields[name]))
@@ -128,13 +121,13 @@ def faulty_cancels(draw: st.DrawFn, keys: Credentials | None = None) -> FaultyRe
     malformed = st.sampled_from(["", "abc", "1.5", "-1", "+1", "1e3", " 1", "0x10", "null", "9" * 25])
     makers: dict[str, Callable[[], Request]] = {
         "method": lambda: replace(valid.request, method=draw(st.sampled_from(["GET", "PUT", "DELETE"]))),
-        "signature missing": lambda: _with_header(valid.request, None),
+        "signature missing": lambda: with_signature(valid.request, None),
         "signature changed": change_digit,
-        "signature truncated": lambda: _with_header(valid.request, signature[: draw(st.integers(0, 63))]),
-        "signature of another secret": lambda: _with_header(
+        "signature truncated": lambda: with_signature(valid.request, signature[: draw(st.integers(0, 63))]),
+        "signature of another secret": lambda: with_signature(
             valid.request, sign(fields, pair.secret.reveal() + draw(_TEXT)).signature
         ),
-        "signature over the encoded body": lambda: _with_header(
+        "signature over the encoded body": lambda: with_signature(
             valid.request, sign({"": encode_form(fields).decode()}, pair.secret).signature
         ),
         "nonce changed after signing": lambda: other_field("nonce", nonces().map(str)),
@@ -258,7 +251,7 @@ class CancelSession(RuleBasedStateMachine):
         place = data.draw(st.integers(0, 63))
         digit = "0" if valid.signature[place] != "0" else "1"
         forged = valid.signature[:place] + digit + valid.signature[place + 1 :]
-        self._expect("refused", _with_header(valid.request, forged), "a forged signature")
+        self._expect("refused", with_signature(valid.request, forged), "a forged signature")
 
     @rule(other=order_ids())
     def send_other_order(self, other: int) -> None:

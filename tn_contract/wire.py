@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
 
@@ -193,6 +193,12 @@ def dress(command: str, fields: Parameters, signature: str) -> Request:
     """Put fields and a signature, right or wrong, into the documented request."""
     headers = (("Content-Type", FORM_TYPE), (SIGNATURE_HEADER, signature))
     return Request("POST", COMMAND_PATH + command, headers, encode_form(fields))
+
+
+def with_signature(request: Request, signature: str | None) -> Request:
+    """Return the request with another signature, or (None) without the header."""
+    headers = tuple(pair for pair in request.headers if pair[0] != SIGNATURE_HEADER)
+    return replace(request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
 
 
 # ---- replies -----------------------------------------------------------------------------------------------

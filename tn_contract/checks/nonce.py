@@ -22,7 +22,7 @@ from tn_contract.checks.registry import (
 )
 from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
-from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, compose, dress
+from tn_contract.wire import Request, SignedRequest, compose, dress, with_signature
 
 INCREASES = "nonce-increases"
 
@@ -253,8 +253,7 @@ def not_burned_by_bad_signature(probe: Probe) -> Finding:
     earlier, later = probe.nonces.next(), probe.nonces.next()
     forged = probe.compose(SESSION, later).request
     for signature in ("0" * 64, ""):
-        headers = tuple((name, signature if name == SIGNATURE_HEADER else value) for name, value in forged.headers)
-        probe.send(replace(forged, headers=headers))
+        probe.send(with_signature(forged, signature))
     return accepts("the earlier nonce, signed properly", probe.send(probe.compose(SESSION, earlier).request))
 
 

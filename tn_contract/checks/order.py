@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tn_contract.checks.registry import Finding, check, noticed
 from tn_contract.checks.target import CANCEL, SESSION, Probe
 from tn_contract.signing import Value, sign
-from tn_contract.wire import SIGNATURE_HEADER, Request, compose, dress
+from tn_contract.wire import Request, compose, dress, with_signature
 
 
 @check("order/repeated-cancel", "what a second cancel of one order answers", clause="repeated-cancel", effect="cancel")
@@ -22,9 +20,7 @@ def of_validation(probe: Probe) -> Finding:
     """Send requests with two faults each, and requests with one, and tell which of the two replies came."""
 
     def unsigned(request: Request) -> Request:
-        return replace(
-            request, headers=tuple((n, "0" * 64 if n == SIGNATURE_HEADER else v) for n, v in request.headers)
-        )
+        return with_signature(request, "0" * 64)
 
     def stale(command: str) -> Request:
         return compose(probe.credentials, command, 1).request

@@ -9,7 +9,7 @@ from tn_contract.checks.registry import CANCELS, Finding, check, failed, noticed
 from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe
 from tn_contract.corpus import load_corpus
 from tn_contract.signing import Parameters, Value, sign
-from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Request, SignedRequest, compose, dress
+from tn_contract.wire import FAILURE_KEYS, Request, compose, dress, with_signature
 
 
 @check(
@@ -84,11 +84,6 @@ def session_has_sess_id(probe: Probe) -> Finding:
     return passed(expected, observed.told) if found and observed.understood else failed(expected, observed.told)
 
 
-def _forged(valid: SignedRequest, signature: str | None) -> Request:
-    headers = tuple(pair for pair in valid.request.headers if pair[0] != SIGNATURE_HEADER)
-    return replace(valid.request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
-
-
 def _refusals(probe: Probe) -> dict[str, Observation]:
     """Provoke refusals of every kind, none of which names an order; what the target accepts is left out."""
     probe.control(SESSION)
@@ -102,8 +97,8 @@ def _refusals(probe: Probe) -> dict[str, Observation]:
         return compose(probe.credentials, CANCEL, probe.nonces.next(), params).request
 
     requests = {
-        "a bad signature": _forged(probe.compose(SESSION), "0" * 64),
-        "no signature": _forged(probe.compose(SESSION), None),
+        "a bad signature": with_signature(probe.compose(SESSION).request, "0" * 64),
+        "no signature": with_signature(probe.compose(SESSION).request, None),
         "an unknown key": session(apiKey="tn-contract-nobodys-key"),
         "no key": session(apiKey=""),
         "a stale nonce": session(nonce="1"),
@@ -113,7 +108,7 @@ def _refusals(probe: Probe) -> dict[str, Observation]:
         "no command": session(cmd=""),
         "a cancel without order": cancel(),
         "a cancel of no integer": cancel({"order_id": "abc"}),
-        "a bad signature on a cancel": _forged(compose(probe.credentials, CANCEL, probe.nonces.next()), "0" * 64),
+        "a bad signature on a cancel": with_signature(cancel(), "0" * 64),
         "a GET": replace(probe.compose(SESSION).request, method="GET"),
     }
     replies = {what: probe.send(request) for what, request in requests.items()}
@@ -186,7 +181,7 @@ def keeps_signature_secret(probe: Probe) -> Finding:
     for command in (SESSION, CANCEL):
         for signature in (None, "0" * 64):
             valid = compose(probe.credentials, command, probe.nonces.next())
-            reply = probe.send(_forged(valid, signature)).reply
+            reply = probe.send(with_signature(valid.request, signature)).reply
             text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
             if valid.signature in text.lower() or (
                 len(probe.credentials.secret.reveal()) >= 8 and probe.credentials.secret.reveal() in text

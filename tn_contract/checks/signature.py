@@ -24,29 +24,25 @@ from tn_contract.wire import (
     encode_fields,
     encode_form,
     parse_fields,
+    with_signature,
 )
 
 REQUIRED, COVERS = "signature-required", "signature-covers-fields"
 
 
-def _with_signature(request: Request, signature: str | None) -> Request:
-    headers = tuple(pair for pair in request.headers if pair[0] != SIGNATURE_HEADER)
-    return replace(request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
-
-
 def _signature(write: Callable[[str], str | None]) -> Spoil:
     """Spoil the signature's text, given the right one."""
-    return lambda _probe, valid: _with_signature(valid.request, write(valid.signature))
+    return lambda _probe, valid: with_signature(valid.request, write(valid.signature))
 
 
 def _string(write: Callable[[SignedRequest], str]) -> Spoil:
     """Sign another string than the request's own."""
-    return lambda probe, valid: _with_signature(valid.request, signature_of(write(valid), probe.credentials.secret))
+    return lambda probe, valid: with_signature(valid.request, signature_of(write(valid), probe.credentials.secret))
 
 
 def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
     """Digest the right string (second argument) under the secret (first) in another way."""
-    return lambda probe, valid: _with_signature(
+    return lambda probe, valid: with_signature(
         valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
     )
 
@@ -73,7 +69,7 @@ def _fields_of(valid: SignedRequest) -> dict[str, Any]:
 def recovers_after_bad(probe: Probe) -> Finding:
     """Send a valid request, one with a bad signature, and a valid one with a fresh nonce: the key is still in use."""
     probe.control(SESSION)
-    probe.send(_with_signature(probe.compose(SESSION).request, "0" * 64))
+    probe.send(with_signature(probe.compose(SESSION).request, "0" * 64))
     return accepts("a valid request after a bad signature", probe.send(probe.compose(SESSION).request))
 
 
@@ -82,16 +78,16 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
     """Leave the header out, leave it empty, and put the right signature where it does not belong."""
 
     def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = _with_signature(valid.request, None)
+        bare = with_signature(valid.request, None)
         return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
 
     def in_a_field(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = _with_signature(valid.request, None)
+        bare = with_signature(valid.request, None)
         names = ("sig", "sign", "signature", SIGNATURE_HEADER)
         return replace(bare, body=b"&".join((bare.body, *(f"{name}={valid.signature}".encode() for name in names))))
 
     def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = _with_signature(valid.request, None)
+        bare = with_signature(valid.request, None)
         return replace(bare, headers=(*bare.headers, ("X-NtApi-Signature", valid.signature)))
 
     return refuses(
@@ -159,7 +155,7 @@ def refuses_other_key(probe: Probe, command: str) -> Finding:
         keys["the secret of another known key"] = probe.other().credentials.secret
 
     def signed_by(secret: Secret) -> Spoil:
-        return lambda _probe, valid: _with_signature(valid.request, signature_of(valid.string_to_sign, secret))
+        return lambda _probe, valid: with_signature(valid.request, signature_of(valid.string_to_sign, secret))
 
     return refuses(probe, command, {what: signed_by(secret) for what, secret in keys.items()})
 
@@ -272,7 +268,7 @@ def takes_values_raw(probe: Probe) -> Finding:
 
     def answer(order_id: str, signature: str = "") -> Observation:
         valid = compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id})
-        return probe.send(_with_signature(valid.request, signature or valid.signature))
+        return probe.send(with_signature(valid.request, signature or valid.signature))
 
     def text(observed: Observation) -> tuple[object, ...]:
         return observed.denied, observed.reading.failure_keys, observed.reading.message, observed.reading.code
@@ -305,7 +301,7 @@ def covers_command(probe: Probe, command: str) -> Finding:
     def spoil(_probe: Probe, valid: SignedRequest) -> Request:
         for_other = {**valid.fields, "cmd": SESSION if command == CANCEL else CANCEL}
         signature = signature_of(canonical_string(for_other), probe.credentials.secret)
-        return _with_signature(valid.request, signature)
+        return with_signature(valid.request, signature)
 
     return refuses(probe, command, {"another command than was signed": spoil})
 
@@ -324,7 +320,7 @@ def covers_order_id(probe: Probe) -> Finding:
         def spoil(_probe: Probe, valid: SignedRequest) -> Request:
             fields = {name: value for name, value in valid.fields.items() if name != "params"}
             string = canonical_string({**fields, "params": params} if params else fields)
-            return _with_signature(valid.request, signature_of(string, probe.credentials.secret))
+            return with_signature(valid.request, signature_of(string, probe.credentials.secret))
 
         return spoil
 
@@ -465,5 +461,5 @@ def acts_on_signed_command(probe: Probe) -> Finding:
 def letter_case(probe: Probe) -> Finding:
     """Send the right signature in upper-case hex."""
     valid = probe.compose(SESSION)
-    observed = probe.send(_with_signature(valid.request, valid.signature.upper()))
+    observed = probe.send(with_signature(valid.request, valid.signature.upper()))
     return noticed(f"upper-case hex is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")

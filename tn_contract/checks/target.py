@@ -112,7 +112,7 @@ class Target:
         self._refuse_live(options)
         self._transport = Transport(self.base_url, _TIMEOUTS)
         self._own = Credentials.from_environment()
-        self._second = Credentials.from_environment("_2")
+        self.second = Credentials.from_environment("_2")
         self._nonces = NonceSource()
         self.is_kit_mock = self._find_control_plane()
         self.disposable = self.target_class == "loopback" or self.is_kit_mock
@@ -126,7 +126,7 @@ class Target:
         self.budget = options.budget if options.budget is not None else (None if self.disposable else SANDBOX_BUDGET)
         self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
         self.requests = 0
-        self._exhausted = False
+        self.exhausted = False  # whether a request was refused for the budget
         self._spent: Observation | None = None
 
     def _refuse_live(self, options: TargetOptions) -> None:
@@ -153,11 +153,6 @@ class Target:
     def free_orders(self) -> bool:
         """Whether any order id may be cancelled any number of times."""
         return self.disposable and not self.order_ids and self.allows("cancel")
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether a request was refused for the budget."""
-        return self._exhausted
 
     def allows(self, effect: Effect) -> bool:
         """Whether checks of this effect may run."""
@@ -198,14 +193,10 @@ class Target:
             if opened:
                 self.close_credentials(opened)
 
-    def second_credentials(self) -> Credentials | None:
-        """The second key pair of the environment, if the target hands out none."""
-        return self._second
-
     def send(self, request: Request) -> Reply:
         """Send within the budget. Raises `TransportFailure`, `BudgetExceeded`."""
         if self.budget is not None and self.requests >= self.budget:
-            self._exhausted = True
+            self.exhausted = True
             raise BudgetExceeded(
                 f"the budget of {self.budget} requests is used up: raise --budget or judge fewer checks"
             )
@@ -311,7 +302,7 @@ class Probe:
         if credentials:
             self.opened.append(credentials)
         elif api_key is None:
-            credentials = self.target.second_credentials()
+            credentials = self.target.second
         if credentials is None and api_key is not None:
             raise NotApplicable("only a mock of this kit opens a key of a given name")
         if credentials is None:
