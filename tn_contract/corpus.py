@@ -21,6 +21,7 @@ from tn_contract.errors import CorpusError
 Provenance = Literal["documented", "official", "attested", "synthetic"]
 Level = Literal["must", "should", "observed"]
 Side = Literal["server", "client"]
+Scheme = Literal["v2", "v3"]
 Outcome = Literal["accepted", "rejected", "unknown"]
 TargetClass = Literal["loopback", "sandbox", "live"]
 
@@ -54,12 +55,13 @@ class Evidence(Record):
 
 
 class Clause(Record):
-    """One sentence of the contract."""
+    """One sentence of the contract; `scheme` is the generation of the protocol that it speaks of."""
 
     id: Id
     statement: str
     level: Level
     side: Side
+    scheme: Literal["v2", "v3", "any"]
     provenance: Provenance
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
     open_question: str = ""

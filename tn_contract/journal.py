@@ -16,6 +16,7 @@ from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
+from tn_contract.corpus import Scheme
 from tn_contract.signing import ENCODING, ERRORS, Secret
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
@@ -32,7 +33,10 @@ _PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "loca
 
 
 class Assessment(Struct, frozen=True, omit_defaults=True):
-    """What the mock made of a request: the situation, and what it would have accepted."""
+    """What the mock made of a request: the situation, and what it would have accepted.
+
+    `scheme` is the generation of the protocol that the request's address belongs to.
+    """
 
     situation: str
     payload: str = ""
@@ -42,6 +46,7 @@ class Assessment(Struct, frozen=True, omit_defaults=True):
     last_nonce: str = ""
     order_id: str = ""
     effect: Literal["none", "cancelled"] = "none"
+    scheme: Scheme = "v2"
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -149,6 +154,7 @@ class Redactor:
             assessment.last_nonce,
             assessment.order_id,
             assessment.effect,
+            assessment.scheme,
         )
 
 
