@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -9,13 +10,14 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.journal import Journal
 from tn_contract.wire import Headers, Reply, Request
 
 CONTROL = "/__tn__/"
+DELAY_SECONDS = 1.0
 
 
 def create_app(broker: Broker | None = None, **options: Any) -> Flask:
@@ -32,7 +34,15 @@ def create_app(broker: Broker | None = None, **options: Any) -> Flask:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
             return None
-        return _respond(mock.handle(_received()).reply)
+        answer = mock.handle(_received())
+        if answer.fault == "delay":
+            time.sleep(DELAY_SECONDS)
+        elif answer.fault:
+            disturb = request.environ.get(DISTURB)
+            if disturb is None:
+                return _respond(harness_error("no connection to lose the reply on", "use `serve`, which has one"))
+            disturb(answer.fault, answer.reply)
+        return _respond(answer.reply)
 
     @app.errorhandler(Exception)
     def mark_harness_error(error: Exception) -> Response:

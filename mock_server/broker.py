@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tn_contract.corpus import Corpus, Payload, load_corpus
+from tn_contract.corpus import Corpus, Fault, Payload, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import BODY_KEPT, Assessment, Journal
 from tn_contract.nonce import NonceLedger, Policy
@@ -43,6 +43,8 @@ READ_LIMIT = 16 * MAX_BODY
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 HARNESS_STATUS = 599
 HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
+# Where in the WSGI environment a server that owns its connections offers `disturb(fault, reply)`.
+DISTURB = "tn_contract.disturb"
 
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, Nt-Jqp"
@@ -59,10 +61,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the broker did with one request."""
+    """What the broker did with one request. A door that has a connection does `fault` to it instead of replying."""
 
     reply: Reply
     assessment: Assessment | None
+    fault: Fault | None = None
 
 
 @dataclass(slots=True)
@@ -122,6 +125,7 @@ class Broker:
         self._magic = {
             order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
         }
+        self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Secret] = deque(maxlen=journal_size)
@@ -202,7 +206,9 @@ class Broker:
         payload = self._payloads[situation]
         if situation == "cancel-accepted":
             payload = self._magic.get(examination.order_id, payload)
-        cancelled = situation == "cancel-accepted" and payload.outcome == "accepted"
+        faulty = self._faulty.get(examination.order_id) if situation == "cancel-accepted" else None
+        applied = faulty is None or faulty.applied
+        cancelled = situation == "cancel-accepted" and payload.outcome == "accepted" and applied
         assessment = Assessment(
             situation,
             payload.id,
@@ -219,8 +225,10 @@ class Broker:
             payload.fill(examination.order_id),
         )
         journal = examination.session.journal if examination.session else self.strays
-        journal.add(self._clock(), request, reply, assessment)
-        return Answer(reply, assessment)
+        lost = faulty is not None and faulty.loses_reply
+        failure = f"the mock's fault: {faulty.fault}" if faulty else ""
+        journal.add(self._clock(), request, None if lost else reply, assessment, failure)
+        return Answer(reply, assessment, faulty.fault if faulty else None)
 
     def _examine(self, request: Request, found: _Examination) -> str:
         """Walk the steps in order; return the situation where they end."""

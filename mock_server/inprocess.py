@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+import httpx
+
 try:
     import respx
 except ImportError as error:
@@ -14,8 +16,17 @@ from mock_server.broker import Broker
 from tn_contract.wire import Headers, Request
 
 if TYPE_CHECKING:
-    from httpx import Request as HttpxRequest
-    from httpx import Response
+    from tn_contract.corpus import Fault
+
+
+# What httpx raises when a socket loses the reply; a delay needs a socket to be felt.
+_LOST: dict[Fault | None, tuple[type[httpx.TransportError], str]] = {
+    "silence": (httpx.ReadTimeout, "the mock stays silent"),
+    "drop": (httpx.RemoteProtocolError, "the mock hung up without a reply"),
+    "cut-off": (httpx.RemoteProtocolError, "the mock hung up in the middle of its reply"),
+    "garbage": (httpx.RemoteProtocolError, "the mock sent what is no HTTP"),
+    "reset": (httpx.ReadError, "the mock reset the connection"),
+}
 
 
 def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet.com") -> respx.Router:
@@ -25,9 +36,9 @@ def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet
     """
     mock = broker or Broker()
 
-    def answer(request: HttpxRequest) -> Response:
+    def answer(request: httpx.Request) -> httpx.Response:
         path, _, query = request.url.raw_path.partition(b"?")
-        reply = mock.handle(
+        answered = mock.handle(
             Request(
                 request.method,
                 unquote_to_bytes(path).decode("latin-1"),
@@ -35,7 +46,11 @@ def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet
                 request.read(),
                 query.decode("latin-1"),
             )
-        ).reply
+        )
+        if answered.fault in _LOST:
+            error, told = _LOST[answered.fault]
+            raise error(told, request=request)
+        reply = answered.reply
         body = b"" if request.method == "HEAD" else reply.body
         return respx.MockResponse(reply.status, headers=list(reply.headers), content=body)
 
@@ -44,7 +59,7 @@ def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet
     return router
 
 
-def _headers(request: HttpxRequest) -> Headers:
+def _headers(request: httpx.Request) -> Headers:
     """Read headers as they arrive over a socket: see `mock_server.serve`."""
     joined: dict[str, str] = {}
     for raw_name, raw_value in request.headers.raw:

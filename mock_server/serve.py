@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +19,19 @@ from cheroot import errors as cheroot_errors
 from cheroot import server as cheroot
 from cheroot import wsgi
 
-from mock_server.broker import READ_LIMIT, Broker, harness_error, no_address
+from mock_server.broker import DISTURB, READ_LIMIT, Broker, harness_error, no_address
 from tn_contract.errors import UsageError
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from tn_contract.corpus import Fault
+    from tn_contract.wire import Reply
+
 THREADS = 16
 HEADER_LIMIT = 32 * 1024
 IDLE_SECONDS = 10
+SILENCE_SECONDS = 60
 STOP_SECONDS = 1
 
 
@@ -85,6 +92,49 @@ class _MarkedRequest(cheroot.HTTPRequest):
 
 class _MarkedConnection(cheroot.HTTPConnection):
     RequestHandlerClass = _MarkedRequest
+    reset = False
+
+    def _close_kernel_socket(self) -> None:
+        if self.reset:
+            # Without a shutdown and with nothing to linger for, closing sends RST instead of FIN.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.wfile.raw.close()
+        else:
+            super()._close_kernel_socket()  # type: ignore[misc] # the stubs leave it out
+
+
+class _DisturbingGateway(wsgi.Gateway_10):
+    """Hands the app a way to spoil its own reply on the connection."""
+
+    spoilt = False
+
+    def get_environ(self) -> dict[str, Any]:  # type: ignore[override] # the stubs say None
+        return {**super().get_environ(), DISTURB: self._disturb}  # type: ignore[no-untyped-call]
+
+    def write(self, chunk: bytes) -> None:
+        if not self.spoilt:
+            super().write(chunk)
+
+    def _disturb(self, fault: Fault, reply: Reply) -> None:
+        """Do what `fault` says, close the connection, and let the app's reply come to nothing."""
+        request, connection = self.req, self.req.conn
+        self.spoilt = request.sent_headers = request.close_connection = True
+        match fault:
+            case "silence":
+                self._wait_for_the_client_to_leave(connection.socket)
+            case "reset":
+                connection.reset = True
+            case "cut-off":
+                head = f"HTTP/1.1 {reply.status} OK\r\nContent-Length: {len(reply.body)}\r\n\r\n".encode()
+                connection.wfile.write(head + reply.body[: len(reply.body) // 2])
+            case "garbage":
+                connection.wfile.write(b"\x15\x03\x01\x00\x02\x02\x28 this is no HTTP\r\n")
+
+    def _wait_for_the_client_to_leave(self, connection: socket.socket) -> None:
+        deadline = time.monotonic() + SILENCE_SECONDS
+        while self.req.server.ready and time.monotonic() < deadline:
+            if select.select([connection], [], [], 0.1)[0]:
+                return
 
 
 class _Server(wsgi.Server):
@@ -134,6 +184,7 @@ def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0,
         timeout=IDLE_SECONDS,
         shutdown_timeout=STOP_SECONDS,
     )
+    server.gateway = _DisturbingGateway
     server.max_request_header_size = HEADER_LIMIT
     server.max_request_body_size = 8 * READ_LIMIT  # the app refuses less, but chunks count with their framing
     server.expiration_interval = 0.1  # also how long stopping takes

@@ -337,7 +337,10 @@ def _reply_rows() -> list[dict[str, Any]]:
             "body": " ".join(payload.body.split()) or "(empty)",
         }
 
-    magic = [row(order.order_id, corpus.payloads[order.payload]) for order in corpus.magic_orders.values()]
+    magic = [
+        {**row(order.order_id, corpus.payloads[order.payload]), **({"http": order.fault} if order.fault else {})}
+        for order in corpus.magic_orders.values()
+    ]
     refusals = [row(f"({each.id})", corpus.payloads[each.payload]) for each in corpus.situations.values()]
     return [*magic, *refusals]
 

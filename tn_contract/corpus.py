@@ -24,6 +24,7 @@ Side = Literal["server", "client"]
 Scheme = Literal["v2", "v3"]
 Outcome = Literal["accepted", "rejected", "unknown"]
 TargetClass = Literal["loopback", "sandbox", "live"]
+Fault = Literal["delay", "silence", "drop", "reset", "cut-off", "garbage"]
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
@@ -113,10 +114,20 @@ class Situation(Record):
 
 
 class MagicOrder(Record):
-    """An order id that makes the mock answer a cancel with one payload."""
+    """An order id that makes the mock answer a cancel with one payload, perhaps spoilt on its way by a fault.
+
+    `applied`: whether the order was cancelled before its reply was lost.
+    """
 
     order_id: Decimal
     payload: Id
+    fault: Fault | None = None
+    applied: bool = True
+
+    @property
+    def loses_reply(self) -> bool:
+        """Whether no complete reply arrives."""
+        return self.fault not in (None, "delay")
 
 
 class Target(Record):
@@ -360,6 +371,19 @@ class Corpus:
     def magic_orders(self) -> dict[str, MagicOrder]:
         """The magic orders by order id."""
         return {order.order_id: order for order in self.read("orders.json", list[MagicOrder])}
+
+    @property
+    def replies(self) -> dict[str, str]:
+        """For each payload that a magic order provokes undisturbed, that order's id."""
+        return {order.payload: order.order_id for order in self.magic_orders.values() if not order.fault}
+
+    def expected_report(self, order_id: str) -> tuple[Outcome, str | None]:
+        """What a client must report of a cancel of this order: the outcome, and the kind of a rejection."""
+        order = self.magic_orders.get(order_id)
+        if order is None:
+            return "accepted", None
+        payload = self.payloads[order.payload]
+        return ("unknown", None) if order.loses_reply else (payload.outcome, payload.kind)
 
     @cached_property
     def targets(self) -> list[Target]:

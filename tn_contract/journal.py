@@ -186,8 +186,9 @@ class _Entry:
     seq: int
     at_ns: int
     request: Request
-    reply: Reply
+    reply: Reply | None
     assessment: Assessment
+    failure: str
 
 
 class Journal:
@@ -202,11 +203,11 @@ class Journal:
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
 
-    def add(self, at_ns: int, request: Request, reply: Reply, assessment: Assessment) -> None:
-        """Append one exchange; the oldest gives way."""
+    def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
+        """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
         if len(request.body) > BODY_KEPT:
             request = replace(request, body=self._redactor().body(request.body).encode())
-        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment))
+        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment, failure))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -224,7 +225,13 @@ class Journal:
         redactor = self._redactor()
         return [
             redactor.record(
-                entry.seq, entry.at_ns, self._session, entry.request, entry.reply, assessment=entry.assessment
+                entry.seq,
+                entry.at_ns,
+                self._session,
+                entry.request,
+                entry.reply,
+                entry.failure,
+                entry.assessment,
             )
             for entry in tuple(self._entries)
         ]

@@ -45,7 +45,7 @@ SAME_FLOOR = {
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
                 "tn_contract.plugin", "mock_server.app"},
-    "httpx": {"tn_contract.transport"},
+    "httpx": {"tn_contract.transport", "mock_server.inprocess"},
     "hypothesis": {"tn_contract.strategies"},
     "flask": {"mock_server.app"},
     "werkzeug": {"mock_server.app"},

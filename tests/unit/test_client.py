@@ -106,7 +106,7 @@ def situations(session: Session) -> list[str]:
 
 # ---- every reply of the corpus -----------------------------------------------------------------------------
 
-MAGIC = {magic.payload: int(magic.order_id) for magic in CORPUS.magic_orders.values()}
+MAGIC = {payload: int(order_id) for payload, order_id in CORPUS.replies.items()}
 REASONS = {
     "other-order": "other-order", "order-id-as-text": "no-evidence", "empty": "empty", "html": "not-json",
     "other-json": "no-evidence", "code-zero-alone": "no-evidence", "result-true": "no-evidence", "list": "not-object",
