@@ -389,7 +389,7 @@ def explain(name: str) -> None:
 def _explain_check(check: Check) -> list[str]:
     return [
         f"check {check.id}: {check.title}",
-        f"does        {check.sends}",
+        f"does        {check.does}",
         f"effect      {check.effect}",
         *([f"requires    {', '.join(check.requires)}"] if check.requires else []),
         f"repeat      tn-contract verify [URL] --check {check.id}",

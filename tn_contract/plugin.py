@@ -18,10 +18,11 @@ import pytest
 
 if TYPE_CHECKING:
     from mock_server.serve import RunningMock
-    from tn_contract.checks import Check, Judge, Result
+    from tn_contract.checks import Check, Judge
     from tn_contract.client import Client
     from tn_contract.journal import Exchange
     from tn_contract.report import Report
+    from tn_contract.verdicts import Result
 
 OPTIONS = "tn-contract", "contract tests of delTradeOrder"
 

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from tn_contract import __version__
-from tn_contract.checks import Result, Verdict
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Exchange
+from tn_contract.verdicts import Result, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

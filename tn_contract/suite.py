@@ -10,7 +10,7 @@ from tn_contract.checks import catalogue
 from tn_contract.plugin import selected_checks
 
 if TYPE_CHECKING:
-    from tn_contract.checks import Result
+    from tn_contract.verdicts import Result
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,12 +17,13 @@ from mock_server.broker import Broker
 from mock_server.serve import RunningMock, running
 from tn_contract import report as reports
 from tn_contract import transport
-from tn_contract.checks import Judge, Result, catalogue
+from tn_contract.checks import Judge, catalogue
 from tn_contract.checks import target as targets
 from tn_contract.checks.target import Target, TargetOptions, classify_host
 from tn_contract.errors import BudgetExceeded, TargetRefused, UsageError
 from tn_contract.journal import Exchange
 from tn_contract.report import facts_of, row_of
+from tn_contract.verdicts import Result
 from tn_contract.wire import parse_fields
 
 KEY, SECRET = "sandbox-public-key-0123456789", "planted+secret/with=odd&characters 0123456789"

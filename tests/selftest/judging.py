@@ -10,10 +10,11 @@ from typing import Any
 from unittest import mock
 from wsgiref.util import setup_testing_defaults
 
-from tn_contract.checks import GROUPS, Judge, Result, catalogue
+from tn_contract.checks import GROUPS, Judge, catalogue
 from tn_contract.checks.target import Target, TargetOptions
 from tn_contract.report import exit_code, facts_of, row_of
 from tn_contract.transport import TransportFailure
+from tn_contract.verdicts import Result
 from tn_contract.wire import Reply, Request
 
 from .honest import HungUp

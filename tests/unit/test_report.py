@@ -7,9 +7,10 @@ import json
 import pytest
 
 from tn_contract import report as reports
-from tn_contract.checks import Finding, Result, catalogue
+from tn_contract.checks import catalogue
 from tn_contract.journal import Exchange, Message
 from tn_contract.report import Report, Row, TargetFacts
+from tn_contract.verdicts import Finding, Result
 
 FACTS = TargetFacts("http://127.0.0.1:8787", "loopback", disposable=True, effects="cancel", requests=7)
 CHECK = catalogue()["signature/refuses-absent"]

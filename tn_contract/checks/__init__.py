@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from tn_contract.checks.registry import REGISTRY, Check, Finding, Judge, Result, Verdict
+from tn_contract.checks.registry import REGISTRY, Check, Judge
 
 GROUPS = ("control", "request", "signature", "nonce", "reply", "order")
 
-__all__ = ["GROUPS", "Check", "Finding", "Judge", "Result", "Verdict", "catalogue"]
+__all__ = ["GROUPS", "Check", "Judge", "catalogue"]
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tn_contract.checks.registry import Finding, accepts, check
+from tn_contract.checks.registry import accepts, check
 from tn_contract.checks.target import SESSION, Probe
+from tn_contract.verdicts import Finding
 
 
 @check("control/opens-session", "opens a session", clause="session-opens", requires=())

@@ -10,18 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from tn_contract.checks.registry import (
-    Finding,
-    accepts,
-    check,
-    judge_refusal,
-    noticed,
-    on_both_commands,
-    passed,
-    refuses,
-)
-from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
+from tn_contract.checks.registry import accepts, check, judge_refusal, on_both_commands, refuses
+from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
+from tn_contract.verdicts import Blocked, Finding, NotApplicable, noticed, passed
 from tn_contract.wire import Request, SignedRequest, compose, dress, with_signature
 
 INCREASES = "nonce-increases"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tn_contract.checks.registry import Finding, check, noticed
+from tn_contract.checks.registry import check
 from tn_contract.checks.target import CANCEL, SESSION, Probe
 from tn_contract.signing import Value, sign
+from tn_contract.verdicts import Finding, noticed
 from tn_contract.wire import Request, compose, dress, with_signature
 
 

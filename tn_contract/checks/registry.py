@@ -6,63 +6,23 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from tn_contract.checks.target import CANCEL, SESSION, Blocked, Effect, NotApplicable, Observation, Probe, Spoil, Target
-from tn_contract.corpus import Clause, load_corpus
+from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil, Target
+from tn_contract.corpus import load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
 from tn_contract.journal import Exchange
-
-Verdict = Literal["pass", "info", "warn", "fail", "blocked", "skipped", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found: a verdict, what it expected and what it saw."""
-
-    verdict: Verdict
-    expected: str
-    actual: str
+from tn_contract.verdicts import BaseCheck, Blocked, Effect, Finding, NotApplicable, Result, failed, passed, weigh
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """Code that judges one clause.
+class Check(BaseCheck):
+    """Code that judges one clause against a server.
 
-    `requires` are ids of controls that must pass first; `effect` is the worst that it may do to an account.
+    `requires` are ids of controls that must pass first.
     """
 
-    id: str
-    title: str
-    clause: str
-    effect: Effect
-    requires: tuple[str, ...]
-    run: Callable[[Probe], Finding]
-
-    @property
-    def group(self) -> str:
-        """The part of the id before the slash."""
-        return self.id.partition("/")[0]
-
-    @property
-    def sends(self) -> str:
-        """What the check does, in the words of its docstring."""
-        return " ".join((self.run.__doc__ or "").split())
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A finding with its check, the evidence and how long it took (seconds)."""
-
-    check: Check
-    finding: Finding
-    exchanges: tuple[Exchange, ...]
-    elapsed: float
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict."""
-        return self.finding.verdict
+    requires: tuple[str, ...] = ()
 
 
 REGISTRY: dict[str, Check] = {}
@@ -87,28 +47,13 @@ def check(
         if not _ID.fullmatch(id) or id in REGISTRY:
             raise UsageError(f"the check id {id!r} is malformed or taken")
         needed = requires if requires is not None else (CANCELS if effect == "cancel" else OPENS,)
-        REGISTRY[id] = Check(id, title, clause, effect, needed, run)
+        REGISTRY[id] = Check(id, title, clause, run, effect, needed)
         return run
 
     return register
 
 
 # ---- findings ----------------------------------------------------------------------------------------------
-
-
-def passed(expected: str, actual: str) -> Finding:
-    """The clause held."""
-    return Finding("pass", expected, actual)
-
-
-def failed(expected: str, actual: str) -> Finding:
-    """The clause did not hold."""
-    return Finding("fail", expected, actual)
-
-
-def noticed(actual: str) -> Finding:
-    """An observed clause: the value, no judgement."""
-    return Finding("info", "nothing public settles this", actual)
 
 
 def refuses(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Finding:
@@ -232,17 +177,13 @@ class Judge:
         if check.group == "control":
             # Wrong keys and a broken server look alike from here.
             return replace(finding, verdict="error")
-        clause: Clause = self._clauses[check.clause]
-        if clause.level == "should":
-            return replace(finding, verdict="warn")
-        if clause.level == "observed":
-            return replace(finding, verdict="info")
-        if clause.provenance in ("attested", "synthetic") and not self.target.disposable:
+        clause = self._clauses[check.clause]
+        if clause.level == "must" and clause.provenance in ("attested", "synthetic") and not self.target.disposable:
             # Our own rule binds our mock and whoever copies it, never the broker.
             return replace(
                 finding, verdict="info", expected=f"({clause.provenance}, so no more than noted) {finding.expected}"
             )
-        return finding
+        return weigh(finding, clause)
 
     def close(self) -> None:
         """Close the target."""

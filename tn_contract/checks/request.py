@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tn_contract.checks.registry import Finding, accepts, check, failed, noticed, on_both_commands, passed, refuses
-from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, NotApplicable, Probe, Spoil
+from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
+from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
 from tn_contract.signing import Parameters, Value, sign
+from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
     COMMAND_PATH,
     FORM_TYPE,

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tn_contract.checks.registry import Finding, accepts, check, failed, noticed, on_both_commands, passed, refuses
-from tn_contract.checks.target import CANCEL, SESSION, Blocked, NotApplicable, Observation, Probe, Spoil
+from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
+from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Secret, Value, canonical_string, signature_of
+from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
     COMMAND_PATH,
     SIGNATURE_HEADER,

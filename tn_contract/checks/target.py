@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from tn_contract.corpus import TargetClass, load_corpus
@@ -17,9 +16,9 @@ from tn_contract.journal import Exchange, Redactor
 from tn_contract.nonce import NonceSource
 from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import Timeouts, Transport, TransportFailure, check_base_url, is_loopback
+from tn_contract.verdicts import Blocked, Effect, NotApplicable
 from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, read_body
 
-Effect = Literal["none", "attempt", "cancel"]
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 
 DOCUMENTED_ORDER_ID = 2929292929
@@ -31,14 +30,6 @@ SANDBOX_BUDGET = 400
 SANDBOX_PAUSE = 0.5
 
 _TIMEOUTS = Timeouts(connect=5, send=5, receive=5, total=10)
-
-
-class Blocked(Exception):
-    """A control did not hold, so the check says nothing."""
-
-
-class NotApplicable(Exception):
-    """The check cannot or must not run on this target."""
 
 
 @dataclass(frozen=True, slots=True)
