@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tn_contract.corpus import Scheme
 from tn_contract.signing import ENCODING, ERRORS, Secret
@@ -59,7 +59,10 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class Exchange(Struct, frozen=True, omit_defaults=True):
-    """One request with its reply or failure, and the assessment of it."""
+    """One request with its reply or failure, and the assessment of it.
+
+    `leaks` names the parts of the request that held the secret: `address`, `body`, or a header's name.
+    """
 
     seq: int
     at: str
@@ -68,6 +71,7 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
     reply: Message | None = None
     failure: str = ""
     assessment: Assessment | None = None
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,16 @@ class Redactor:
                 text = text.replace(spelling, "<api key>")
         return text
 
+    def reveals(self, text: str) -> bool:
+        """Say if a secret stands in the text, in any spelling that it may travel in."""
+        return any(spelling in text for secret in self.secrets for spelling in _spellings(secret))
+
+    def leaks(self, request: Request) -> tuple[str, ...]:
+        """Name the parts of a request in which a secret stands."""
+        parts = [("address", f"{request.path}?{request.query}"), ("body", _legible(request.body))]
+        parts += [(name, f"{name}: {value}") for name, value in request.headers]
+        return tuple(part for part, text in parts if self.reveals(text))
+
     def headers(self, headers: Headers) -> list[tuple[str, str]]:
         """Keep headers; in private records only the harmless ones, and of the signature its shape."""
         kept = []
@@ -105,7 +119,7 @@ class Redactor:
     def body(self, body: bytes) -> str:
         """Show the beginning of a body as text."""
         # Redacted before it is cut, for half a secret is a leak too.
-        text = self.text(body.decode("utf-8", "backslashreplace"))
+        text = self.text(_legible(body))
         note = f"… ({len(body)} bytes)"
         return text if len(text) <= BODY_KEPT else text[: BODY_KEPT - len(note)] + note
 
@@ -139,6 +153,7 @@ class Redactor:
             None if reply is None else self._reply(reply),
             self.text(failure),
             None if assessment is None else self._assessment(assessment),
+            self.leaks(request),
         )  # fmt: skip
 
     def _reply(self, reply: Reply) -> Message:
@@ -156,6 +171,10 @@ class Redactor:
             assessment.effect,
             assessment.scheme,
         )
+
+
+def _legible(body: bytes) -> str:
+    return body.decode("utf-8", "backslashreplace")
 
 
 @lru_cache(maxsize=256)
@@ -189,6 +208,7 @@ class _Entry:
     reply: Reply | None
     assessment: Assessment
     failure: str
+    leaks: tuple[str, ...] = ()
 
 
 class Journal:
@@ -205,9 +225,12 @@ class Journal:
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
         """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
+        leaks: tuple[str, ...] = ()
         if len(request.body) > BODY_KEPT:
-            request = replace(request, body=self._redactor().body(request.body).encode())
-        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment, failure))
+            redactor = self._redactor()
+            leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
+            request = replace(request, body=redactor.body(request.body).encode())
+        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment, failure, leaks))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -223,15 +246,10 @@ class Journal:
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
         redactor = self._redactor()
-        return [
-            redactor.record(
-                entry.seq,
-                entry.at_ns,
-                self._session,
-                entry.request,
-                entry.reply,
-                entry.failure,
-                entry.assessment,
-            )
-            for entry in tuple(self._entries)
-        ]
+        return [self._rendered(entry, redactor) for entry in tuple(self._entries)]
+
+    def _rendered(self, entry: _Entry, redactor: Redactor) -> Exchange:
+        record = redactor.record(
+            entry.seq, entry.at_ns, self._session, entry.request, entry.reply, entry.failure, entry.assessment
+        )
+        return structs.replace(record, leaks=entry.leaks) if entry.leaks else record

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from tn_contract import errors
+from tn_contract import client_checks, errors
 from tn_contract.checks import catalogue
-from tn_contract.corpus import LAYOUT, Corpus, Record, VectorFile, count_records, schema_of
+from tn_contract.client_checks.cases import cases
+from tn_contract.corpus import LAYOUT, Corpus, Record, Side, VectorFile, count_records, schema_of
 from tn_contract.errors import CorpusError, Rejected
 from tn_contract.signing import Secret, verify
 from tn_contract.wire import ORDER_ID_MAX, read_body
@@ -110,20 +112,27 @@ def _records(corpus: Corpus) -> Iterator[tuple[str, Record]]:
 
 
 def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
-    judged = {check.clause for check in catalogue().values()}
+    sides: dict[Side, dict[str, Any]] = {"server": catalogue(), "client": client_checks.catalogue()}
+    judged = {check.clause for checks in sides.values() for check in checks.values()}
     for clause in corpus.clauses.values():
-        if clause.side == "server" and clause.id not in judged:
+        if clause.id not in judged:
             yield f"clauses.json: no check judges {clause.id}"
-    for check in catalogue().values():
-        if check.clause not in corpus.clauses:
-            yield f"check {check.id}: the clause {check.clause} is not in clauses.json"
-        if not check.sends:
-            yield f"check {check.id}: its function has no docstring that says what it sends"
-        if len(check.title) > 70:
-            yield f"check {check.id}: its title has more than 70 characters"
-        for control in check.requires:
-            if control not in catalogue():
-                yield f"check {check.id}: it requires {control}, which does not exist"
+    for side, checks in sides.items():
+        for check in checks.values():
+            if check.clause not in corpus.clauses:
+                yield f"check {check.id}: the clause {check.clause} is not in clauses.json"
+            elif corpus.clauses[check.clause].side != side:
+                yield f"check {check.id}: it judges a {side}, the clause {check.clause} binds the other side"
+            if not check.does:
+                yield f"check {check.id}: its function has no docstring that says what it does"
+            if len(check.title) > 70:
+                yield f"check {check.id}: its title has more than 70 characters"
+    for server_check in catalogue().values():
+        for control in set(server_check.requires) - set(catalogue()):
+            yield f"check {server_check.id}: it requires {control}, which does not exist"
+    for client_check in client_checks.catalogue().values():
+        for case in set(client_check.cases) - set(cases()):
+            yield f"check {client_check.id}: its case {case} does not exist"
 
 
 def _payloads(corpus: Corpus) -> Iterator[str]:

@@ -20,20 +20,25 @@ FLOORS = {
     "tn_contract.corpus": 1,
     "tn_contract.journal": 2,
     "tn_contract.transport": 2,
+    "tn_contract.verdicts": 3,
+    "tn_contract.evidence": 3,
     "tn_contract.client": 3,
-    "tn_contract.checks": 3,
     "mock_server.broker": 3,
     "mock_server": 3,
-    "mock_server.app": 4,
+    "tn_contract.checks": 4,
+    "tn_contract.client_checks": 4,
     "mock_server.inprocess": 4,
     "tn_contract.strategies": 4,
-    "tn_contract.lint": 4,
-    "tn_contract.report": 4,
-    "mock_server.serve": 5,
-    "tn_contract.embedded": 6,
-    "tn_contract.plugin": 7,
-    "tn_contract.suite": 7,
-    "tn_contract.cli": 8,
+    "mock_server.app": 5,
+    "tn_contract.lint": 5,
+    "tn_contract.report": 5,
+    "mock_server.serve": 6,
+    "tn_contract.embedded": 7,
+    "tn_contract.trial": 8,
+    "tn_contract.plugin": 9,
+    "tn_contract.suite": 9,
+    "tn_contract.client_suite": 9,
+    "tn_contract.cli": 10,
 }
 # Neighbours that may know each other.
 SAME_FLOOR = {
@@ -41,10 +46,13 @@ SAME_FLOOR = {
     ("tn_contract.nonce", "tn_contract.errors"),
     ("tn_contract.suite", "tn_contract.plugin"),
     ("tn_contract.checks", "tn_contract.checks"),
+    ("tn_contract.client_checks", "tn_contract.client_checks"),
+    ("tn_contract.client_suite", "tn_contract.plugin"),
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
-                "tn_contract.plugin", "mock_server.app"},
+                "tn_contract.plugin", "mock_server.app",
+                "tn_contract.evidence"},
     "httpx": {"tn_contract.transport", "mock_server.inprocess"},
     "hypothesis": {"tn_contract.strategies"},
     "flask": {"mock_server.app"},
@@ -62,6 +70,8 @@ FORBIDDEN = {
     ("mock_server", "tn_contract.client"),
     ("mock_server", "tn_contract.transport"),
     ("mock_server", "tn_contract.checks"),
+    ("tn_contract.client_checks", "tn_contract.client"),
+    ("tn_contract.client_checks", "mock_server"),
 }
 
 FILES = sorted([*(ROOT / "tn_contract").rglob("*.py"), *(ROOT / "mock_server").rglob("*.py")])
@@ -72,7 +82,8 @@ def _module(path: Path) -> str:
 
 
 def _room(module: str) -> str:
-    return "tn_contract.checks" if module.startswith("tn_contract.checks") else module
+    packages = ("tn_contract.checks", "tn_contract.client_checks")
+    return next((package for package in packages if module.startswith(package)), module)
 
 
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -122,7 +133,8 @@ def test_the_judge_shares_no_code_with_the_judged(path: Path) -> None:
     room = _room(_module(path))
     for name, _typing_only in _imports(path):
         for judge, judged in FORBIDDEN:
-            assert not (room.startswith(judge) and name.startswith(judged)), f"{room} imports {name}"
+            inside = name == judged or name.startswith(f"{judged}.")
+            assert not (room.startswith(judge) and inside), f"{room} imports {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=_module)

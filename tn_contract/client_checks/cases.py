@@ -1,0 +1,49 @@
+"""What a client is asked to do: the cases of `judge`, each with a key pair of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from tn_contract.corpus import load_corpus
+
+ORDINARY = "2929292929"
+BEYOND_32_BITS = (ORDINARY, "4982349829328")
+BEYOND_53_BITS = ("9007199254740993", "9223372036854775807")
+CLOCK_STEP = -3600
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSpec:
+    """Processes to start one after the other, each with the orders that it shall cancel.
+
+    `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens.
+    """
+
+    id: str
+    title: str
+    processes: tuple[tuple[str, ...], ...]
+    clock_step: int = 0
+    server: bool = True
+
+
+def case_of(order_id: str) -> str:
+    """The id of the case in which a magic order is cancelled."""
+    return f"order-{order_id}"
+
+
+@cache
+def cases() -> dict[str, CaseSpec]:
+    """Every case by id: the special ones, then one for each magic order, followed by an ordinary one."""
+    corpus = load_corpus()
+    late = next(order.order_id for order in corpus.magic_orders.values() if order.fault == "delay")
+    specs = [
+        CaseSpec("plain", "ordinary orders, small and large", (("1", *BEYOND_32_BITS, *BEYOND_53_BITS),)),
+        CaseSpec("restart", "two processes, one after the other", (("1000001", "1000002"), ("1000003",))),
+        CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP),
+        CaseSpec("no-server", "nothing listens at the address", ((ORDINARY,),), server=False),
+    ]
+    for order in corpus.magic_orders.values():
+        title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title
+        specs.append(CaseSpec(case_of(order.order_id), title, ((order.order_id, ORDINARY),)))
+    return {spec.id: spec for spec in specs}

@@ -1,0 +1,362 @@
+"""What a client makes of each reply: what it reports, and whether it sends again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import pairwise
+
+from tn_contract.client_checks.cases import ORDINARY, case_of, cases
+from tn_contract.client_checks.registry import Seen, client_check
+from tn_contract.client_checks.wire import LOST
+from tn_contract.corpus import load_corpus
+from tn_contract.evidence import Evidence, Process, Reported, Sent
+from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, passed
+from tn_contract.wire import read_body
+
+CORPUS = load_corpus()
+SPEECHLESS = "the client prints no outcomes, so it is judged on the wire alone"
+
+
+def _faulty(*faults: str) -> list[str]:
+    return [order.order_id for order in CORPUS.magic_orders.values() if order.fault in faults]
+
+
+def _replies(*payloads: str) -> list[str]:
+    return [CORPUS.replies[payload] for payload in payloads]
+
+
+# ---- reports -----------------------------------------------------------------------------------------------
+
+
+def _reports(slug: str, title: str, clause: str, order_ids: Iterable[str], *, cautious: bool = True) -> None:
+    """Declare that the client reports of these orders what the corpus says.
+
+    With `cautious`, unknown instead of a settled outcome is a warning: it errs on the safe side.
+    """
+    wanted = tuple(order_ids)
+    told = f"the reply to {', '.join(wanted)}" if len(wanted) < 4 else f"{len(wanted)} such replies"
+
+    @client_check(f"reports/{slug}", title, clause=clause, cases=map(case_of, wanted))
+    def reports(evidence: Evidence) -> Finding:
+        return _reported_as_expected(evidence, wanted, cautious)
+
+    reports.__doc__ = f"Compare what the client says of {told} with the corpus."
+
+
+def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool) -> Finding:
+    asked = [(order_id, process) for order_id in order_ids for process in evidence.cancelling(order_id)]
+    if not asked:
+        raise NotApplicable("no case led to this reply")
+    if not evidence.speaks:
+        raise NotApplicable(SPEECHLESS)
+    doubts: list[str] = []
+    for order_id, process in asked:
+        reached = _reached(process, order_id)
+        outcome, kind = CORPUS.expected_report(order_id)
+        expected = f"{outcome}{f' ({kind})' if kind else ''} for {_described(order_id)}"
+        report = process.report(order_id)
+        got = report.outcome if report else _silence_of(process)
+        if got == outcome:
+            continue
+        if cautious and got == "unknown":
+            doubts.append(_described(order_id))
+            continue
+        raise Seen(failed(expected, got), reached)
+    if doubts:
+        return Finding("warn", "a settled outcome", f"unknown, which is safe but needless, for {'; '.join(doubts)}")
+    return passed(f"as the corpus says for {', '.join(order_ids)}", "so reported")
+
+
+def _reached(process: Process, order_id: str) -> Sent:
+    """Return the cancel whose reply was the order's own. Raises `Blocked` when there is none."""
+    sent = process.cancels(order_id)
+    if not sent:
+        raise Blocked(f"the client sent no cancel of order {order_id}{_how(process)}")
+    accepted = [each for each in sent if each.accepted]
+    if not accepted:
+        raise Blocked(f"the mock refused the cancel of order {order_id} ({sent[0].situation}), so its reply never came")
+    return accepted[0]
+
+
+def _how(process: Process) -> str:
+    if process.ended is None or process.ended.how == "exited":
+        return ""
+    return f" (it {process.ended.how}: {process.ended.told})" if process.ended.told else f" (it {process.ended.how})"
+
+
+def _silence_of(process: Process) -> str:
+    ended = process.ended
+    if ended and ended.how == "hung":
+        return "nothing: it was still waiting when its time was up"
+    if ended and ended.how == "crashed":
+        return f"nothing: it crashed{_how(process)}"
+    return "nothing"
+
+
+def _described(order_id: str) -> str:
+    order = CORPUS.magic_orders.get(order_id)
+    if order is None:
+        return f"order {order_id}"
+    return f"{order.fault or CORPUS.payloads[order.payload].title} (order {order_id})"
+
+
+_reports(
+    "success", "reports the documented success as accepted", "client-reports-success",
+    _replies("success"), cautious=False,
+)  # fmt: skip
+_reports(
+    "success-by-result", "reports an integer result as accepted", "client-reports-result",
+    _replies("success-result-1", "success-result-minus-1"),
+)  # fmt: skip
+_reports(
+    "success-with-more", "is not misled by more members and a falsy error", "client-tolerates-more",
+    _replies("success-with-falsy-error", "success-with-cookie"), cautious=False,
+)  # fmt: skip
+_reports(
+    "common-error", "reports errMsg with code 2 as rejected", "client-reports-common-error",
+    _replies("common-error"), cautious=False,
+)  # fmt: skip
+_reports(
+    "method-error", "reports error with code 0 as rejected", "client-reports-method-error",
+    _replies("method-error"), cautious=False,
+)  # fmt: skip
+_reports(
+    "insufficient-rights", "reports errorMsg with code 12 as rejected", "client-reports-insufficient-rights",
+    _replies("insufficient-rights"), cautious=False,
+)  # fmt: skip
+_reports(
+    "errormsg-alone", "reports errorMsg alone as rejected", "client-reports-errormsg-alone", _replies("errormsg-only")
+)
+_reports(
+    "unknown-codes", "reports a failure text with any code as rejected", "client-reports-unknown-codes",
+    _replies("unknown-code", "error-without-code", "code-as-text"), cautious=False,
+)  # fmt: skip
+_reports(
+    "failure-beside-id", "reports a failure text beside the order's id as rejected",
+    "client-reports-failure-beside-id", _replies("failure-with-order-id"),
+)  # fmt: skip
+_reports(
+    "refusals", "reports refused keys, signatures and parameters as rejected", "client-reports-refusals",
+    _replies(
+        "command-missing", "command-unknown", "command-unknown-code-3", "key-missing", "key-rejected",
+        "nonce-rejected", "order-id-malformed", "order-id-missing", "order-not-found", "signature-rejected",
+        "signature-rejected-code-12",
+    ),
+)  # fmt: skip
+_reports(
+    "http-failures", "reports a failure text with HTTP 403 or 404 as rejected", "client-reports-http-failures",
+    _replies("signature-rejected-http-403", "key-rejected-http-403", "session-required", "http-404"),
+)  # fmt: skip
+_reports(
+    "rate-limits", "reports a rate limit as rejected", "client-reports-rate-limit",
+    _replies("rate-limited", "rate-limited-http-429", "rate-limited-http-429-bare"),
+)  # fmt: skip
+_reports(
+    "other-order", "doubts a success that speaks of another order", "client-doubts-other-order", _replies("other-order")
+)
+_reports("empty", "doubts an empty reply", "client-doubts-empty", _replies("empty"))
+_reports("html", "doubts HTML in place of JSON", "client-doubts-html", _replies("html"))
+_reports(
+    "other-json", "doubts JSON without evidence", "client-doubts-other-json",
+    _replies("other-json", "code-zero-alone", "list", "null", "half-json"),
+)  # fmt: skip
+_reports(
+    "loose-types", "whether it doubts ids that are text and results that are none", "client-doubts-loose-types",
+    _replies("order-id-as-text", "result-true"),
+)  # fmt: skip
+_reports(
+    "two-ids", "whether it doubts a reply that names two ids", "client-doubts-two-ids",
+    _replies("two-order-ids", "two-order-ids-swapped"),
+)  # fmt: skip
+_reports(
+    "server-errors", "doubts HTTP 5xx, whatever its body says", "client-doubts-server-errors",
+    _replies("http-500", "http-500-success", "http-502"),
+)  # fmt: skip
+_reports(
+    "odd-statuses", "doubts a redirect and a firewall's page", "client-doubts-odd-status",
+    _replies("http-307", "http-403-html"),
+)  # fmt: skip
+_reports(
+    "lost-replies", "doubts a reply that is dropped, reset, cut off or garbled", "client-doubts-lost-reply",
+    _faulty("drop", "reset", "cut-off", "garbage"),
+)  # fmt: skip
+_reports("slow-replies", "waits for a reply that takes a second", "client-waits-for-slow-replies", _faulty("delay"))
+
+SILENT = tuple(_faulty("silence"))
+
+
+@client_check(
+    "reports/silence", "gives up a silent server, and doubts", clause="client-doubts-silence",
+    cases=map(case_of, SILENT),
+)  # fmt: skip
+def reports_silence(evidence: Evidence) -> Finding:
+    """Never answer a cancel, and wait for the client to give up and to report unknown."""
+    for order_id in SILENT:
+        for process in evidence.cancelling(order_id):
+            if process.ended and process.ended.how == "hung":
+                raise Seen(failed("gives up and reports unknown", "still waiting at the deadline"), *process.sent)
+    return _reported_as_expected(evidence, SILENT, cautious=True)
+
+
+@client_check(
+    "reports/not-sent", "reports a refused connection as not sent", clause="client-reports-not-sent",
+    cases=("no-server",),
+)  # fmt: skip
+def reports_not_sent(evidence: Evidence) -> Finding:
+    """Let nothing listen at the address."""
+    case = evidence.case("no-server")
+    if case is None:
+        raise NotApplicable("the case no-server was not run")
+    if not evidence.speaks:
+        raise NotApplicable(SPEECHLESS)
+    process = case.processes[0]
+    report = process.report(ORDINARY)
+    got = report.outcome if report else _silence_of(process)
+    if got == "unknown":
+        return Finding("warn", "not-sent", "unknown, which is safe but needless: nothing had been sent")
+    return passed("not-sent", got) if got == "not-sent" else failed("not-sent", got)
+
+
+@client_check(
+    "reports/codes-as-sent", "reports the code and the kind of the reply", clause="client-codes-as-sent",
+    cases=map(case_of, _replies("common-error", "method-error", "insufficient-rights")),
+)  # fmt: skip
+def reports_codes_as_sent(evidence: Evidence) -> Finding:
+    """Compare each code and kind that the client prints with the reply. Kinds of its own are left alone."""
+    kinds = {kind.kind for kind in CORPUS.errors}
+    compared = 0
+    for process in evidence.processes:
+        for report in process.reports:
+            sent = [each for each in process.cancels(report.order_id) if each.exchange.reply]
+            if not sent or report.outcome != "rejected":
+                continue
+            compared += _compare_code(report, sent[-1], kinds)
+    if not compared:
+        raise NotApplicable("the client prints no codes or kinds of rejections")
+    return passed("the reply's own code, and the kind that errors.json makes of it", f"so {compared} times")
+
+
+def _compare_code(report: Reported, sent: Sent, kinds: set[str]) -> int:
+    reply = sent.exchange.reply
+    assert reply  # noqa: S101 # the caller saw to it
+    reading = read_body(reply.body.encode())
+    if report.code is not None and str(report.code) != str(reading.code):
+        raise Seen(failed(f"code {reading.code}", f"code {report.code} for order {report.order_id}"), sent)
+    kind = CORPUS.classify(reply.status, reading.code, reading.failure_keys).kind
+    if report.kind in kinds and report.kind != kind:
+        raise Seen(failed(f"kind {kind}", f"kind {report.kind} for order {report.order_id}"), sent)
+    return (report.code is not None) + (report.kind in kinds)
+
+
+# ---- resends -----------------------------------------------------------------------------------------------
+
+
+def _resends_nothing(slug: str, title: str, order_ids: Iterable[str]) -> None:
+    """Declare that one cancel stays one request although its outcome is unknown."""
+    wanted = tuple(order_ids)
+
+    @client_check(f"resends/{slug}", title, clause="client-never-resends", cases=map(case_of, wanted))
+    def resends_nothing(evidence: Evidence) -> Finding:
+        expected, count = "one request, and none after it", 0
+        for order_id in wanted:
+            for process in evidence.cancelling(order_id):
+                _reached(process, order_id)
+                sent = [each for each in process.cancels(order_id) if "redirected=1" not in each.query]
+                asked = process.order_ids.count(order_id) or 1
+                count += 1
+                if len(sent) > asked:
+                    raise Seen(failed(expected, f"{len(sent)} requests after {_described(order_id)}"), *sent)
+        if not count:
+            raise NotApplicable("no case led to this reply")
+        return passed(expected, f"so {count} times")
+
+    resends_nothing.__doc__ = "Count the requests for each order whose reply leaves the outcome open."
+
+
+_UNREADABLE = _replies(
+    "empty", "html", "other-json", "code-zero-alone", "list", "null", "half-json", "other-order", "order-id-as-text",
+    "result-true", "two-order-ids", "two-order-ids-swapped", "http-307", "http-403-html",
+)  # fmt: skip
+_resends_nothing("nothing-after-lost-replies", "sends nothing again after a lost reply", LOST)
+_resends_nothing(
+    "nothing-after-server-errors", "sends nothing again after HTTP 5xx",
+    _replies("http-500", "http-500-success", "http-502"),
+)  # fmt: skip
+_resends_nothing("nothing-after-unclear-replies", "sends nothing again after an unclear reply", _UNREADABLE)
+
+
+def _waits(slug: str, title: str, payload: str, default: float) -> None:
+    order_id = CORPUS.replies[payload]
+
+    @client_check(f"resends/{slug}", title, clause="client-waits-after-429", cases=(case_of(order_id),))
+    def waits(evidence: Evidence) -> Finding:
+        pause = float(CORPUS.payloads[payload].headers.get("Retry-After", default))
+        expected = f"nothing for the same order within {pause:g} s"
+        count = 0
+        for process in evidence.cancelling(order_id):
+            _reached(process, order_id)
+            count += 1
+            sent = process.cancels(order_id)
+            for before, after in pairwise(sent):
+                gap = (_time(after) - _time(before)).total_seconds()
+                if gap < pause:
+                    raise Seen(failed(expected, f"again after {gap:.3f} s"), before, after)
+        if not count:
+            raise NotApplicable("no case led to this reply")
+        return passed(expected, "so it was")
+
+    waits.__doc__ = "Measure the time between the requests for an order that is answered with HTTP 429."
+
+
+def _time(sent: Sent) -> datetime:
+    return datetime.fromisoformat(sent.exchange.at)
+
+
+_waits("after-retry-after", "waits as long as Retry-After says", "rate-limited-http-429", 1)
+_waits("after-429", "waits a second after HTTP 429 without Retry-After", "rate-limited-http-429-bare", 1)
+
+
+# ---- runs --------------------------------------------------------------------------------------------------
+
+
+@client_check("runs/to-the-end", "ends by itself, whatever the server does", clause="client-ends", cases=cases())
+def runs_to_the_end(evidence: Evidence) -> Finding:
+    """Look for processes that crashed or were still running at their deadline (a silent server has its own check)."""
+    expected, ended = "every process ends by itself", 0
+    for case in evidence.cases:
+        for process in case.processes:
+            if process.ended is None:
+                continue
+            ended += 1
+            silent = any(order_id in SILENT for order_id in process.order_ids)
+            if process.ended.how != "exited" and not (silent and process.ended.how == "hung"):
+                told = f"in case {case.id} it {process.ended.how}{_words(process)}"
+                raise Seen(failed(expected, told), *process.sent)
+    if not ended:
+        raise NotApplicable("a journal does not tell how the program ended")
+    return passed(expected, f"{ended} processes")
+
+
+def _words(process: Process) -> str:
+    return f": {process.ended.told}" if process.ended and process.ended.told else ""
+
+
+@client_check(
+    "runs/reports-each-order", "reports each order once", clause="client-reports-each-order", cases=("plain", "restart")
+)
+def reports_each_order(evidence: Evidence) -> Finding:
+    """Count the reports of the ordinary orders."""
+    if not evidence.speaks:
+        raise NotApplicable(SPEECHLESS)
+    count = 0
+    for case in evidence.cases:
+        for process in case.processes if case.id in ("plain", "restart") else ():
+            count += 1
+            told = [report.order_id for report in process.reports]
+            if told != list(process.order_ids):
+                expected = f"one report each for {', '.join(process.order_ids)}"
+                raise Seen(failed(expected, f"reports for {', '.join(told) or 'none'}{_how(process)}"), *process.sent)
+    if not count:
+        raise NotApplicable("the cases plain and restart were not run")
+    return passed("one report for each order", f"so in {count} processes")

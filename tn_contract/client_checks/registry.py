@@ -1,0 +1,98 @@
+"""Check and judge of clients: each check reads the evidence, none sends anything."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tn_contract.corpus import load_corpus
+from tn_contract.errors import UsageError
+from tn_contract.evidence import Evidence, Sent
+from tn_contract.journal import Exchange
+from tn_contract.verdicts import BaseCheck, Blocked, Finding, NotApplicable, Result, failed, passed, weigh
+
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCheck(BaseCheck):
+    """Code that judges one clause against a client; `cases` are the ids of those that give the evidence."""
+
+    cases: tuple[str, ...] = ()
+
+
+Run: TypeAlias = Callable[[Evidence], Finding]
+
+REGISTRY: dict[str, ClientCheck] = {}
+_ID = re.compile(r"[a-z]+/[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def client_check(
+    id: str,  # noqa: A002 # the field's own word
+    title: str,
+    *,
+    clause: str,
+    cases: Iterable[str] = ("plain",),
+) -> Callable[[Run], Run]:
+    """Declare a check of clients."""
+
+    def register(run: Run) -> Run:
+        if not _ID.fullmatch(id) or id in REGISTRY:
+            raise UsageError(f"the check id {id!r} is malformed or taken")
+        REGISTRY[id] = ClientCheck(id, title, clause, run, cases=tuple(cases))
+        return run
+
+    return register
+
+
+# ---- findings ----------------------------------------------------------------------------------------------
+
+
+class Seen(Exception):
+    """Carries a finding together with the exchanges that show it."""
+
+    def __init__(self, finding: Finding, *sent: Sent) -> None:
+        super().__init__(finding.actual)
+        self.finding = finding
+        self.exchanges = tuple(each.exchange for each in sent)
+
+
+def none_of(sent: list[Sent], expected: str, wrong: Callable[[Sent], str]) -> Finding:
+    """Judge that none of the requests is wrong; `wrong` says what is, or nothing. Raises `Seen` with the culprit."""
+    if not sent:
+        raise NotApplicable("the client sent no such request")
+    for each in sent:
+        complaint = wrong(each)
+        if complaint:
+            raise Seen(failed(expected, f"{complaint}: {each.told}"), each)
+    return passed(expected, f"so in {len(sent)} requests")
+
+
+# ---- the judge ---------------------------------------------------------------------------------------------
+
+
+class ClientJudge:
+    """Judges one client by its evidence."""
+
+    def __init__(self, evidence: Evidence, checks: Mapping[str, ClientCheck]) -> None:
+        self.evidence = evidence
+        self._checks = checks
+        self._clauses = load_corpus().clauses
+
+    def judge(self, check_id: str) -> Result:
+        """Return the result of one check."""
+        check = self._checks[check_id]
+        started = time.perf_counter()
+        exchanges: tuple[Exchange, ...] = ()
+        try:
+            finding = check.run(self.evidence)
+        except Seen as seen:
+            finding, exchanges = seen.finding, seen.exchanges[:SHOWN]
+        except Blocked as blocked:
+            finding = Finding("blocked", "a request that reaches the reply in question", str(blocked))
+        except NotApplicable as reason:
+            finding = Finding("skipped", "", str(reason))
+        return Result(check, weigh(finding, self._clauses[check.clause]), exchanges, time.perf_counter() - started)

@@ -1,0 +1,363 @@
+"""What a client sends: address, fields, signature, nonces, secrets. Judged on every request that the mock saw."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import datetime
+from urllib.parse import quote, quote_plus
+
+from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of
+from tn_contract.client_checks.registry import Seen, client_check, none_of
+from tn_contract.corpus import load_corpus
+from tn_contract.evidence import Case, Evidence, Process, Sent, rising
+from tn_contract.nonce import parse_nonce
+from tn_contract.verdicts import Finding, NotApplicable, failed, passed
+from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest
+
+ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
+CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
+FIELDS = {"apiKey", "cmd", "nonce", "params"}
+# A timestamp that is off by more than this is no reading of a clock that is set.
+TIMESTAMP_SLACK = 300
+
+
+def _orders(outcome: str, **more: object) -> list[str]:
+    corpus = load_corpus()
+    return [
+        order_id
+        for order_id, order in corpus.magic_orders.items()
+        if corpus.expected_report(order_id)[0] == outcome
+        and all(getattr(order, name) == value for name, value in more.items())
+    ]
+
+
+REJECTED = _orders("rejected")
+LOST = [order_id for order_id in _orders("unknown") if load_corpus().magic_orders[order_id].loses_reply]
+
+
+def _cancels(evidence: Evidence, scheme: str = "") -> list[Sent]:
+    return [sent for sent in evidence.cancels if scheme in ("", sent.scheme)]
+
+
+# ---- sends -------------------------------------------------------------------------------------------------
+
+
+@client_check("sends/post", "cancels by POST", clause="client-sends-post")
+def sends_post(evidence: Evidence) -> Finding:
+    """Look at the method of every cancel."""
+    return none_of(_cancels(evidence), "POST", lambda sent: "" if sent.method == "POST" else f"sent by {sent.method}")
+
+
+@client_check("sends/address", "cancels at the documented address, each time anew", clause="client-address")
+def sends_to_the_address(evidence: Evidence) -> Finding:
+    """Look at the path of every cancel."""
+    expected = " or ".join(ADDRESSES.values())
+    return none_of(
+        _cancels(evidence), expected, lambda sent: "" if sent.path == ADDRESSES[sent.scheme] else "another address"
+    )
+
+
+@client_check("sends/content-type", "declares the body as what it is", clause="client-content-type")
+def sends_content_type(evidence: Evidence) -> Finding:
+    """Look at the Content-Type of every cancel; parameters such as a charset are free."""
+
+    def wrong(sent: Sent) -> str:
+        declared = (sent.header("content-type") or "").partition(";")[0].strip().lower()
+        return "" if declared == CONTENT_TYPES[sent.scheme] else f"Content-Type is {declared or 'missing'}"
+
+    return none_of(_cancels(evidence), f"{CONTENT_TYPES['v2']} (v3: {CONTENT_TYPES['v3']})", wrong)
+
+
+@client_check("sends/fields", "sends the four documented fields, each once", clause="client-fields")
+def sends_fields(evidence: Evidence) -> Finding:
+    """Look for apiKey, cmd, nonce and params[order_id] in the body of every v2 cancel."""
+
+    def wrong(sent: Sent) -> str:
+        missing = sorted(FIELDS - set(nest(sent.fields)))
+        if missing:
+            return f"without {', '.join(missing)}"
+        if sent.order_id is None:
+            return "without params[order_id]"
+        twice = [name for name, count in Counter(name for name, _ in sent.fields).items() if count > 1]
+        return f"{', '.join(twice)} more than once" if twice else ""
+
+    return none_of(_cancels(evidence, "v2"), "apiKey, cmd, nonce and params[order_id], each once", wrong)
+
+
+@client_check("sends/nothing-else", "sends no other fields", clause="client-nothing-else")
+def sends_nothing_else(evidence: Evidence) -> Finding:
+    """Look for names in the body that the page does not show."""
+
+    def wrong(sent: Sent) -> str:
+        tree = sent.members
+        params = tree.get("params")
+        extra = sorted(set(tree) - FIELDS) + sorted(f"params[{name}]" for name in _keys(params) - {"order_id"})
+        return f"also {', '.join(extra)}" if extra else ""
+
+    return none_of(_cancels(evidence), "nothing but the documented fields", wrong)
+
+
+def _keys(value: object) -> set[str]:
+    return set(value) if isinstance(value, dict) else set()
+
+
+@client_check(
+    "sends/what-was-asked",
+    "cancels the orders asked for, in that order",
+    clause="client-cancels-what-was-asked",
+    cases=("restart",),
+)
+def sends_what_was_asked(evidence: Evidence) -> Finding:
+    """Compare the orders asked for with those of the requests, repetitions aside."""
+    case = _case(evidence, "restart")
+    for process in case.processes:
+        wanted = list(process.order_ids)
+        named = list(dict.fromkeys(sent.order_id for sent in process.cancels()))
+        if named != wanted:
+            told = ", ".join(str(name) for name in named) or "none"
+            raise Seen(failed(f"cancels of {', '.join(wanted)}", f"cancels of {told}"), *process.sent)
+    return passed("the orders asked for, in that order", "so in both processes")
+
+
+@client_check(
+    "sends/once",
+    "sends one request for each cancel",
+    clause="client-one-request",
+    cases=("plain", "restart"),
+)
+def sends_once(evidence: Evidence) -> Finding:
+    """Count the requests for each ordinary order: accepted at once, so there is no reason for another."""
+    expected = "one request for each cancel"
+    magic = load_corpus().magic_orders
+    count = 0
+    for process in evidence.processes:
+        for order_id in dict.fromkeys(sent.order_id for sent in process.cancels()):
+            if order_id is None or order_id in magic:
+                continue
+            sent = process.cancels(order_id)
+            asked = process.order_ids.count(order_id) if process.order_ids else len(sent)
+            count += 1
+            if len(sent) > max(asked, 1):
+                raise Seen(failed(expected, f"{len(sent)} requests for order {order_id}"), *sent)
+    if not count:
+        raise NotApplicable("no ordinary order was cancelled")
+    return passed(expected, f"{count} orders, one request each")
+
+
+@client_check("sends/ids-beyond-32-bits", "sends ids beyond 2^31 and 2^32 exactly", clause="client-ids-exceed-32-bits")
+def sends_ids_beyond_32_bits(evidence: Evidence) -> Finding:
+    """Ask for orders of 10 and 13 digits, and look for them on the wire."""
+    return _ids_on_the_wire(evidence, BEYOND_32_BITS)
+
+
+@client_check("sends/ids-to-63-bits", "sends ids up to 2^63-1 exactly", clause="client-ids-exact-to-63-bits")
+def sends_ids_to_63_bits(evidence: Evidence) -> Finding:
+    """Ask for orders 2^53+1 and 2^63-1, and look for them on the wire."""
+    return _ids_on_the_wire(evidence, BEYOND_53_BITS)
+
+
+def _ids_on_the_wire(evidence: Evidence, wanted: tuple[str, ...]) -> Finding:
+    case = _case(evidence, "plain")
+    seen = [str(sent.order_id) for sent in case.sent if sent.is_cancel]
+    missing = [order_id for order_id in wanted if order_id not in seen]
+    if missing:
+        raise Seen(failed(f"orders {', '.join(wanted)}", f"orders {', '.join(seen) or 'none'}"), *case.sent)
+    return passed(f"orders {', '.join(wanted)}", "all of them, digit for digit")
+
+
+def _case(evidence: Evidence, case_id: str) -> Case:
+    case = evidence.case(case_id)
+    if case is None:
+        raise NotApplicable(f"the case {case_id} was not run")
+    if case.skipped:
+        raise NotApplicable(case.skipped)
+    return case
+
+
+@client_check(
+    "sends/nothing-after-redirects",
+    "does not follow a redirect with a signed body",
+    clause="client-no-redirects",
+    cases=(case_of(load_corpus().replies["http-307"]),),
+)
+def follows_no_redirect(evidence: Evidence) -> Finding:
+    """Answer a cancel with HTTP 307, and look for a request to where it points."""
+    order_id = load_corpus().replies["http-307"]
+    redirected = [sent for process in evidence.cancelling(order_id) for sent in process.cancels(order_id)]
+    return none_of(
+        redirected,
+        "no request to the redirect's address",
+        lambda sent: "the redirect was followed" if "redirected=1" in sent.query else "",
+    )
+
+
+# ---- signs -------------------------------------------------------------------------------------------------
+
+
+@client_check("signs/each-request", "signs every request as the vendor's page says", clause="client-signs")
+def signs_each_request(evidence: Evidence) -> Finding:
+    """Look at what the mock made of each request's key and signature."""
+
+    def wrong(sent: Sent) -> str:
+        return {
+            "form": "no form, so nothing to verify",
+            "key-missing": "no key",
+            "key-unknown": "a key that is not the one given",
+            "signature-missing": "no X-NtApi-Sig",
+            "signature-invalid": "a signature that does not verify",
+        }.get(sent.situation, "")
+
+    return none_of(evidence.sent, "X-NtApi-Sig over the string to sign", wrong)
+
+
+# ---- draws -------------------------------------------------------------------------------------------------
+
+
+@client_check("draws/whole-numbers", "draws nonces that are whole numbers in digits", clause="client-nonce-is-integer")
+def draws_whole_numbers(evidence: Evidence) -> Finding:
+    """Read the nonce of every v2 request."""
+
+    def wrong(sent: Sent) -> str:
+        return "" if parse_nonce(sent.nonce or "") is not None else f"the nonce is {sent.nonce!r}"
+
+    carrying = [sent for sent in evidence.sent if sent.scheme == "v2" and sent.nonce is not None]
+    return none_of(carrying, "plain digits, 0 to 2^63-1", wrong)
+
+
+@client_check("draws/rising", "draws a greater nonce for each request", clause="client-nonce-increases")
+def draws_rising(evidence: Evidence) -> Finding:
+    """Compare neighbours within each process that was not restarted, and whose clock stood firm."""
+    steady = [case for case in evidence.cases if case.id != "clock-steps-back"]
+    # After a reply of the magic orders other checks look, each for one reason to reuse a nonce.
+    steady = [case for case in steady if not case.id.startswith("order-")]
+    return _rising([process.sent for case in steady for process in case.processes])
+
+
+def _rising(sequences: list[list[Sent]]) -> Finding:
+    expected = "each nonce greater than the one before"
+    read = [[sent for sent in sequence if parse_nonce(sent.nonce or "") is not None] for sequence in sequences]
+    if not any(len(sequence) > 1 for sequence in read):
+        raise NotApplicable("there are no two nonces to compare")
+    for sequence in read:
+        pair = rising(sequence)
+        if pair:
+            before, after = pair
+            raise Seen(failed(expected, f"{after.nonce} after {before.nonce}: {after.told}"), before, after)
+    return passed(expected, f"so for {sum(map(len, read))} requests")
+
+
+@client_check(
+    "draws/rising-after-restart", "goes on above the last nonce after a restart",
+    clause="client-nonce-survives-restart", cases=("restart",),
+)  # fmt: skip
+def draws_rising_after_restart(evidence: Evidence) -> Finding:
+    """Run the program twice with one key, and compare the last nonce of the first with those of the second."""
+    first, second = _case(evidence, "restart").processes
+    return _rising([[*first.sent[-1:], *second.sent[:1]]])
+
+
+@client_check(
+    "draws/rising-after-clock-step", "goes on above the last nonce when the clock steps back",
+    clause="client-nonce-survives-clock-step", cases=("clock-steps-back",),
+)  # fmt: skip
+def draws_rising_after_clock_step(evidence: Evidence) -> Finding:
+    """Set the program's clock back by an hour between two requests."""
+    return _rising([_case(evidence, "clock-steps-back").sent])
+
+
+@client_check(
+    "draws/anew-after-refusals", "does not use a nonce again after a refusal",
+    clause="client-nonce-after-failure", cases=map(case_of, REJECTED),
+)  # fmt: skip
+def draws_anew_after_refusals(evidence: Evidence) -> Finding:
+    """Answer a cancel with each refusal, and compare its nonce with those that follow."""
+    return _drawn_anew(evidence, REJECTED)
+
+
+@client_check(
+    "draws/anew-after-lost-replies", "does not use a nonce again after a lost reply",
+    clause="client-nonce-after-lost-reply", cases=map(case_of, LOST),
+)  # fmt: skip
+def draws_anew_after_lost_replies(evidence: Evidence) -> Finding:
+    """Lose the reply to a cancel in each way, and compare its nonce with those that follow."""
+    return _drawn_anew(evidence, LOST)
+
+
+def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
+    expected, pairs = "another nonce for the next request", 0
+    for process in evidence.processes:
+        for place, sent in enumerate(process.sent):
+            if sent.order_id in order_ids and sent.is_cancel and sent.nonce is not None:
+                for later in process.sent[place + 1 :]:
+                    pairs += 1
+                    if later.nonce == sent.nonce:
+                        raise Seen(failed(expected, f"nonce {sent.nonce} again: {later.told}"), sent, later)
+    if not pairs:
+        raise NotApplicable("no request with a nonce followed such a reply")
+    return passed(expected, f"so {pairs} times")
+
+
+@client_check("draws/timestamps-in-seconds", "sends the present time in seconds", clause="client-timestamp-in-seconds")
+def draws_timestamps(evidence: Evidence) -> Finding:
+    """Compare X-NtApi-Timestamp of every v3 request with the mock's clock."""
+
+    def wrong(sent: Sent) -> str:
+        text = sent.header("x-ntapi-timestamp") or ""
+        if not re.fullmatch(r"[0-9]{1,15}", text):
+            return f"the timestamp is {text!r}"
+        now = datetime.fromisoformat(sent.exchange.at).timestamp()
+        return (
+            "" if abs(int(text) - now) <= TIMESTAMP_SLACK else f"the timestamp {text} is {int(text) - now:+.0f} s off"
+        )
+
+    return none_of([sent for sent in evidence.sent if sent.scheme == "v3"], "whole seconds since 1970, now", wrong)
+
+
+# ---- keeps -------------------------------------------------------------------------------------------------
+
+
+def _leak(part: str) -> None:
+    @client_check(f"keeps/secret-out-of-{part}", f"keeps the secret out of the {part}", clause="client-hides-secret")
+    def keeps_secret(evidence: Evidence) -> Finding:
+        def wrong(sent: Sent) -> str:
+            leaks = sent.exchange.leaks
+            found = [leak for leak in leaks if leak == part or (part == "headers" and leak not in ("body", "address"))]
+            return f"the secret is in {', '.join(found)}" if found else ""
+
+        return none_of(evidence.sent, f"no secret in the {part}", wrong)
+
+    keeps_secret.__doc__ = f"Look for the secret in the {part} of every request: plain, percent-encoded, hex, Base64."
+
+
+for _part in ("body", "address", "headers"):
+    _leak(_part)
+
+
+@client_check("keeps/key-out-of-address", "keeps the API key out of the address", clause="client-key-not-in-url")
+def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
+    """Look for the API key in the address of every request."""
+
+    def wrong(sent: Sent) -> str:
+        key = sent.exchange.session
+        address = f"{sent.path}?{sent.query}"
+        found = any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
+        return "the API key is in the address" if key and found else ""
+
+    return none_of(evidence.sent, "no API key in the address", wrong)
+
+
+@client_check(
+    "keeps/no-cookies", "does not carry cookies from reply to request",
+    clause="client-no-cookies", cases=(case_of(load_corpus().replies["success-with-cookie"]),),
+)  # fmt: skip
+def keeps_no_cookies(evidence: Evidence) -> Finding:
+    """Set a session cookie in a reply, and look for it in the next request."""
+    order_id = load_corpus().replies["success-with-cookie"]
+    after = [sent for process in evidence.cancelling(order_id) for sent in _after(process, order_id)]
+    return none_of(after, "no Cookie header", lambda sent: "a cookie came back" if sent.header("cookie") else "")
+
+
+def _after(process: Process, order_id: str) -> list[Sent]:
+    places = [place for place, sent in enumerate(process.sent) if sent.order_id == order_id and sent.accepted]
+    return process.sent[places[0] + 1 :] if places else []
