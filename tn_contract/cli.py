@@ -15,6 +15,8 @@ from tn_contract import __version__
 from tn_contract.errors import TargetError, TargetRefused, TnContractError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from mock_server.serve import RunningMock
@@ -214,7 +216,67 @@ def verify(
         *_given("--junit-xml", junit),
         *(["--tn-strict"] if strict else []),
     ]
-    sys.exit(_run_suite(arguments))
+    sys.exit(_run_suite(arguments, "tn_contract.suite"))
+
+
+# ---- judge -------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path(exists=True, dir_okay=False))
+@click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
+@click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
+@click.option("--deadline", type=click.FloatRange(1), help="Seconds for each process (default: 20).")
+@click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
+@click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
+@click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
+@click.option("--strict", is_flag=True, help="Let warnings fail.")
+@click.option("--journal", "save", type=_FILE, help="Write what the program did, to be judged again later.")
+@click.option("--junit", type=_FILE, help="Write a JUnit report.")
+@click.option("--json", "json_file", type=_FILE, help="Write the report as JSON.")
+@click.option("--html", type=_FILE, help="Write the report as one HTML page.")
+def judge(
+    journals: tuple[str, ...],
+    command: str | None,
+    agent: str | None,
+    deadline: float | None,
+    jobs: int | None,
+    checks: tuple[str, ...],
+    exclude: tuple[str, ...],
+    strict: bool,
+    save: str | None,
+    junit: str | None,
+    json_file: str | None,
+    html: str | None,
+) -> None:
+    """Judge a client: by trying a program against the mock (--exec), or by JOURNALs of what clients did.
+
+    The program finds TN_BASE_URL, TN_API_KEY, TN_API_SECRET and TN_ORDER_IDS (one or more, comma-separated) in its
+    environment, cancels these orders one after the other, and prints one JSON line for each:
+    {"outcome": "accepted" | "rejected" | "unknown" | "not-sent"}. Several journals are shown side by side.
+    """
+    if not (command or journals):
+        raise click.UsageError("name a program with --exec, or a journal: `tn-contract judge --exec 'node cancel.mjs'`")
+    if save and not command:
+        raise click.UsageError("--journal writes what --exec does: there is no program to try")
+    arguments = [
+        *_given("--tn-exec", command),
+        *_repeated("--tn-journal", journals),
+        *_given("--tn-agent", agent),
+        *_given("--tn-deadline", deadline),
+        *_given("--tn-jobs", jobs),
+        *_given("--tn-save-journal", save),
+        *_repeated("--tn-check", checks),
+        *_repeated("--tn-exclude", exclude),
+        *_given("--tn-json", json_file),
+        *_given("--tn-html", html),
+        *_given("--junit-xml", junit),
+        *(["--tn-strict"] if strict else []),
+    ]
+    sys.exit(_run_suite(arguments, "tn_contract.client_suite"))
+
+
+# ---- running a suite ---------------------------------------------------------------------------------------
 
 
 def _given(option: str, value: object | None) -> list[str]:
@@ -225,8 +287,8 @@ def _repeated(option: str, values: tuple[object, ...]) -> list[str]:
     return [f"{option}={value}" for value in values]
 
 
-def _run_suite(arguments: list[str]) -> int:
-    """Run pytest in this process on the suite alone: no project settings, no other plugins, no terminal output."""
+def _run_suite(arguments: list[str], suite: str) -> int:
+    """Run pytest in this process on a suite alone: no project settings, no other plugins, no terminal output."""
     import pytest
 
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -243,12 +305,12 @@ def _run_suite(arguments: list[str]) -> int:
         "-c",
         os.devnull,
     ]
-    status = pytest.main(["--pyargs", "tn_contract.suite", "--rootdir", os.curdir, *quiet, *arguments], plugins=[face])
+    status = pytest.main(["--pyargs", suite, "--rootdir", os.curdir, *quiet, *arguments], plugins=[face])
     return face.finish(int(status))
 
 
 class _Face:
-    """What `verify` shows while pytest runs, and in the end."""
+    """What `verify` and `judge` show while pytest runs, and in the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -261,7 +323,20 @@ class _Face:
         self._config: pytest.Config | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        from tn_contract.plugin import ON_TRIAL
+
         self._config = config
+        config.stash[ON_TRIAL] = self.trying
+
+    def trying(self, total: int) -> Callable[[str], None]:
+        """Show a bar for the cases of a trial; return what each ended case calls."""
+        self._progress.start()
+        task = self._progress.add_task("trying", total=total)
+
+        def done(case: str) -> None:
+            self._progress.update(task, description=f"tried {case}", advance=1)
+
+        return done
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         self._progress.update(self._task, total=len(session.items))

@@ -8,22 +8,26 @@ from __future__ import annotations
 import fnmatch
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from mock_server.serve import RunningMock
-    from tn_contract.checks import Check, Judge
+    from tn_contract.checks import Judge
     from tn_contract.client import Client
+    from tn_contract.client_checks import ClientJudge
+    from tn_contract.evidence import Evidence
     from tn_contract.journal import Exchange
-    from tn_contract.report import Report
-    from tn_contract.verdicts import Result
+    from tn_contract.report import Report, Row, Subject
+    from tn_contract.trial import Trial
+    from tn_contract.verdicts import BaseCheck, Result
 
+AnyCheck = TypeVar("AnyCheck", bound="BaseCheck")
 OPTIONS = "tn-contract", "contract tests of delTradeOrder"
 
 
@@ -49,11 +53,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tn-pause", metavar="SECONDS", type=float, default=None, help="pause between requests")
     group.addoption("--tn-allow-live", metavar="HOST", default="", help="name a live host again to judge it")
     group.addoption("--tn-strict", action="store_true", help="let warnings fail")
+    group.addoption("--tn-exec", metavar="CMD", default=None, help="client program to try and judge")
+    group.addoption("--tn-agent", metavar="NAME", default="", help="what that client is called (default: CMD)")
+    group.addoption("--tn-journal", metavar="FILE", action="append", default=[], help="recorded client to judge")
+    group.addoption("--tn-save-journal", metavar="FILE", default=None, help="write what the client did")
+    group.addoption("--tn-deadline", metavar="SECONDS", type=float, default=None, help="time for each process")
+    group.addoption("--tn-jobs", metavar="N", type=int, default=0, help="cases to run at a time")
     group.addoption("--tn-json", metavar="FILE", default=None, help="write the report as JSON")
     group.addoption("--tn-html", metavar="FILE", default=None, help="write the report as HTML")
 
 
-def selected_checks(config: pytest.Config, checks: Mapping[str, Check]) -> list[Check]:
+def selected_checks(config: pytest.Config, checks: Mapping[str, AnyCheck]) -> list[AnyCheck]:
     """Choose checks by id, group or glob."""
     wanted, unwanted = config.getoption("tn_check"), config.getoption("tn_exclude")
     return [
@@ -64,7 +74,7 @@ def selected_checks(config: pytest.Config, checks: Mapping[str, Check]) -> list[
     ]
 
 
-def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, Check]) -> None:
+def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, BaseCheck]) -> None:
     from tn_contract.errors import UsageError
 
     for pattern in (*config.getoption("tn_check"), *config.getoption("tn_exclude")):
@@ -75,13 +85,13 @@ def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, Check]) ->
 def _refuse_lost_reports(config: pytest.Config) -> None:
     from tn_contract.errors import UsageError
 
-    for option in ("tn_json", "tn_html"):
+    for option in ("tn_json", "tn_html", "tn_save_journal"):
         path = config.getoption(option)
         if path and (not Path(path).parent.is_dir() or Path(path).is_dir()):
             raise UsageError(f"cannot write {path}: name a file in a folder that exists")
 
 
-def _matches(check: Check, pattern: str) -> bool:
+def _matches(check: BaseCheck, pattern: str) -> bool:
     return check.group == pattern or fnmatch.fnmatchcase(check.id, pattern)
 
 
@@ -98,14 +108,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @dataclass(eq=False)
 class Run:
-    """The judging of one pytest run: the target, the judge, and the rows as they come in."""
+    """The judging of one pytest run: the judge of a server or those of clients, and the rows as they come in."""
 
     judge: Judge | None = None
     embedded: bool = False
+    recorded: dict[str, Evidence] = field(default_factory=dict)
+    clients: dict[str, ClientJudge] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.time)
     resources: ExitStack = field(default_factory=ExitStack)
-    target: dict[str, Any] = field(default_factory=dict)
+    subject: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -113,11 +125,13 @@ class Run:
         """Collect the rows, from this process or from a worker."""
         if hasattr(report, "tn_row"):
             self.rows.append(report.tn_row)
-            self.target = report.tn_target
+            self.subject = report.tn_subject
 
 
 _RUN = pytest.StashKey[Run]()
-_RESULT = pytest.StashKey["Result"]()
+# Who wants to show progress puts in: total number of cases → what to call with each that has ended.
+ON_TRIAL = pytest.StashKey[Callable[[int], Callable[[str], None]]]()
+_ROW: pytest.StashKey[Row] = pytest.StashKey()
 
 
 def open_judge(config: pytest.Config) -> Judge:
@@ -151,36 +165,138 @@ def open_judge(config: pytest.Config) -> Judge:
     return run.judge
 
 
-def _is_check(item: pytest.Item) -> bool:
-    return "tn_result" in getattr(item, "fixturenames", ())
+def client_names(config: pytest.Config) -> list[str]:
+    """The clients to judge: the one to try, and those of the journals, which are read here. Raises `UsageError`."""
+    from tn_contract.errors import UsageError
+    from tn_contract.evidence import from_lines
+
+    run = config.stash[_RUN]
+    if not run.recorded:
+        for path in config.getoption("tn_journal"):
+            try:
+                evidence = from_lines(Path(path).read_bytes(), path)
+            except OSError as error:
+                raise UsageError(f"cannot read {path} ({error.strerror})") from error
+            name = evidence.agent if evidence.agent not in run.recorded else path
+            run.recorded[name] = evidence
+    tried = _trial(config)
+    return [*([tried.name] if tried else []), *run.recorded]
+
+
+def _trial(config: pytest.Config) -> Trial | None:
+    from tn_contract.trial import DEADLINE, Trial
+
+    command = config.getoption("tn_exec")
+    if not command:
+        return None
+    deadline = config.getoption("tn_deadline") or DEADLINE
+    return Trial(command, config.getoption("tn_agent"), deadline, config.getoption("tn_jobs"))
+
+
+def _no_progress(_total: int) -> Callable[[str], None]:
+    return lambda _case: None
+
+
+def open_clients(config: pytest.Config) -> dict[str, ClientJudge]:
+    """Try the client of this run, once, and open the judges of all clients. Raises `TnContractError`."""
+    run = config.stash[_RUN]
+    if not run.clients:
+        from tn_contract import client_checks
+        from tn_contract.client_checks.cases import cases
+        from tn_contract.errors import UsageError
+        from tn_contract.evidence import to_lines
+
+        names, evidence = client_names(config), dict(run.recorded)
+        trial = _trial(config)
+        if trial:
+            if hasattr(config, "workerinput"):
+                raise UsageError("a trial runs its cases side by side itself: run without -n")
+            wanted = {case for check in selected_checks(config, client_checks.catalogue()) for case in check.cases}
+            specs = [spec for spec in cases().values() if spec.id in wanted]
+            done = config.stash.get(ON_TRIAL, _no_progress)(len(specs))
+            evidence[trial.name] = tried = trial.run(specs, done)
+            if path := config.getoption("tn_save_journal"):
+                Path(path).write_bytes(b"".join(to_lines(tried)))
+        run.clients = {name: client_checks.ClientJudge(evidence[name], client_checks.catalogue()) for name in names}
+    return run.clients
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Open the target before the first check: a refused target is one sentence, not a failure of every check."""
-    if session.config.getoption("collectonly") or not any(map(_is_check, session.items)):
+    """Open who is judged before the first check: a refused target is one sentence, not a failure of every check."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    sides = wanted & {"tn_result", "tn_client_result"}
+    if session.config.getoption("collectonly") or not sides:
         return
-    from tn_contract.checks import catalogue
     from tn_contract.errors import TargetRefused, TnContractError, UsageError
 
     try:
-        _refuse_idle_patterns(session.config, catalogue())
+        checks = _catalogue(sides)
+        _refuse_idle_patterns(session.config, checks)
         _refuse_lost_reports(session.config)
-        if not selected_checks(session.config, catalogue()):
+        if not selected_checks(session.config, checks):
             pytest.exit("no check is left to judge: --exclude leaves out what --check chose", returncode=5)
-        open_judge(session.config)
+        if "tn_result" in sides:
+            open_judge(session.config)
+        if "tn_client_result" in sides:
+            open_clients(session.config)
     except (UsageError, TargetRefused) as error:
         pytest.exit(str(error), returncode=4)
     except TnContractError as error:
         pytest.exit(str(error), returncode=3)
 
 
+def _catalogue(sides: Container[str]) -> dict[str, BaseCheck]:
+    from tn_contract import checks, client_checks
+
+    return {
+        **(checks.catalogue() if "tn_result" in sides else {}),
+        **(client_checks.catalogue() if "tn_client_result" in sides else {}),
+    }
+
+
 @pytest.fixture
 def tn_result(
     request: pytest.FixtureRequest, tn_check_id: str, record_property: Callable[[str, object], None]
 ) -> Result:
-    """The result of the check that this test is about. A verdict `error` is an error of set-up."""
-    result = open_judge(request.config).judge(tn_check_id)
-    request.node.stash[_RESULT] = result
+    """The result of the check of a server that this test is about. A verdict `error` is an error of set-up."""
+    import shlex
+
+    judge = open_judge(request.config)
+    address = judge.target.base_url
+    command = "tn-contract verify" + ("" if request.config.stash[_RUN].embedded else f" {shlex.quote(address)}")
+    return _noted(judge.judge(tn_check_id), address, command, request, record_property)
+
+
+@pytest.fixture
+def tn_client_result(
+    request: pytest.FixtureRequest,
+    tn_agent: str,
+    tn_client_check_id: str,
+    record_property: Callable[[str, object], None],
+) -> Result:
+    """The result of the check of a client that this test is about."""
+    import shlex
+
+    config = request.config
+    result = open_clients(config)[tn_agent].judge(tn_client_check_id)
+    trial = _trial(config)
+    given = ["--exec", trial.command] if trial and trial.name == tn_agent else config.getoption("tn_journal")
+    command = shlex.join(["tn-contract", "judge", *given])
+    return _noted(result, tn_agent, command, request, record_property)
+
+
+def _noted(
+    result: Result,
+    subject: str,
+    command: str,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> Result:
+    """Keep the row for the report, and let JUnit know."""
+    from tn_contract.report import row_of
+
+    request.node.stash[_ROW] = row_of(result, subject, command)
+    record_property("subject", subject)
     record_property("check", result.check.id)
     record_property("clause", result.check.clause)
     record_property("effect", result.check.effect)
@@ -190,6 +306,29 @@ def tn_result(
     return result
 
 
+def follow_verdict(result: Result, *, strict: bool) -> None:
+    """Skip or fail the running test as the verdict says; `strict` lets warnings fail."""
+    __tracebackhide__ = True
+    finding, check = result.finding, result.check
+    if finding.verdict in ("skipped", "blocked"):
+        pytest.skip(f"{finding.verdict}: {finding.actual}")
+    if finding.verdict == "fail" or (finding.verdict == "warn" and strict):
+        pytest.fail(
+            f"{check.id} breaks clause {check.clause}\n  expected: {finding.expected}\n  actual:   {finding.actual}",
+            pytrace=False,
+        )
+
+
+def _subject(config: pytest.Config) -> Subject:
+    from tn_contract.report import Subject, target_subject
+
+    run = config.stash[_RUN]
+    if run.judge:
+        return target_subject(run.judge.target)
+    requests = sum(len(judge.evidence.sent) for judge in run.clients.values())
+    return Subject(", ".join(run.clients), "client", requests=requests)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Attach the row to the report of the phase that ended the check, so that it crosses process borders too."""
@@ -197,17 +336,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     session = getattr(item, "funcargs", {}).get("tn_session")
     if call.when == "call" and report.failed and isinstance(session, MockSession):
         report.sections.append(("what the mock saw", _told(session)))
-    result = item.stash.get(_RESULT, None)
-    if result is not None and (call.when == "call" or (call.when == "setup" and report.failed)):
+    row = item.stash.get(_ROW, None)
+    if row is not None and (call.when == "call" or (call.when == "setup" and report.failed)):
         import msgspec
 
-        from tn_contract.report import facts_of, row_of
-
-        run = item.config.stash[_RUN]
-        judge = open_judge(item.config)
-        facts = facts_of(judge.target)
-        report.tn_row = msgspec.to_builtins(row_of(result, facts, run.embedded))
-        report.tn_target = msgspec.to_builtins(facts)
+        report.tn_row = msgspec.to_builtins(row)
+        report.tn_subject = msgspec.to_builtins(_subject(item.config))
     return report
 
 
@@ -244,18 +378,21 @@ def report_of(config: pytest.Config) -> Report | None:
     import msgspec
 
     from tn_contract import report as reports
-    from tn_contract.checks import catalogue
     from tn_contract.journal import timestamp
 
-    places = {check_id: place for place, check_id in enumerate(catalogue())}
-    rows = sorted((msgspec.convert(row, reports.Row) for row in run.rows), key=lambda row: places[row.id])
+    subject = msgspec.convert(run.subject, reports.Subject)
+    names = list(dict.fromkeys(row["subject"] for row in run.rows))
+    checks = _catalogue(("tn_client_result",) if subject.kind == "client" else ("tn_result",))
+    places = {check_id: place for place, check_id in enumerate(checks)}
+    rows = [msgspec.convert(row, reports.Row) for row in run.rows]
+    rows.sort(key=lambda row: (names.index(row.subject), places[row.id]))
     return reports.build(
         rows,
-        msgspec.convert(run.target, reports.TargetFacts),
+        subject,
         started=timestamp(int(run.started * 1e9)),
         elapsed=time.time() - run.started,
         code=2 if run.interrupted else reports.exit_code(rows, strict=config.getoption("tn_strict")),
-        unjudged=len(selected_checks(config, catalogue())) - len(rows) if run.interrupted else 0,
+        unjudged=len(names) * len(selected_checks(config, checks)) - len(rows) if run.interrupted else 0,
     )
 
 
@@ -270,7 +407,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for row in report.checks:
         if row.verdict in ("warn", "info", "blocked", "error"):
             terminalreporter.line(f"{row.verdict:8} {row.id}: {row.actual}")
-    terminalreporter.line(f"{report.target.base_url}: {summary(report)}")
+    terminalreporter.line(f"{report.subject.name}: {summary(report)}")
 
 
 # ---- fixtures for users' own tests --------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +16,7 @@ from tn_contract.verdicts import Result, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from tn_contract.checks.target import Target
@@ -32,19 +32,20 @@ COLOURS = {
 EXIT_OK, EXIT_BROKEN, EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING = 0, 1, 3, 4, 5
 
 
-class TargetFacts(Struct, frozen=True):
-    """What was judged, and what was allowed."""
+class Subject(Struct, frozen=True):
+    """Who was judged: a server by its address, or clients by their names; and what was allowed."""
 
-    base_url: str
-    target_class: str
-    disposable: bool
-    effects: str
+    name: str
+    kind: Literal["loopback", "sandbox", "live", "client"]
+    effects: str = "none"
+    disposable: bool = True
     requests: int = 0
 
 
 class Row(Struct, frozen=True):
-    """One check with its verdict and evidence; `elapsed` in seconds."""
+    """One check of one `subject` with its verdict and evidence; `elapsed` in seconds."""
 
+    subject: str
     id: str
     title: str
     verdict: Verdict
@@ -67,24 +68,33 @@ class Report(Struct, frozen=True):
     corpus: str
     started: str
     elapsed: float
-    target: TargetFacts
+    subject: Subject
     exit_code: int
     unjudged: int
     counts: dict[str, int]
     checks: list[Row]
 
+    @property
+    def names(self) -> list[str]:
+        """The subjects' names: several when journals of several clients were judged."""
+        return list(dict.fromkeys(row.subject for row in self.checks))
 
-def facts_of(target: Target) -> TargetFacts:
+    def of(self, name: str) -> list[Row]:
+        """The rows of one subject."""
+        return [row for row in self.checks if row.subject == name]
+
+
+def target_subject(target: Target) -> Subject:
     """Describe a target."""
-    return TargetFacts(target.base_url, target.target_class, target.disposable, target.effects, target.requests)
+    return Subject(target.base_url, target.target_class, target.effects, target.disposable, target.requests)
 
 
-def row_of(result: Result, target: TargetFacts, embedded: bool) -> Row:
-    """Put a result into words that stand alone."""
+def row_of(result: Result, subject: str, command: str) -> Row:
+    """Put a result into words that stand alone; `command` judges the same subject again."""
     check, finding = result.check, result.finding
     clause = load_corpus().clauses[check.clause]
-    url = "" if embedded else f" {shlex.quote(target.base_url)}"
     return Row(
+        subject,
         check.id,
         check.title,
         finding.verdict,
@@ -96,7 +106,7 @@ def row_of(result: Result, target: TargetFacts, embedded: bool) -> Row:
         finding.expected,
         finding.actual,
         round(result.elapsed, 4),
-        f"tn-contract verify{url} --check {check.id}",
+        f"{command} --check {check.id}",
         result.exchanges,
     )
 
@@ -111,9 +121,7 @@ def exit_code(rows: list[Row], *, strict: bool) -> int:
     return EXIT_OK if seen - {"skipped"} else EXIT_NOTHING
 
 
-def build(
-    rows: list[Row], target: TargetFacts, *, started: str, elapsed: float, code: int, unjudged: int = 0
-) -> Report:
+def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, code: int, unjudged: int = 0) -> Report:
     """Gather the rows of a run; `unjudged` checks were chosen but not reached."""
     counts = Counter(row.verdict for row in rows)
     return Report(
@@ -121,7 +129,7 @@ def build(
         load_corpus().manifest.version,
         started,
         round(elapsed, 3),
-        target,
+        subject,
         code,
         unjudged,
         {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]},
@@ -133,7 +141,7 @@ def summary(report: Report) -> str:
     """One line of counts."""
     counts = " · ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
     broken_off = f"INTERRUPTED, {report.unjudged} not judged · " if report.unjudged else ""
-    return f"{broken_off}{counts or 'nothing judged'} · {report.target.requests} requests in {report.elapsed:.1f} s"
+    return f"{broken_off}{counts or 'nothing judged'} · {report.subject.requests} requests in {report.elapsed:.1f} s"
 
 
 def _mark(verdict: str) -> Text:
@@ -169,39 +177,66 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
 
 def print_text(report: Report) -> None:
     """Print the table of verdicts, then what needs attention, then the counts."""
-    from rich.table import Table
     from rich.text import Text
 
     console = _console()
+    several = len(report.names) > 1
+    console.print(_matrix(report) if several else _table(report, wide=console.width >= 130))
+    told = [row for row in report.checks if row.verdict in ("info", "skipped")]
+    if told:
+        console.print()
+    for row in told:
+        console.print(_mark(row.verdict), Text(f"{_whose(row, several)}{row.id}: {row.actual}"), soft_wrap=True)
+    for row in report.checks:
+        if row.verdict in ("fail", "error", "warn", "blocked"):
+            _print_detail(row, console, _whose(row, several))
+    console.print()
+    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"))
+
+
+def _whose(row: Row, several: bool) -> str:
+    return f"{row.subject}: " if several else ""
+
+
+def _table(report: Report, *, wide: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    wide = console.width >= 130
     table.add_column("verdict", no_wrap=True)
     table.add_column("check", no_wrap=True)
-    table.add_column("the target …", no_wrap=True, overflow="ellipsis")
+    table.add_column("the client …" if report.subject.kind == "client" else "the target …", no_wrap=True,
+                     overflow="ellipsis")  # fmt: skip
     if wide:
         table.add_column("level", no_wrap=True)
         table.add_column("provenance", no_wrap=True)
     for row in report.checks:
         cells = [_mark(row.verdict), *map(Text, (row.id, row.title, row.level, row.provenance))]
         table.add_row(*(cells if wide else cells[:3]))
-    console.print(table)
-    told = [row for row in report.checks if row.verdict in ("info", "skipped")]
-    if told:
-        console.print()
-    for row in told:
-        console.print(_mark(row.verdict), Text(f"{row.id}: {row.actual}"), soft_wrap=True)
-    for row in report.checks:
-        if row.verdict in ("fail", "error", "warn", "blocked"):
-            _print_detail(row, console)
-    console.print()
-    console.print(Text(f"{report.target.base_url}: {summary(report)}", style="bold"))
+    return table
 
 
-def _print_detail(row: Row, console: Console) -> None:
+def _matrix(report: Report) -> Table:
+    """One row for each check, one column for each subject."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("check", no_wrap=True)
+    for name in report.names:
+        table.add_column(name, no_wrap=True, max_width=24, overflow="ellipsis")
+    verdicts = {(row.id, row.subject): row.verdict for row in report.checks}
+    for check_id in dict.fromkeys(row.id for row in report.checks):
+        found = (verdicts.get((check_id, name)) for name in report.names)
+        table.add_row(Text(check_id), *(_mark(verdict) if verdict else Text("") for verdict in found))
+    return table
+
+
+def _print_detail(row: Row, console: Console, whose: str) -> None:
     from rich.text import Text
 
     console.print()
-    console.print(_mark(row.verdict), Text(f" {row.id}", style="bold"))
+    console.print(_mark(row.verdict), Text(f" {whose}{row.id}", style="bold"))
     lines = [
         ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
         ("expected", row.expected),
@@ -223,5 +258,12 @@ def to_html(report: Report) -> str:
 
     template = resources.files("tn_contract").joinpath("templates/report.html").read_text("utf-8")
     page: Any = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    rendered: str = page.render(report=report, marks=MARKS, summary=summary(report))
+    rendered: str = page.render(
+        report=report,
+        marks=MARKS,
+        summary=summary(report),
+        several=len(report.names) > 1,
+        ids=list(dict.fromkeys(row.id for row in report.checks)),
+        verdicts={(row.id, row.subject): row.verdict for row in report.checks},
+    )
     return rendered

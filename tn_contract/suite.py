@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tn_contract.checks import catalogue
-from tn_contract.plugin import selected_checks
+from tn_contract.plugin import follow_verdict, selected_checks
 
 if TYPE_CHECKING:
     from tn_contract.verdicts import Result
@@ -24,12 +24,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_check(tn_result: Result, pytestconfig: pytest.Config) -> None:
     """Let pytest's outcome follow the verdict; an error was raised during set-up already."""
-    __tracebackhide__ = True
-    finding, check = tn_result.finding, tn_result.check
-    if finding.verdict in ("skipped", "blocked"):
-        pytest.skip(f"{finding.verdict}: {finding.actual}")
-    if finding.verdict == "fail" or (finding.verdict == "warn" and pytestconfig.getoption("tn_strict")):
-        pytest.fail(
-            f"{check.id} breaks clause {check.clause}\n  expected: {finding.expected}\n  actual:   {finding.actual}",
-            pytrace=False,
-        )
+    follow_verdict(tn_result, strict=pytestconfig.getoption("tn_strict"))

@@ -134,7 +134,7 @@ class Trial:
         self, order_ids: tuple[str, ...], environment: dict[str, str], secret: Secret, tick: Callable[[], None]
     ) -> Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
-        local = {name: "127.0.0.1,localhost" for name in ("NO_PROXY", "no_proxy")}
+        local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
                 program = subprocess.Popen(  # noqa: S603 # to start the user's program is the purpose
@@ -206,7 +206,7 @@ def _ended(status: int | None, told: str) -> Ended:
 
 
 def _parse(output: str, order_ids: tuple[str, ...]) -> tuple[list[Reported], str]:
-    """Read the lines that speak the protocol, the n-th for the n-th order unless it names one; and the first odd one."""
+    """Read the reports, the n-th for the n-th order unless it names one; and what is odd about the first odd line."""
     reports: list[Reported] = []
     strange = ""
     for line in output.splitlines():

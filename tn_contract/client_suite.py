@@ -1,0 +1,37 @@
+"""The checks of clients as pytest tests: `pytest --pyargs tn_contract.client_suite --tn-exec CMD`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tn_contract.client_checks import catalogue
+from tn_contract.errors import UsageError
+from tn_contract.plugin import client_names, follow_verdict, selected_checks
+
+if TYPE_CHECKING:
+    from tn_contract.verdicts import Result
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each selected check and client."""
+    try:
+        names = client_names(metafunc.config)
+    except UsageError as error:
+        pytest.exit(str(error), returncode=4)
+    if not names:
+        pytest.exit("no client to judge: --tn-exec CMD tries one, --tn-journal FILE reads what one did", returncode=4)
+    metafunc.parametrize(
+        ("tn_agent", "tn_client_check_id"),
+        [
+            pytest.param(name, check.id, id=check.id if len(names) == 1 else f"{name}-{check.id}")
+            for name in names
+            for check in selected_checks(metafunc.config, catalogue())
+        ],
+    )
+
+
+def test_client_check(tn_client_result: Result, pytestconfig: pytest.Config) -> None:
+    """Let pytest's outcome follow the verdict."""
+    follow_verdict(tn_client_result, strict=pytestconfig.getoption("tn_strict"))
