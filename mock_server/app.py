@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from tn_contract import __version__
 from tn_contract.errors import UsageError
+from tn_contract.evidence import Evidence, Reported, ReportedOutcome, of_session, to_lines
 from tn_contract.journal import Journal
 from tn_contract.wire import Headers, Reply, Request
 
@@ -91,6 +93,43 @@ def _shown(session: Session) -> dict[str, Any]:
     }
 
 
+class _Report(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client's test tells of one cancel: as a line of `judge`, and the order that it is about."""
+
+    order_id: str | int
+    outcome: ReportedOutcome
+    kind: str | None = None
+    code: int | str | None = None
+
+
+def _evidence(session: Session) -> Evidence:
+    return of_session(session.credentials.api_key, session.journal.exchanges(), session.reports)
+
+
+def _verdicts(session: Session, strays: int) -> dict[str, Any]:
+    """Judge what the session's client did so far. `strays` came without a known key, and belong to no session."""
+    from tn_contract.client_checks import ClientJudge, catalogue
+
+    judge = ClientJudge(_evidence(session), catalogue())
+    results = [judge.judge(check_id) for check_id in catalogue()]
+    return {
+        "strays": strays,
+        "counts": Counter(result.verdict for result in results),
+        "verdicts": [
+            {
+                "check": result.check.id,
+                "verdict": result.verdict,
+                "title": result.check.title,
+                "clause": result.check.clause,
+                "expected": result.finding.expected,
+                "actual": result.finding.actual,
+                "requests": [exchange.seq for exchange in result.exchanges],
+            }
+            for result in results
+        ],
+    }
+
+
 def _journal(journal: Journal) -> Response:
     return _json({"exchanges": journal.exchanges()})
 
@@ -117,6 +156,9 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"GET|POST {CONTROL}sessions",
                     f"GET|DELETE {CONTROL}sessions/<api_key>",
                     f"GET {CONTROL}sessions/<api_key>/journal",
+                    f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
+                    f"GET {CONTROL}sessions/<api_key>/verdicts",
+                    f"POST {CONTROL}sessions/<api_key>/reports",
                     f"GET {CONTROL}strays",
                     f"POST {CONTROL}reset",
                 ],
@@ -164,6 +206,31 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     def show_journal(api_key: str) -> Response:
         session = mock.session(api_key)
         return _journal(session.journal) if session else unknown(api_key)
+
+    @app.get(f"{CONTROL}sessions/<path:api_key>/journal.jsonl")
+    def show_journal_lines(api_key: str) -> Response:
+        session = mock.session(api_key)
+        if session is None:
+            return unknown(api_key)
+        return Response(to_lines(_evidence(session)), content_type="application/jsonl")
+
+    @app.get(f"{CONTROL}sessions/<path:api_key>/verdicts")
+    def show_verdicts(api_key: str) -> Response:
+        session = mock.session(api_key)
+        return _json(_verdicts(session, len(mock.strays))) if session else unknown(api_key)
+
+    @app.post(f"{CONTROL}sessions/<path:api_key>/reports")
+    def take_report(api_key: str) -> Response:
+        session = mock.session(api_key)
+        if session is None:
+            return unknown(api_key)
+        try:
+            report = msgspec.json.decode(request.get_data(), type=_Report)
+        except (msgspec.DecodeError, RecursionError) as error:
+            hint = 'send {"order_id": "…", "outcome": "accepted", "rejected", "unknown" or "not-sent"}'
+            return refuse(f"the report is not understood ({error})", hint, 400)
+        session.reports.append(Reported(str(report.order_id), report.outcome, report.kind, report.code))
+        return _json({"reports": len(session.reports)}, 201)
 
     @app.get(f"{CONTROL}strays")
     def show_strays() -> Response:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from tn_contract.corpus import Corpus, Fault, Payload, load_corpus
 from tn_contract.errors import UsageError
+from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Journal
 from tn_contract.nonce import NonceLedger, Policy
 from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, canonical_string, signature_of
@@ -52,11 +53,12 @@ _BROWSER_HEADERS = "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Si
 
 @dataclass
 class Session:
-    """One key pair with its own nonces and journal: the unit of isolation."""
+    """One key pair with its own nonces and journal: the unit of isolation. `reports` are what its client told."""
 
     credentials: Credentials
     ledger: NonceLedger
     journal: Journal
+    reports: list[Reported] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

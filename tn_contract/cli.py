@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pytest
 
     from mock_server.serve import RunningMock
-    from tn_contract.checks import Check
     from tn_contract.corpus import Evidence, Payload
+    from tn_contract.verdicts import BaseCheck
 
 DEFAULT_PORT = 8787
 NONCE_POLICIES = ("monotonic", "unique", "none")
@@ -367,11 +367,12 @@ class _Face:
 
 
 @main.command("list")
+@click.option("--clients", is_flag=True, help="List the checks of clients instead of those of servers.")
 @click.option("--replies", is_flag=True, help="List magic orders and situations instead of checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(replies: bool, as_json: bool) -> None:
-    """List the checks, or with --replies what the mock can be made to answer."""
-    rows = _reply_rows() if replies else _check_rows()
+def list_(clients: bool, replies: bool, as_json: bool) -> None:
+    """List the checks of servers, of clients, or with --replies what the mock can be made to answer."""
+    rows = _reply_rows() if replies else _check_rows(clients)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -380,20 +381,21 @@ def list_(replies: bool, as_json: bool) -> None:
     print_rows(rows)
 
 
-def _check_rows() -> list[dict[str, Any]]:
-    from tn_contract.checks import catalogue
+def _check_rows(clients: bool) -> list[dict[str, Any]]:
+    from tn_contract import checks, client_checks
     from tn_contract.corpus import load_corpus
 
     clauses = load_corpus().clauses
+    catalogue: dict[str, BaseCheck] = {**(client_checks if clients else checks).catalogue()}
     return [
         {
             "id": check.id,
             "title": check.title,
             "level": clauses[check.clause].level,
             "provenance": clauses[check.clause].provenance,
-            "effect": check.effect,
+            **({} if clients else {"effect": check.effect}),
         }
-        for check in catalogue().values()
+        for check in catalogue.values()
     ]
 
 
@@ -424,19 +426,20 @@ def _reply_rows() -> list[dict[str, Any]]:
 @click.argument("name", metavar="ID")
 def explain(name: str) -> None:
     """Explain a check, clause, payload, situation, vector or magic order: what it is and where it comes from."""
-    from tn_contract.checks import catalogue
+    from tn_contract import checks, client_checks
     from tn_contract.corpus import load_corpus
 
     corpus = load_corpus()
+    catalogue: dict[str, BaseCheck] = {**checks.catalogue(), **client_checks.catalogue()}
     lines: list[str] = []
     if name in corpus.magic_orders:
         lines.append(f"{name}: the mock answers a cancel of this order with")
         name = corpus.magic_orders[name].payload
-    if name in catalogue():
-        lines += _explain_check(catalogue()[name])
-        lines += ["", *_explain_clause(catalogue()[name].clause)]
+    if name in catalogue:
+        lines += _explain_check(catalogue[name])
+        lines += ["", *_explain_clause(catalogue[name].clause)]
     elif name in corpus.clauses:
-        judged_by = [check.id for check in catalogue().values() if check.clause == name]
+        judged_by = [check.id for check in catalogue.values() if check.clause == name]
         lines += [*_explain_clause(name), f"judged by   {', '.join(judged_by)}"]
     elif name.strip("()") in corpus.situations:
         situation = corpus.situations[name.strip("()")]
@@ -461,14 +464,19 @@ def explain(name: str) -> None:
     click.echo("\n".join(lines))
 
 
-def _explain_check(check: Check) -> list[str]:
-    return [
-        f"check {check.id}: {check.title}",
-        f"does        {check.does}",
-        f"effect      {check.effect}",
-        *([f"requires    {', '.join(check.requires)}"] if check.requires else []),
-        f"repeat      tn-contract verify [URL] --check {check.id}",
-    ]
+def _explain_check(check: BaseCheck) -> list[str]:
+    from tn_contract.checks import Check
+    from tn_contract.client_checks import ClientCheck
+
+    lines = [f"check {check.id}: {check.title}", f"does        {check.does}"]
+    if isinstance(check, Check):
+        lines.append(f"effect      {check.effect}")
+        lines += [f"requires    {', '.join(check.requires)}"] if check.requires else []
+        lines.append(f"repeat      tn-contract verify [URL] --check {check.id}")
+    if isinstance(check, ClientCheck):
+        lines.append(f"cases       {', '.join(check.cases) if len(check.cases) < 12 else f'{len(check.cases)} cases'}")
+        lines.append(f"repeat      tn-contract judge --exec CMD --check {check.id}")
+    return lines
 
 
 def _explain_clause(clause_id: str) -> list[str]:
@@ -573,6 +581,7 @@ def _fields_from(file: Any) -> dict[str, Any]:
 @main.command("lint")
 def lint_() -> None:
     """Check the corpus: schemas, ids, digests, sources, and that clauses and checks belong together."""
+    from tn_contract import client_checks
     from tn_contract.checks import catalogue
     from tn_contract.corpus import load_corpus
     from tn_contract.lint import lint
@@ -589,7 +598,8 @@ def lint_() -> None:
         provenance[payload.provenance] = provenance.get(payload.provenance, 0) + 1
     told = ", ".join(f"{count} {name}" for name, count in provenance.items())
     click.echo(
-        f"corpus {corpus.manifest.version}: {len(corpus.clauses)} clauses, {len(catalogue())} checks, "
+        f"corpus {corpus.manifest.version}: {len(corpus.clauses)} clauses, {len(catalogue())} checks of servers, "
+        f"{len(client_checks.catalogue())} of clients, "
         f"{len(corpus.payloads)} payloads ({told}), {len(corpus.vectors)} vectors, "
         f"{len(corpus.nonces.sequences)} nonce sequences, no problem found in {time.perf_counter() - started:.1f} s"
     )

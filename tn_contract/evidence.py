@@ -257,9 +257,11 @@ class Evidence:
         return [each for each in self.processes if order_id in each.order_ids or each.cancels(order_id)]
 
 
-def of_exchanges(agent: str, exchanges: Iterable[Exchange]) -> Evidence:
+def of_session(agent: str, exchanges: Iterable[Exchange], reports: Iterable[Reported] = ()) -> Evidence:
     """Make evidence of a session's journal: one nameless case, one process."""
-    return Evidence(agent, [Case(processes=[Process(sent=list(map(Sent, exchanges)))])])
+    process = Process(sent=list(map(Sent, exchanges)), reports=list(reports))
+    started = process.sent[0].exchange.at if process.sent else ""
+    return Evidence(agent, [Case(processes=[process])], started)
 
 
 # ---- files -------------------------------------------------------------------------------------------------

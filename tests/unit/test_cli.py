@@ -318,7 +318,9 @@ def test_sign_needs_a_key() -> None:
 def test_lint_counts_what_it_found_sound() -> None:
     ran = _run("lint")
     assert ran.returncode == 0
-    assert re.match(r"corpus \S+: \d+ clauses, \d+ checks, \d+ payloads .* no problem found", ran.stdout)
+    assert re.match(
+        r"corpus \S+: \d+ clauses, \d+ checks of servers, \d+ of clients, \d+ payloads .* no problem found", ran.stdout
+    )
 
 
 def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
