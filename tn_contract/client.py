@@ -6,12 +6,13 @@ exceptions. Nothing is ever sent twice.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 
 from tn_contract import errors
-from tn_contract.corpus import load_corpus
+from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import (
     ConnectFailed,
     InvalidRequest,
@@ -19,11 +20,12 @@ from tn_contract.errors import (
     OutcomeUnknown,
     RateLimited,
     Rejected,
+    UsageError,
 )
 from tn_contract.nonce import NonceSource, shared_source
-from tn_contract.signing import Credentials, Secret
+from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import AsyncTransport, Timeouts, Transport, TransportFailure
-from tn_contract.wire import ORDER_ID_MAX, Reading, Reply, Request, compose, read_body
+from tn_contract.wire import ORDER_ID_MAX, Reading, Reply, Request, compose, compose_v3, read_body
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -150,6 +152,7 @@ class _Core(Generic[TransportT]):
         api_secret: str,
         *,
         base_url: str,
+        scheme: Scheme = "v2",
         nonces: NonceSource | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
@@ -157,26 +160,37 @@ class _Core(Generic[TransportT]):
         del api_secret  # no traceback through this frame may show it
         self._shown = f"<{type(self).__name__} of {api_key!r} at {base_url}>"  # first, for a traceback may ask for it
         self._credentials = Credentials(api_key, secret)
-        self._nonces = nonces or shared_source(api_key)
+        self._nonces = _nonces_of(scheme, api_key, nonces)
+        self.scheme: Scheme = scheme
         self._transport: TransportT = self._transport_type(base_url, timeouts)
         self.base_url: str = self._transport.base_url
 
     def __repr__(self) -> str:
         return self._shown
 
-    def _cancel(self, order_id: int, nonce: int) -> Request:
-        return compose(self._credentials, "delTradeOrder", nonce, {"order_id": order_id}).request
+    def _compose(self, command: str, params: Parameters | None, nonce: int | None) -> Request:
+        if nonce is None:
+            return compose_v3(self._credentials, command, int(time.time()), params).request
+        return compose(self._credentials, command, nonce, params).request
 
-    def _session(self, nonce: int) -> Request:
-        return compose(self._credentials, "getAuthInfo", nonce).request
+
+def _nonces_of(scheme: Scheme, api_key: str, nonces: NonceSource | None) -> NonceSource | None:
+    if scheme == "v2":
+        return nonces or shared_source(api_key)
+    if scheme != "v3":
+        raise UsageError(f"no generation of the protocol is called {scheme!r}: choose v2 or v3")
+    if nonces is not None:
+        raise UsageError("v3 requests carry a timestamp and no nonce: leave `nonces` out")
+    return None
 
 
 class Client(_Core[Transport]):
-    """Cancels orders, one request per key at a time.
+    """Cancels orders; with v2 one request per key at a time, for its nonces must arrive in order.
 
     `base_url` is the server's address without path (`https://tradernet.com`; there is no default, so that nobody
-    cancels for real by accident). `nonces` is the key's source: pass `NonceSource(path)` when several processes
-    share the key. Thread-safe.
+    cancels for real by accident). `scheme` is the generation of the protocol: v2 (form and nonce) or v3 (JSON and
+    timestamp, so this machine's clock must be right). `nonces` is the key's source: pass `NonceSource(path)` when
+    several processes share the key. Thread-safe.
     """
 
     _transport_type = Transport
@@ -186,16 +200,18 @@ class Client(_Core[Transport]):
 
         Raises `NotSent` (untouched), `Rejected` (refused) or `OutcomeUnknown` (look the order up).
         """
-        check_order_id(order_id)
-        with self._nonces.reserve() as nonce:
-            reply = self._send(self._cancel(order_id, nonce))
-        return cancel_outcome(order_id, reply)
+        params = {"order_id": check_order_id(order_id)}
+        return cancel_outcome(order_id, self._exchange("delTradeOrder", params))
 
     def get_auth_info(self) -> AuthInfo:
         """Open a session as the documented flow does (seed, Examples). Raises as `cancel_order`."""
+        return session_outcome(self._exchange("getAuthInfo"))
+
+    def _exchange(self, command: str, params: Parameters | None = None) -> Reply:
+        if self._nonces is None:
+            return self._send(self._compose(command, params, None))
         with self._nonces.reserve() as nonce:
-            reply = self._send(self._session(nonce))
-        return session_outcome(reply)
+            return self._send(self._compose(command, params, nonce))
 
     def _send(self, request: Request) -> Reply:
         try:
@@ -221,16 +237,18 @@ class AsyncClient(_Core[AsyncTransport]):
 
     async def cancel_order(self, order_id: int) -> Accepted:
         """Do as `Client.cancel_order`. A task cancelled while the request is out leaves the outcome unknown."""
-        check_order_id(order_id)
-        async with self._nonces.areserve() as nonce:
-            reply = await self._send(self._cancel(order_id, nonce))
-        return cancel_outcome(order_id, reply)
+        params = {"order_id": check_order_id(order_id)}
+        return cancel_outcome(order_id, await self._exchange("delTradeOrder", params))
 
     async def get_auth_info(self) -> AuthInfo:
         """Do as `Client.get_auth_info`."""
+        return session_outcome(await self._exchange("getAuthInfo"))
+
+    async def _exchange(self, command: str, params: Parameters | None = None) -> Reply:
+        if self._nonces is None:
+            return await self._send(self._compose(command, params, None))
         async with self._nonces.areserve() as nonce:
-            reply = await self._send(self._session(nonce))
-        return session_outcome(reply)
+            return await self._send(self._compose(command, params, nonce))
 
     async def _send(self, request: Request) -> Reply:
         try:

@@ -106,11 +106,19 @@ class ErrorKind(Record):
 
 
 class Situation(Record):
-    """Why the mock refuses a request by itself, and the payload that it answers with by default."""
+    """Why the mock refuses a request by itself, and the payload that it answers with by default.
+
+    `payload_v3` is what it answers to a v3 request, where that is another payload.
+    """
 
     id: Id
     statement: str
     payload: Id
+    payload_v3: Id | None = None
+
+    def payload_for(self, scheme: Scheme) -> str:
+        """Return the id of the payload for one generation of the protocol."""
+        return (scheme == "v3" and self.payload_v3) or self.payload
 
 
 class MagicOrder(Record):
@@ -180,14 +188,18 @@ class Mistake(Record):
     encoding: Literal["hex", "upper-hex", "base64", "hex-truncated-32", "hex-last-digit-changed"] = "hex"
 
 
-class Vector(Record):
-    """One signing example with every stage. `result` is `invalid` when `signature` must be refused."""
+class Vector(Record, kw_only=True):
+    """One signing example with every stage. `result` is `invalid` when `signature` must be refused.
+
+    v2 starts from `parameters`, v3 from the `body` as it is sent and the `timestamp` (Unix seconds as text).
+    """
 
     id: Id
     comment: str
     flags: list[str]
     result: Literal["valid", "invalid"]
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = {}
+    timestamp: str = ""
     string_to_sign: str
     signature: str
     body: str = ""
@@ -200,7 +212,7 @@ class VectorGroup(Record):
     """Vectors that share credentials and origin."""
 
     id: Id
-    scheme: Literal["v2"]
+    scheme: Scheme
     credentials: KeyPair
     provenance: Provenance
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
@@ -285,6 +297,8 @@ LAYOUT: dict[str, Any] = {
     "vectors/published.json": VectorFile,
     "vectors/v2.json": VectorFile,
     "vectors/v2-invalid.json": VectorFile,
+    "vectors/v3.json": VectorFile,
+    "vectors/v3-invalid.json": VectorFile,
 }
 
 

@@ -183,7 +183,10 @@ def _spellings(secret: Secret) -> tuple[str, ...]:
     raw = secret.reveal().encode(ENCODING, ERRORS)
     whole = "".join(f"%{byte:02X}" for byte in raw)
     escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
-    found = {raw.decode("utf-8", "backslashreplace"), raw.hex(), raw.hex().upper(), *escaped}
+    text = raw.decode("utf-8", "backslashreplace")
+    in_json = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    in_json |= {spelling.replace("/", "\\/") for spelling in in_json}  # as PHP writes it
+    found = {text, raw.hex(), raw.hex().upper(), *escaped, *in_json}
     found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
     for offset in range(3):
         # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last

@@ -1,8 +1,8 @@
-"""Parameters → string to sign → signature (v2: form body, HMAC-SHA256).
+"""Request → string to sign → signature: the lower-case hex HMAC-SHA256 of the string under the secret.
 
-Rule (official, the vendor's API-key page and PHP client): sort the keys at each level, write `key=value` joined
-by `&`, a nested map as `name=` and its own string; values are raw, never percent-encoded; the signature is the
-lower-case hex HMAC-SHA256 under the secret.
+v2 (official, the vendor's API-key page and PHP client): sort the parameters' keys at each level, write `key=value`
+joined by `&`, a nested map as `name=` and its own string; values are raw, never percent-encoded.
+v3 (official, the vendor's PHP and Python SDKs): the body as it is sent, then the timestamp as it is sent.
 """
 
 from __future__ import annotations
@@ -155,6 +155,12 @@ def canonical_string(parameters: Parameters, _path: tuple[str, ...] = ()) -> str
         value = parameters[key]
         parts.append(f"{key}={value}" if type(value) is str else f"{key}={_text(value, (*_path, key))}")
     return "&".join(parts)
+
+
+def canonical_string_v3(body: bytes, timestamp: str) -> str:
+    """Write the string to sign of v3: nothing is sorted or encoded anew. Bytes that are no UTF-8 stay recoverable."""
+    # A header's text stands for its bytes, one each (latin-1): those are what was signed.
+    return (body + timestamp.encode("latin-1", "replace")).decode(ENCODING, ERRORS)
 
 
 def signature_of(string_to_sign: str, secret: Secret) -> str:

@@ -1,7 +1,9 @@
 """Bytes ↔ request and reply: the same rules for the mock, the client and the checks.
 
-Request (seed, browser sample): `POST /api/v2/cmd/{cmd}`, form fields `apiKey, cmd, nonce, params[...]`, header
+v2 (seed, browser sample): `POST /api/v2/cmd/{cmd}`, form fields `apiKey, cmd, nonce, params[...]`, header
 `X-NtApi-Sig`. Form bodies are read as PHP reads them: brackets nest, the last of two equal names wins.
+v3 (official SDKs): `POST /api/{cmd}`, the body is the JSON of the params alone, headers `X-NtApi-PublicKey`,
+`X-NtApi-Timestamp` (Unix seconds) and `X-NtApi-Sig`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,25 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
 
-from tn_contract.signing import ENCODING, ERRORS, Credentials, Parameters, Value, sign
+from tn_contract.errors import InvalidRequest
+from tn_contract.signing import (
+    ENCODING,
+    ERRORS,
+    Credentials,
+    Parameters,
+    Value,
+    canonical_string_v3,
+    sign,
+    signature_of,
+)
 
 COMMAND_PATH = "/api/v2/cmd/"
+COMMAND_PATH_V3 = "/api/"
 SIGNATURE_HEADER = "X-NtApi-Sig"
 PUBLIC_KEY_HEADER = "X-NtApi-PublicKey"
+TIMESTAMP_HEADER = "X-NtApi-Timestamp"
 FORM_TYPE = "application/x-www-form-urlencoded"
+JSON_TYPE = "application/json"
 ORDER_ID_MAX = 2**63 - 1
 FAILURE_KEYS = ("errMsg", "error", "errorMsg")
 
@@ -166,7 +181,10 @@ def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request ready to be sent, with the stages of its signature."""
+    """A request ready to be sent, with the stages of its signature.
+
+    `fields` are what is sent: the form's fields (v2), or the params alone (v3).
+    """
 
     fields: dict[str, Value]
     string_to_sign: str
@@ -195,10 +213,50 @@ def dress(command: str, fields: Parameters, signature: str) -> Request:
     return Request("POST", COMMAND_PATH + command, headers, encode_form(fields))
 
 
+def compose_v3(
+    credentials: Credentials, command: str, timestamp: int | str, params: Parameters | None = None
+) -> SignedRequest:
+    """Sign a v3 command and put it on the wire; `timestamp` is in Unix seconds. No params are sent as `{}`.
+
+    Raises `InvalidRequest` for parameters that JSON cannot hold.
+    """
+    return replace(
+        sign_body(credentials, command, timestamp, encode_json(params or {})),
+        fields=dict(params or {}),
+    )
+
+
+def encode_json(params: Parameters) -> bytes:
+    """Write a JSON body as the vendor's Python SDK does: compact, ASCII only, in the order given."""
+    try:
+        return json.dumps(params, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the params have no JSON text: {error}") from error
+
+
+def sign_body(credentials: Credentials, command: str, timestamp: int | str, body: bytes) -> SignedRequest:
+    """Sign a v3 body that is already written: these bytes are sent, and these are signed."""
+    stamp = str(timestamp)
+    string_to_sign = canonical_string_v3(body, stamp)
+    signature = signature_of(string_to_sign, credentials.secret)
+    headers = (
+        ("Content-Type", JSON_TYPE),
+        (PUBLIC_KEY_HEADER, credentials.api_key),
+        (TIMESTAMP_HEADER, stamp),
+        (SIGNATURE_HEADER, signature),
+    )
+    return SignedRequest({}, string_to_sign, signature, Request("POST", COMMAND_PATH_V3 + command, headers, body))
+
+
 def with_signature(request: Request, signature: str | None) -> Request:
     """Return the request with another signature, or (None) without the header."""
-    headers = tuple(pair for pair in request.headers if pair[0] != SIGNATURE_HEADER)
-    return replace(request, headers=headers if signature is None else (*headers, (SIGNATURE_HEADER, signature)))
+    return with_header(request, SIGNATURE_HEADER, signature)
+
+
+def with_header(request: Request, name: str, value: str | None) -> Request:
+    """Return the request with another value of a header, or (None) without it."""
+    headers = tuple(pair for pair in request.headers if pair[0] != name)
+    return replace(request, headers=headers if value is None else (*headers, (name, value)))
 
 
 # ---- replies -----------------------------------------------------------------------------------------------
@@ -208,7 +266,7 @@ Form = Literal["object", "other-json", "not-json", "empty"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a reply body says, before anybody draws conclusions from it."""
+    """What a JSON body says, before anybody draws conclusions from it."""
 
     form: Form
     members: dict[str, Any]
@@ -266,7 +324,7 @@ def _no_constant(name: str) -> Any:
 
 
 def read_body(body: bytes) -> Reading:
-    """Read a reply body as strict JSON: UTF-8, no NaN, no name twice in one object."""
+    """Read a body as strict JSON: UTF-8, no NaN, no name twice in one object."""
     if not body.strip():
         return Reading("empty", {}, ())
     try:
