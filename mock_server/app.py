@@ -150,6 +150,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "corpus": mock.corpus.manifest.version,
                 "magic_orders": True,
                 "nonce_policy": mock.policy,
+                "timestamp_tolerance": mock.timestamp_tolerance,
                 "sessions": len(mock.keys),
                 "control": [
                     f"GET {CONTROL}health",

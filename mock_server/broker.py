@@ -1,8 +1,8 @@
 """The pure server: request in, reply and effect out. No sockets, no files; clock and seed are arguments.
 
 It replays payloads of the corpus and keeps, for each key pair, the last nonce and a journal. It tells one wrong
-request from another in this order (itself a clause, `validation-order`): method, form, key, signature, nonce,
-command, parameters, order.
+request from another in this order (itself a clause, `validation-order`): method, form, key, signature, nonce (v3:
+timestamp, body), command, parameters, order.
 """
 
 from __future__ import annotations
@@ -18,26 +18,22 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tn_contract.corpus import Corpus, Fault, Payload, load_corpus
+from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope, scheme_of
+from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Journal
 from tn_contract.nonce import NonceLedger, Policy
-from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, canonical_string, signature_of
+from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
-    FORM_TYPE,
+    COMMAND_PATH_V3,
     ORDER_ID_MAX,
-    PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,
-    Nested,
     Reply,
     Request,
-    nest,
-    parse_fields,
 )
 
-API_ROOT = "/api/v2"
 MAX_BODY = 64 * 1024
 # Doors read this much of a body that is too large: who still sends when the connection closes never sees the reply.
 READ_LIMIT = 16 * MAX_BODY
@@ -47,8 +43,13 @@ HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
 # Where in the WSGI environment a server that owns its connections offers `disturb(fault, reply)`.
 DISTURB = "tn_contract.disturb"
 
+TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
+
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
-_BROWSER_HEADERS = "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, Nt-Jqp"
+_TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
+_BROWSER_HEADERS = (
+    "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
+)
 
 
 @dataclass
@@ -89,8 +90,9 @@ def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply
 
 
 def no_address(path: str) -> Reply:
-    """Answer for a path that is not below the API's root."""
-    return harness_error(f"{path} is no address of the API", f"POST to {COMMAND_PATH}delTradeOrder")
+    """Answer for a path that is neither v2's nor v3's."""
+    hint = f"POST to {COMMAND_PATH}delTradeOrder, or with v3 to {COMMAND_PATH_V3}delTradeOrder"
+    return harness_error(f"{path} is no address of the API", hint)
 
 
 TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
@@ -100,7 +102,8 @@ class Broker:
     """Sessions and the rules. Safe to call from several threads.
 
     `policy` is the nonce rule; `strict_path` refuses a path that does not name the command (real clients get it
-    wrong, and the real server seems not to mind); `replies` names another payload for a situation; `clock` gives
+    wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
+    from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal.
     """
 
@@ -112,6 +115,7 @@ class Broker:
         corpus: Corpus | None = None,
         policy: Policy = "monotonic",
         strict_path: bool = False,
+        timestamp_tolerance: float | None = TIMESTAMP_TOLERANCE,
         replies: Mapping[str, str] | None = None,
         clock: Callable[[], int] = time.time_ns,
         seed: int | None = None,
@@ -120,10 +124,14 @@ class Broker:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
         self.strict_path = strict_path
+        self.timestamp_tolerance = timestamp_tolerance
         self._clock = clock
         self._random = random.Random(seed) if seed is not None else secrets.SystemRandom()  # noqa: S311 # repeatable on request
         self._journal_size = journal_size
-        self._payloads = self._resolve(replies or {})
+        self._payloads: dict[Scheme, dict[str, Payload]] = {
+            "v2": self._resolve(replies or {}, "v2"),
+            "v3": self._resolve(replies or {}, "v3"),
+        }
         self._magic = {
             order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
         }
@@ -135,14 +143,16 @@ class Broker:
         self.strays = Journal("", self._all_secrets, journal_size)
         self.reset()
 
-    def _resolve(self, replies: Mapping[str, str]) -> dict[str, Payload]:
+    def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
         situations, payloads = self.corpus.situations, self.corpus.payloads
         for situation, payload in replies.items():
             if situation not in situations:
                 raise UsageError(f"no situation is called {situation!r}: choose from {', '.join(sorted(situations))}")
             if payload not in payloads:
                 raise UsageError(f"no payload is called {payload!r}: choose from {', '.join(sorted(payloads))}")
-        return {name: payloads[replies.get(name, situation.payload)] for name, situation in situations.items()}
+        return {
+            name: payloads[replies.get(name, situation.payload_for(scheme))] for name, situation in situations.items()
+        }
 
     # ---- sessions ------------------------------------------------------------------------------------------
 
@@ -199,13 +209,14 @@ class Broker:
         """Answer one request, whatever it is, and write it into the journal of its session."""
         if len(request.body) > MAX_BODY:
             return Answer(TOO_LARGE, None)
-        if request.path != API_ROOT and not request.path.startswith(f"{API_ROOT}/"):
+        scheme = scheme_of(request.path)
+        if scheme is None:
             return Answer(no_address(request.path), None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         examination = _Examination()
-        situation = self._examine(request, examination)
-        payload = self._payloads[situation]
+        situation = self._examine(request, scheme, examination)
+        payload = self._payloads[scheme][situation]
         if situation == "cancel-accepted":
             payload = self._magic.get(examination.order_id, payload)
         faulty = self._faulty.get(examination.order_id) if situation == "cancel-accepted" else None
@@ -220,6 +231,7 @@ class Broker:
             examination.last_nonce,
             examination.order_id,
             "cancelled" if cancelled else "none",
+            scheme,
         )
         reply = Reply(
             payload.status,
@@ -232,44 +244,32 @@ class Broker:
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
         return Answer(reply, assessment, faulty.fault if faulty else None)
 
-    def _examine(self, request: Request, found: _Examination) -> str:
+    def _examine(self, request: Request, scheme: Scheme, found: _Examination) -> str:
         """Walk the steps in order; return the situation where they end."""
+        # v3 signs no query, so a GET would let anybody who saw one signature name another order: refused as in v2.
         if request.method != "POST":
             return "method"
-        content_type = (request.header("Content-Type") or "").partition(";")[0].strip()
-        is_form = content_type.lower() == FORM_TYPE
-        if not is_form:
-            found.notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
-        pairs = parse_fields(request.body) if is_form else []
-        fields = nest(pairs)
-        if len({name for name, _ in pairs}) != len(pairs):
-            found.notes.append("a field was sent twice: the last one counts")
-        if request.query:
-            found.notes.append("the query string is ignored")
-
-        api_key = fields.get("apiKey", request.header(PUBLIC_KEY_HEADER))
-        if not isinstance(api_key, str) or not api_key:
-            return "key-missing" if is_form else "form"
-        session = self._sessions.get(api_key)
+        envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
+        if not envelope.api_key:
+            return envelope.keyless
+        session = self._sessions.get(envelope.api_key)
         if session is None:
             return "key-unknown"
         found.session = session
-
-        refused = self._check_signature(request, fields, session, found)
+        refused = self._check_signature(request, envelope, session, found)
         if refused:
             return refused
-        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
-        nonce = fields.get("nonce")
-        if isinstance(nonce, dict):
-            return "nonce-malformed"
-        refused = session.ledger.admit(nonce)
+        if isinstance(envelope, FormEnvelope):
+            refused = self._check_nonce(envelope, session, found)
+        else:
+            refused = self._check_timestamp(envelope, found)
         if refused:
             return refused
-        return self._check_command(request, fields, found)
+        return self._check_command(request, envelope, found)
 
     @staticmethod
-    def _check_signature(request: Request, fields: Nested, session: Session, found: _Examination) -> str | None:
-        found.string_to_sign = canonical_string(fields)
+    def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
+        found.string_to_sign = envelope.string_to_sign()
         found.expected_signature = signature_of(found.string_to_sign, session.credentials.secret)
         signature = request.header(SIGNATURE_HEADER)
         if not signature:
@@ -279,11 +279,34 @@ class Broker:
             return "signature-invalid"
         return None
 
-    def _check_command(self, request: Request, fields: Nested, found: _Examination) -> str:
-        command = fields.get("cmd")
-        if not isinstance(command, str) or not command:
+    @staticmethod
+    def _check_nonce(envelope: FormEnvelope, session: Session, found: _Examination) -> str | None:
+        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
+        nonce = envelope.fields.get("nonce")
+        if isinstance(nonce, dict):
+            return "nonce-malformed"
+        return session.ledger.admit(nonce)
+
+    def _check_timestamp(self, envelope: JsonEnvelope, found: _Examination) -> str | None:
+        if not envelope.timestamp:
+            return "timestamp-missing"
+        if not _TIMESTAMP.fullmatch(envelope.timestamp):
+            return "timestamp-malformed"
+        ahead = int(envelope.timestamp) - self._clock() // 10**9
+        if not self.timestamp_tolerance or abs(ahead) <= self.timestamp_tolerance:
+            return None
+        direction = "ahead of" if ahead > 0 else "behind"
+        found.notes.append(f"the timestamp is {abs(ahead)} s {direction} the mock's clock")
+        return "timestamp-ahead" if ahead > 0 else "timestamp-stale"
+
+    def _check_command(self, request: Request, envelope: Envelope, found: _Examination) -> str:
+        params = envelope.params()
+        if params is None:
+            return "body-malformed"
+        command = envelope.command()
+        if not command:
             return "command-missing"
-        if request.path != COMMAND_PATH + command:
+        if envelope.scheme == "v2" and request.path != COMMAND_PATH + command:
             found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
             if self.strict_path:
                 return "command-unknown"
@@ -291,13 +314,13 @@ class Broker:
             return "session-opened"
         if command != "delTradeOrder":
             return "command-unknown"
-        params = fields.get("params")
-        order_id = params.get("order_id") if isinstance(params, dict) else None
+        order_id = params.get("order_id")
         if order_id is None:
             return "order-id-missing"
-        if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id) or int(order_id) > ORDER_ID_MAX:
+        text = str(order_id) if type(order_id) is int else order_id  # not isinstance: true is an int as well
+        if not isinstance(text, str) or not _ORDER_ID.fullmatch(text) or int(text) > ORDER_ID_MAX:
             return "order-id-malformed"
-        found.order_id = order_id
+        found.order_id = text
         return "cancel-accepted"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from tn_contract import client_checks, errors
 from tn_contract.checks import catalogue
 from tn_contract.client_checks.cases import cases
-from tn_contract.corpus import LAYOUT, Corpus, Record, Side, VectorFile, count_records, schema_of
+from tn_contract.corpus import LAYOUT, Corpus, Record, Scheme, Side, VectorFile, count_records, schema_of
 from tn_contract.errors import CorpusError, Rejected
 from tn_contract.signing import Secret, verify
 from tn_contract.wire import ORDER_ID_MAX, read_body
@@ -137,7 +137,9 @@ def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
 
 def _payloads(corpus: Corpus) -> Iterator[str]:
     reachable = {order.payload for order in corpus.magic_orders.values()}
-    reachable |= {situation.payload for situation in corpus.situations.values()}
+    reachable |= {
+        situation.payload_for(scheme) for situation in corpus.situations.values() for scheme in get_args(Scheme)
+    }
     for payload in corpus.payloads.values():
         if payload.id not in reachable:
             yield f"payloads.json: no magic order or situation leads to {payload.id}"
@@ -179,6 +181,10 @@ def _vectors(corpus: Corpus) -> Iterator[str]:
         good = verify(vector.string_to_sign, Secret(group.credentials.secret), vector.signature)
         if good != (vector.result == "valid"):
             yield f"vectors: {vector.id} is said to be {vector.result}, its signature says otherwise"
+        if group.scheme == "v2" and not vector.parameters:
+            yield f"vectors: {vector.id} is of v2 and needs parameters"
+        if group.scheme == "v3" and vector.string_to_sign != vector.body + vector.timestamp:
+            yield f"vectors: {vector.id} is of v3, so its string to sign is body and timestamp"
         if vector.result == "invalid" and (vector.violates not in corpus.clauses or not vector.flags):
             yield f"vectors: {vector.id} is invalid and must name a flag and the clause it violates"
     used = {flag for sequence in corpus.nonces.sequences for flag in sequence.flags}

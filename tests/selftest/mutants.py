@@ -127,7 +127,8 @@ def forgets_a_magic_order() -> Broker:
 @mutant("reply")
 def answers_cancels_by_403() -> Broker:
     broker = Broker()
-    broker._payloads["cancel-accepted"] = msgspec.structs.replace(broker._payloads["cancel-accepted"], status=403)
+    payloads = broker._payloads["v2"]
+    payloads["cancel-accepted"] = msgspec.structs.replace(payloads["cancel-accepted"], status=403)
     return broker
 
 
@@ -258,11 +259,11 @@ class _Percent(Broker):
     """Verifies the percent-encoded values."""
 
     @staticmethod
-    def _check_signature(request: Request, fields: Any, session: Session, found: Any) -> str | None:
+    def _check_signature(request: Request, envelope: Any, session: Session, found: Any) -> str | None:
         def quoted(values: Any) -> Any:
             return {k: quoted(v) if isinstance(v, dict) else quote(v, errors="replace") for k, v in values.items()}
 
-        string = canonical_string(quoted(fields))
+        string = canonical_string(quoted(envelope.fields))
         right = signature_of(string, session.credentials.secret) == request.header(SIGNATURE_HEADER)
         return None if right else "signature-invalid"
 

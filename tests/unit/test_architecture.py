@@ -25,6 +25,7 @@ FLOORS = {
     "tn_contract.client": 3,
     "tn_contract.checks": 4,
     "tn_contract.client_checks": 4,
+    "mock_server.envelopes": 4,
     "mock_server.broker": 4,
     "mock_server": 4,
     "mock_server.inprocess": 5,
@@ -48,6 +49,7 @@ SAME_FLOOR = {
     ("tn_contract.checks", "tn_contract.checks"),
     ("tn_contract.client_checks", "tn_contract.client_checks"),
     ("tn_contract.client_suite", "tn_contract.plugin"),
+    ("mock_server.broker", "mock_server.envelopes"),
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",

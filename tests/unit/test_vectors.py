@@ -18,9 +18,11 @@ CORPUS = load_corpus()
 GENERATORS = CORPUS.root / "generators"
 PATHS = [CORPUS.root / path for path in CORPUS.vector_files]
 ALL = [(vector, group.credentials) for group, vector in CORPUS.vectors]
-VALID = [(vector, keys) for vector, keys in ALL if vector.result == "valid"]
-INVALID = [(vector, keys) for vector, keys in ALL if vector.result == "invalid"]
-WITH_BODY = [(vector, keys) for vector, keys in ALL if vector.body]
+V3 = [(vector, group.credentials) for group, vector in CORPUS.vectors if group.scheme == "v3"]
+V2 = [case for case in ALL if case not in V3]
+VALID = [(vector, keys) for vector, keys in V2 if vector.result == "valid"]
+INVALID = [(vector, keys) for vector, keys in V2 if vector.result == "invalid"]
+WITH_BODY = [(vector, keys) for vector, keys in V2 if vector.body]
 
 Case = tuple[Vector, KeyPair]
 
@@ -70,6 +72,35 @@ def test_the_parsed_body_leads_back_to_the_string_to_sign(case: Case) -> None:
     assert signing.canonical_string(parsed) == vector.string_to_sign
 
 
+@pytest.mark.parametrize("case", V3, ids=name)
+def test_a_v3_vector_is_the_request_that_the_kit_composes_but_for_a_wrong_signature(case: Case) -> None:
+    vector, keys = case
+    credentials = signing.Credentials(keys.api_key, signing.Secret(keys.secret))
+    signed = wire.sign_body(credentials, "delTradeOrder", vector.timestamp, vector.body.encode())
+    assert signed.string_to_sign == vector.string_to_sign == vector.body + vector.timestamp
+    assert signed.request.body == vector.body.encode()
+    assert (signed.signature == vector.signature) == (vector.result == "valid")
+    composed = wire.with_signature(signed.request, vector.signature)
+    assert dict(composed.headers) == vector.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        (b'{"order_id":2929292929}', "7d188036d889f8a318f324a7bf1d32cb7019c7d8c6701d2cf3bc0eaf92d80062"),
+        (b"{}", "8fb127cc8c5b6431435f5b344626a2223f2a364e6e5a8af0c4fca32b31d2eb52"),
+        (b"", "4b227f8831b3763d066901751ad4c583ed08832bf1924a4ec50c2e871b1e8586"),
+    ],
+)
+def test_the_corpus_holds_the_signatures_that_others_computed_from_the_published_rule(
+    body: bytes, signature: str
+) -> None:
+    signatures = [
+        vector.signature for vector, _ in V3 if (vector.body.encode(), vector.timestamp) == (body, "1700000000")
+    ]
+    assert signature in signatures
+
+
 # ---- foreign generators ------------------------------------------------------------------------------------
 
 CHECKERS = [("node", "sign.mjs"), ("php", "sign.php")]
@@ -83,11 +114,17 @@ def test_a_foreign_program_recomputes_every_vector(program: str, script: str) ->
 
 
 @pytest.mark.parametrize(("program", "script"), CHECKERS)
-@pytest.mark.parametrize("stage", ["string_to_sign", "signature", "body", "headers"])
+@pytest.mark.parametrize(
+    ("scheme", "stage"),
+    [
+        *(("v2", stage) for stage in ("string_to_sign", "signature", "body", "headers")),
+        *(("v3", stage) for stage in ("string_to_sign", "signature", "timestamp", "headers")),
+    ],
+)
 def test_a_foreign_program_names_a_vector_that_was_changed(
-    program: str, script: str, stage: str, tmp_path: Path
+    program: str, script: str, scheme: str, stage: str, tmp_path: Path
 ) -> None:
-    file = json.loads((CORPUS.root / "vectors/v2.json").read_text("utf-8"))
+    file = json.loads((CORPUS.root / f"vectors/{scheme}.json").read_text("utf-8"))
     vector = file["groups"][0]["vectors"][3]
     if stage == "headers":
         vector["headers"]["X-NtApi-Sig"] = "0" * 64
@@ -97,7 +134,8 @@ def test_a_foreign_program_names_a_vector_that_was_changed(
     changed.write_text(json.dumps(file), "utf-8")
     result = run(program, GENERATORS / script, "check", changed)
     assert result.returncode == 1
-    assert f"{vector['id']}: {stage.removesuffix('s')}" in result.stdout
+    named = "string_to_sign" if stage == "timestamp" else stage.removesuffix("s")
+    assert f"{vector['id']}: {named}" in result.stdout
 
 
 def test_openssl_recomputes_every_signature() -> None:
@@ -118,7 +156,7 @@ def test_openssl_recomputes_every_signature() -> None:
 def test_the_vector_files_are_what_the_inputs_give(tmp_path: Path) -> None:
     result = run("node", GENERATORS / "sign.mjs", "write", tmp_path)
     assert result.returncode == 0, result.stderr
-    for path in ("v2.json", "v2-invalid.json"):
+    for path in ("v2.json", "v2-invalid.json", "v3.json", "v3-invalid.json"):
         assert (tmp_path / path).read_text("utf-8") == (CORPUS.root / "vectors" / path).read_text("utf-8")
 
 
@@ -171,6 +209,12 @@ def test_a_vector_with_a_body_is_a_request_of_its_group(case: Case) -> None:
     vector, keys = case
     assert vector.parameters["apiKey"] == keys.api_key
     assert vector.headers == {"Content-Type": wire.FORM_TYPE, wire.SIGNATURE_HEADER: vector.signature}
+
+
+def test_nothing_separates_a_v3_body_from_its_timestamp() -> None:
+    twins = [vector for vector, _ in V3 if vector.result == "valid" and vector.string_to_sign == "1700000000"]
+    assert len({(vector.body, vector.timestamp) for vector in twins}) == 2
+    assert len({vector.signature for vector in twins}) == 1
 
 
 def test_an_ambiguous_vector_shares_its_string_with_another() -> None:

@@ -1,0 +1,128 @@
+"""The two envelopes that a command travels in: who signs a request, over what, and what it asks for.
+
+v2 puts everything into a form. v3 puts key and timestamp into headers, the command into the path, and the params
+alone into a JSON body. What a mock does about it is common to both, and the broker's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from tn_contract.corpus import Scheme
+from tn_contract.signing import canonical_string, canonical_string_v3
+from tn_contract.wire import (
+    COMMAND_PATH_V3,
+    FORM_TYPE,
+    JSON_TYPE,
+    PUBLIC_KEY_HEADER,
+    TIMESTAMP_HEADER,
+    Request,
+    nest,
+    parse_fields,
+    read_body,
+)
+
+API_ROOT = "/api/v2"
+
+
+class Envelope(Protocol):
+    """One request as its generation of the protocol reads it. Findings go into the `notes` given to it."""
+
+    scheme: ClassVar[Scheme]
+    keyless: str  # the situation of a request without a key
+    api_key: str | None
+
+    def string_to_sign(self) -> str:
+        """What the signature must cover."""
+
+    def command(self) -> str | None:
+        """The command asked for, None when there is none."""
+
+    def params(self) -> Mapping[str, object] | None:
+        """Its params, None when the body cannot be read."""
+
+
+def scheme_of(path: str) -> Scheme | None:
+    """Say which generation an address belongs to: `/api/v2…` is v2, `/api/{command}` is v3, others are neither.
+
+    Neither are `/api/`, where v1 lives, and `/api/v3/cmd/…`: an early SDK sends something there, and no public
+    source shows what is answered.
+    """
+    if path == API_ROOT or path.startswith(f"{API_ROOT}/"):
+        return "v2"
+    command = path.removeprefix(COMMAND_PATH_V3)
+    return "v3" if command and command != path and "/" not in command else None
+
+
+def _content_type(request: Request) -> str:
+    return (request.header("Content-Type") or "").partition(";")[0].strip()
+
+
+class FormEnvelope:
+    """v2: the form's fields `apiKey`, `cmd`, `nonce`, `params[...]`."""
+
+    scheme: ClassVar[Scheme] = "v2"
+
+    def __init__(self, request: Request, notes: list[str]) -> None:
+        content_type = _content_type(request)
+        is_form = content_type.lower() == FORM_TYPE
+        if not is_form:
+            notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
+        pairs = parse_fields(request.body) if is_form else []
+        self.fields = nest(pairs)
+        if len({name for name, _ in pairs}) != len(pairs):
+            notes.append("a field was sent twice: the last one counts")
+        if request.query:
+            notes.append("the query string is ignored")
+        api_key = self.fields.get("apiKey", request.header(PUBLIC_KEY_HEADER))
+        self.api_key = api_key if isinstance(api_key, str) else None
+        self.keyless = "key-missing" if is_form else "form"
+
+    def string_to_sign(self) -> str:
+        """The fields, sorted and raw."""
+        return canonical_string(self.fields)
+
+    def command(self) -> str | None:
+        """The field `cmd`, which decides even where the path says otherwise."""
+        command = self.fields.get("cmd")
+        return command if isinstance(command, str) else None
+
+    def params(self) -> Mapping[str, object] | None:
+        """The map `params`."""
+        params = self.fields.get("params")
+        return params if isinstance(params, dict) else {}
+
+
+class JsonEnvelope:
+    """v3: key, timestamp and signature are headers; the body is the JSON of the params, or empty."""
+
+    scheme: ClassVar[Scheme] = "v3"
+    keyless = "key-missing"
+
+    def __init__(self, request: Request, notes: list[str]) -> None:
+        if _content_type(request).lower() != JSON_TYPE:
+            # Not refused: nothing public tells whether the server looks at it.
+            notes.append(f"Content-Type is {_content_type(request) or 'missing'}: {JSON_TYPE} is documented")
+        if request.query:
+            notes.append("the query string is ignored")
+        self._request, self._notes = request, notes
+        self.api_key = request.header(PUBLIC_KEY_HEADER)
+        self.timestamp = request.header(TIMESTAMP_HEADER) or ""
+
+    def string_to_sign(self) -> str:
+        """The body as it came, then the timestamp as it came."""
+        return canonical_string_v3(self._request.body, self.timestamp)
+
+    def command(self) -> str | None:
+        """What the path names."""
+        return self._request.path.removeprefix(COMMAND_PATH_V3)
+
+    def params(self) -> Mapping[str, object] | None:
+        """The JSON object in the body; an empty body is none."""
+        reading = read_body(self._request.body)
+        if reading.form not in ("object", "empty"):
+            return None
+        if isinstance(reading.members.get("order_id"), str):
+            self._notes.append("order_id is a text: a JSON number is documented")
+        return reading.members
