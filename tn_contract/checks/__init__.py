@@ -7,7 +7,7 @@ from importlib import import_module
 
 from tn_contract.checks.registry import REGISTRY, Check, Judge
 
-GROUPS = ("control", "request", "signature", "nonce", "reply", "order")
+GROUPS = ("control", "request", "signature", "nonce", "reply", "order", "v3")
 
 __all__ = ["GROUPS", "Check", "Judge", "catalogue"]
 

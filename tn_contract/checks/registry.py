@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil, Target
-from tn_contract.corpus import load_corpus
+from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
 from tn_contract.journal import Exchange
 from tn_contract.verdicts import BaseCheck, Blocked, Effect, Finding, NotApplicable, Result, failed, passed, weigh
@@ -24,11 +24,21 @@ class Check(BaseCheck):
 
     requires: tuple[str, ...] = ()
 
+    @property
+    def scheme(self) -> Scheme:
+        """The generation of the protocol that it speaks."""
+        return "v3" if self.group == "v3" else "v2"
+
 
 REGISTRY: dict[str, Check] = {}
 
-_ID = re.compile(r"[a-z]+/[a-z0-9]+(-[a-z0-9]+)*")
+_ID = re.compile(r"[a-z][a-z0-9]*/[a-z0-9]+(-[a-z0-9]+)*")
 OPENS, CANCELS = "control/opens-session", "control/accepts-cancel"
+# What shows that a generation of the protocol works at all: a session, a cancel.
+CONTROLS: dict[Scheme, tuple[str, str]] = {
+    "v2": (OPENS, CANCELS),
+    "v3": ("v3/opens-session", "v3/accepts-cancel"),
+}
 
 Run: TypeAlias = Callable[[Probe], Finding]
 
@@ -46,8 +56,10 @@ def check(
     def register(run: Run) -> Run:
         if not _ID.fullmatch(id) or id in REGISTRY:
             raise UsageError(f"the check id {id!r} is malformed or taken")
-        needed = requires if requires is not None else (CANCELS if effect == "cancel" else OPENS,)
-        REGISTRY[id] = Check(id, title, clause, run, effect, needed)
+        declared = Check(id, title, clause, run, effect, requires or ())
+        opens, cancels = CONTROLS[declared.scheme]
+        needed = requires if requires is not None else (cancels if effect == "cancel" else opens,)
+        REGISTRY[id] = replace(declared, requires=needed)
         return run
 
     return register
@@ -95,7 +107,7 @@ def accepts(what: str, observed: Observation) -> Finding:
 
 
 def on_both_commands(
-    slug: str, title: str, *, clause: str
+    slug: str, title: str, *, clause: str, twin_requires: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Probe, str], Finding]], Callable[[Probe, str], Finding]]:
     """Declare a check of effect `none` on getAuthInfo, and its twin on delTradeOrder of effect `attempt`.
 
@@ -111,8 +123,10 @@ def on_both_commands(
 
         on_session.__doc__ = on_cancel.__doc__ = run.__doc__
         check(slug, title, clause=clause)(on_session)
-        # No `requires`: the twin brings its own control, and its effect is less than a real cancel's.
-        twin = check(f"{slug}-on-cancel", f"{title}, on a cancel", clause=clause, effect="attempt", requires=())
+        # No accepted cancel required: the twin brings its own control, and its effect is less than a real cancel's.
+        twin = check(
+            f"{slug}-on-cancel", f"{title}, on a cancel", clause=clause, effect="attempt", requires=twin_requires
+        )
         twin(on_cancel)
         return run
 
@@ -147,15 +161,16 @@ class Judge:
         if self.target.exhausted:
             return Result(check, Finding("skipped", "", "the request budget is used up"), (), 0.0)
         for control in check.requires:
-            verdict = self.judge(control).verdict
+            finding = self.judge(control).finding
+            verdict = finding.verdict
             if verdict == "skipped":
-                return Result(check, Finding("skipped", "", f"{control} was skipped"), (), 0.0)
+                return Result(check, Finding("skipped", "", f"{control} was skipped: {finding.actual}"), (), 0.0)
             if verdict != "pass":
                 return Result(check, Finding("blocked", f"{control} passes", f"{control}: {verdict}"), (), 0.0)
         started = time.perf_counter()
         exchanges: tuple[Exchange, ...] = ()
         try:
-            with self.target.probe() as probe:
+            with self.target.probe(check.scheme) as probe:
                 try:
                     finding = check.run(probe)
                 except Blocked as blocked:

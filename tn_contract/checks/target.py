@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
-from tn_contract.corpus import TargetClass, load_corpus
+from tn_contract.corpus import Scheme, TargetClass, load_corpus
 from tn_contract.errors import BudgetExceeded, TargetRefused, TargetUnreachable, UsageError
 from tn_contract.journal import Exchange, Redactor
 from tn_contract.nonce import NonceSource
 from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import Timeouts, Transport, TransportFailure, check_base_url, is_loopback
 from tn_contract.verdicts import Blocked, Effect, NotApplicable
-from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, read_body
+from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, compose_v3, read_body
 
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 
@@ -118,7 +118,7 @@ class Target:
         self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
         self.requests = 0
         self.exhausted = False  # whether a request was refused for the budget
-        self._spent: Observation | None = None
+        self._spent: dict[Scheme, Observation] = {}
 
     def _refuse_live(self, options: TargetOptions) -> None:
         host = urlsplit(self.base_url).hostname or ""
@@ -170,12 +170,12 @@ class Target:
         self._transport.send(Request("DELETE", f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}"))
 
     @contextmanager
-    def probe(self) -> Iterator[Probe]:
+    def probe(self, scheme: Scheme = "v2") -> Iterator[Probe]:
         """Yield a check's way to the server: with a key pair of its own where there are any."""
         opened = self.new_credentials()
         credentials = opened or self._own
         assert credentials is not None  # noqa: S101 # the constructor saw to it
-        probe = Probe(self, credentials, NonceSource() if opened else self._nonces)
+        probe = Probe(self, credentials, NonceSource() if opened else self._nonces, scheme)
         try:
             yield probe
         finally:
@@ -200,14 +200,15 @@ class Target:
         return self._transport.send(request)
 
     def cancel_once(self, probe: Probe) -> Observation:
-        """Cancel an order that may be cancelled; where orders are scarce, one cancel serves all checks."""
+        """Cancel an order that may be cancelled; where orders are scarce, one cancel of each scheme serves all."""
         if self.free_orders:
             return probe.send(probe.compose(CANCEL).request)
-        if self._spent is None:
-            if not self.order_ids:
-                raise NotApplicable("no order to cancel: name one with --order-id")
-            self._spent = probe.send(probe.compose(CANCEL).request)
-        return self._spent
+        if probe.scheme not in self._spent:
+            if len(self._spent) >= len(self.order_ids):
+                raise NotApplicable(f"no order left to cancel with {probe.scheme}: name another one with --order-id")
+            probe.order_id = self.order_ids[len(self._spent)]
+            self._spent[probe.scheme] = probe.send(probe.compose(CANCEL).request)
+        return self._spent[probe.scheme]
 
     def close(self) -> None:
         """Close the connections."""
@@ -216,19 +217,19 @@ class Target:
 
 @dataclass
 class Probe:
-    """One check's way to the target: composes, sends, remembers what was exchanged."""
+    """One check's way to the target: composes, sends, remembers what was exchanged. `order_id` is what cancels name."""
 
     target: Target
     credentials: Credentials
     nonces: NonceSource
+    scheme: Scheme = "v2"
     exchanges: list[Exchange] = field(default_factory=list)
     opened: list[Credentials] = field(default_factory=list)
     others: list[Credentials] = field(default_factory=list)
+    order_id: int = field(init=False)
 
-    @property
-    def order_id(self) -> int:
-        """The order that cancels name."""
-        return self.target.order_ids[0] if self.target.order_ids else DOCUMENTED_ORDER_ID
+    def __post_init__(self) -> None:
+        self.order_id = self.target.order_ids[0] if self.target.order_ids else DOCUMENTED_ORDER_ID
 
     @property
     def redactor(self) -> Redactor:
@@ -245,9 +246,16 @@ class Probe:
         return {"order_id": self.order_id} if command == CANCEL else None
 
     def compose(self, command: str, nonce: int | str | None = None) -> SignedRequest:
-        """Compose a valid request, by default with a fresh nonce (never ahead of the clock)."""
+        """Compose a valid request, by default with a fresh nonce (v3: the time); neither is ahead of the clock."""
+        if self.scheme == "v3":
+            return compose_v3(self.credentials, command, self.now, self.params(command))
         drawn = self.nonces.next() if nonce is None else nonce
         return compose(self.credentials, command, drawn, self.params(command))
+
+    @property
+    def now(self) -> int:
+        """The time in whole Unix seconds, as v3 sends it."""
+        return int(time.time())
 
     def send(self, request: Request) -> Observation:
         """Send once and say what came back. Raises `TargetUnreachable` when nothing listens."""
@@ -299,7 +307,7 @@ class Probe:
         if credentials is None:
             raise NotApplicable("no second key pair: set TN_API_KEY_2 and TN_API_SECRET_2")
         self.others.append(credentials)
-        return Probe(self.target, credentials, self.nonces, self.exchanges, others=[self.credentials])
+        return Probe(self.target, credentials, self.nonces, self.scheme, self.exchanges, others=[self.credentials])
 
 
 Spoil = Callable[[Probe, SignedRequest], Request]

@@ -1,0 +1,619 @@
+"""The current generation of the protocol: a JSON body, a timestamp, and a signature over the two as they are sent.
+
+A target that does not speak it is not judged by it. No timestamp is ever sent ahead of the clock to a target that is
+not disposable. Each refusal differs in one thing from a valid request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from tn_contract.checks import registry
+from tn_contract.checks.registry import CONTROLS, accepts, check, refuses
+from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
+from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
+from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
+from tn_contract.wire import (
+    COMMAND_PATH,
+    COMMAND_PATH_V3,
+    PUBLIC_KEY_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    Request,
+    SignedRequest,
+    encode_json,
+    sign_body,
+    with_header,
+    with_signature,
+)
+
+OPENS, _ACCEPTS = CONTROLS["v3"]
+REQUIRED, COVERS_BODY, COVERS_TIMESTAMP = (
+    "v3-signature-required",
+    "v3-signature-covers-body",
+    "v3-signature-covers-timestamp",
+)
+
+on_both_commands = partial(registry.on_both_commands, twin_requires=(OPENS,))
+
+
+def _signature(write: Callable[[str], str | None]) -> Spoil:
+    """Spoil the signature's text, given the right one."""
+    return lambda _probe, valid: with_signature(valid.request, write(valid.signature))
+
+
+def _message(write: Callable[[bytes, str], str]) -> Spoil:
+    """Sign another message than body and timestamp, given these two."""
+    return lambda probe, valid: with_signature(
+        valid.request, signature_of(write(valid.request.body, _timestamp(valid)), probe.credentials.secret)
+    )
+
+
+def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
+    """Digest the right message (second argument) under the secret (first) in another way."""
+    return lambda probe, valid: with_signature(
+        valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
+    )
+
+
+def _body(command: str, body: bytes) -> Spoil:
+    """Send another body, properly signed."""
+    return lambda probe, _valid: sign_body(probe.credentials, command, probe.now, body).request
+
+
+def _tampered(change: Callable[[bytes], bytes]) -> Spoil:
+    """Change the body after signing."""
+    return lambda _probe, valid: replace(valid.request, body=change(valid.request.body))
+
+
+def _timestamp(valid: SignedRequest) -> str:
+    return valid.request.header(TIMESTAMP_HEADER) or ""
+
+
+# ---- controls ------------------------------------------------------------------------------------------------
+
+
+@check(OPENS, "opens a session over v3", clause="v3-session-opens", requires=())
+def opens_session(probe: Probe) -> Finding:
+    """Send a valid getAuthInfo to /api/getAuthInfo. Where nothing answers there, the target speaks no v3."""
+    observed = probe.send(probe.compose(SESSION).request)
+    status = observed.reply.status if observed.reply else 0
+    silent = status in (404, 405, 410, 501) or (observed.reading.form == "not-json" and status < 500)
+    if silent and not probe.target.is_kit_mock:
+        raise NotApplicable(f"the target speaks no v3 ({observed.told})")
+    return accepts("a valid getAuthInfo over v3", observed)
+
+
+@check(_ACCEPTS, "accepts a cancel over v3", clause="v3-cancel-accepted", effect="cancel", requires=(OPENS,))
+def accepts_cancel(probe: Probe) -> Finding:
+    """Send a valid delTradeOrder to /api/delTradeOrder; no other order may come back."""
+    observed = probe.target.cancel_once(probe)
+    if observed.understood and observed.reading.order_id not in (probe.order_id, None):
+        return failed(f"order_id {probe.order_id} comes back", observed.told)
+    return accepts("a valid delTradeOrder over v3", observed)
+
+
+# ---- signature -----------------------------------------------------------------------------------------------
+
+
+@on_both_commands("v3/refuses-absent", "refuses v3 without a signature", clause=REQUIRED)
+def refuses_absent(probe: Probe, command: str) -> Finding:
+    """Leave the header out, leave it empty, and put the right signature where it does not belong."""
+
+    def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
+        bare = with_signature(valid.request, None)
+        return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
+
+    def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
+        return with_header(with_signature(valid.request, None), "X-NtApi-Signature", valid.signature)
+
+    return refuses(
+        probe,
+        command,
+        {
+            "no signature header": _signature(lambda _right: None),
+            "an empty signature": _signature(lambda _right: ""),
+            "the signature in the query string": misplaced,
+            "the signature under another header's name": misspelt,
+        },
+    )
+
+
+@on_both_commands("v3/refuses-modified", "refuses v3 with a changed signature", clause=REQUIRED)
+def refuses_modified(probe: Probe, command: str) -> Finding:
+    """Change a digit, cut the signature short, make it longer, send a fixed text."""
+
+    def other_digit(place: int) -> Callable[[str], str]:
+        return lambda right: right[:place] + ("0" if right[place] != "0" else "1") + right[place + 1 :]
+
+    return refuses(
+        probe,
+        command,
+        {
+            **{f"digit {place + 1} of 64 changed": _signature(other_digit(place)) for place in (0, 16, 31, 32, 63)},
+            "the first 63 digits": _signature(lambda right: right[:63]),
+            "the first 32 digits": _signature(lambda right: right[:32]),
+            "one digit more": _signature(lambda right: f"{right}0"),
+            "64 zeros": _signature(lambda _right: "0" * 64),
+        },
+    )
+
+
+@on_both_commands("v3/refuses-other-key", "refuses the v3 signature of another secret", clause=REQUIRED)
+def refuses_other_key(probe: Probe, command: str) -> Finding:
+    """Sign with an unknown secret, an empty one, and the public key."""
+
+    def signed_by(secret: Secret) -> Spoil:
+        return lambda _probe, valid: with_signature(valid.request, signature_of(valid.string_to_sign, secret))
+
+    return refuses(
+        probe,
+        command,
+        {
+            "an unknown secret": signed_by(Secret("tn-contract: nobody's secret")),
+            "an empty secret": signed_by(Secret("")),
+            "the public key as the secret": signed_by(Secret(probe.credentials.api_key)),
+        },
+    )
+
+
+@on_both_commands("v3/refuses-other-digest", "refuses another digest on v3", clause=REQUIRED)
+def refuses_other_digest(probe: Probe, command: str) -> Finding:
+    """Digest the right message with other functions, without a key, or write the right digest in base64."""
+
+    def keyed(name: str) -> Spoil:
+        return _digest(lambda secret, message: hmac.new(secret, message, name).hexdigest())
+
+    return refuses(
+        probe,
+        command,
+        {
+            "HMAC-SHA1": keyed("sha1"),
+            "HMAC-MD5": keyed("md5"),
+            "HMAC-SHA512": keyed("sha512"),
+            "plain SHA-256": _digest(lambda _secret, message: hashlib.sha256(message).hexdigest()),
+            "SHA-256 of message and secret": _digest(
+                lambda secret, message: hashlib.sha256(message + secret).hexdigest()
+            ),
+            "base64 instead of hex": _digest(
+                lambda secret, message: base64.b64encode(hmac.digest(secret, message, "sha256")).decode()
+            ),
+        },
+    )
+
+
+@on_both_commands("v3/refuses-other-message", "refuses the v3 signature over another message", clause=REQUIRED)
+def refuses_other_message(probe: Probe, command: str) -> Finding:
+    """Sign what people sign by mistake: one of the two, the wrong order, something between, the string of v2."""
+
+    def as_v2(body: bytes, timestamp: str) -> str:
+        params = {"params": json.loads(body)} if body != b"{}" else {}
+        return canonical_string(
+            {"apiKey": probe.credentials.api_key, "cmd": command, "nonce": timestamp + "0000", **params}
+        )
+
+    wrong: dict[str, Callable[[bytes, str], str]] = {
+        "only the timestamp": lambda _body, timestamp: timestamp,
+        "only the body": lambda body, _timestamp: body.decode(),
+        "nothing": lambda _body, _timestamp: "",
+        "the timestamp first": lambda body, timestamp: timestamp + body.decode(),
+        "a line end between": lambda body, timestamp: f"{body.decode()}\n{timestamp}",
+        "the path as well": lambda body, timestamp: COMMAND_PATH_V3 + command + body.decode() + timestamp,
+        "milliseconds": lambda body, timestamp: f"{body.decode()}{timestamp}000",
+        "a pretty-printed body": lambda body, timestamp: body.decode().replace("}", "\n}") + timestamp,
+        "the string of v2": as_v2,
+    }
+    return refuses(probe, command, {f"signed {what}": _message(write) for what, write in wrong.items()})
+
+
+@on_both_commands("v3/refuses-unsigned-get", "refuses an unsigned GET on v3", clause=REQUIRED)
+def refuses_unsigned_get(probe: Probe, command: str) -> Finding:
+    """Send the command by GET, params in the query string: without a signature, and with one of nobody's secret."""
+    query = "" if command == SESSION else f"order_id={probe.order_id}"
+
+    def get(write: Callable[[str], str | None]) -> Spoil:
+        def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+            bare = with_header(with_signature(valid.request, write(_timestamp(valid))), "Content-Type", None)
+            return replace(bare, method="GET", query=query, body=b"")
+
+        return spoil
+
+    nobody = Secret("tn-contract: nobody's secret")
+    return refuses(
+        probe,
+        command,
+        {
+            "GET without a signature": get(lambda _timestamp: None),
+            "GET with the signature of another secret": get(lambda timestamp: signature_of(timestamp, nobody)),
+        },
+    )
+
+
+@on_both_commands("v3/covers-body", "refuses a body that was changed after signing", clause=COVERS_BODY)
+def covers_body(probe: Probe, command: str) -> Finding:
+    """Add to the signed body what JSON ignores, and what it does not; name another order; leave the body out."""
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "a space after the body": lambda body: body + b" ",
+        "a line end before the body": lambda body: b"\n" + body,
+        "a space inside the body": lambda body: body.replace(b"}", b" }"),
+    }
+    if command == CANCEL:
+        other = str(probe.order_id + 1).encode()
+        changes |= {
+            "another order than was signed": lambda body: body.replace(str(probe.order_id).encode(), other),
+            "a second order_id": lambda body: body.replace(b"}", b',"order_id":%s}' % other),
+        }
+    else:
+        changes["a member more"] = lambda _body: b'{"note":1}'
+    variants = {what: _tampered(change) for what, change in changes.items()}
+    # The message stays the same, for nothing separates body and timestamp.
+    variants["a digit moved from the timestamp into the body"] = lambda _probe, valid: replace(
+        with_header(valid.request, TIMESTAMP_HEADER, _timestamp(valid)[1:]),
+        body=valid.request.body + _timestamp(valid)[:1].encode(),
+    )
+    return refuses(probe, command, variants)
+
+
+@on_both_commands("v3/covers-timestamp", "refuses a timestamp changed after signing", clause=COVERS_TIMESTAMP)
+def covers_timestamp(probe: Probe, command: str) -> Finding:
+    """Sign one second, send another one that is no less in time."""
+
+    def earlier(seconds: int) -> Spoil:
+        return lambda _probe, valid: with_header(valid.request, TIMESTAMP_HEADER, str(int(_timestamp(valid)) - seconds))
+
+    return refuses(probe, command, {"one second earlier": earlier(1), "five seconds earlier": earlier(5)})
+
+
+@check("v3/takes-bytes-as-sent", "verifies the bytes of a v3 body as they were sent", clause="v3-signature-over-bytes")
+def takes_bytes_as_sent(probe: Probe) -> Finding:
+    """Open sessions with white space in, before and after the braces."""
+    return _accepts_bodies(probe, SESSION, (b"{ }", b" {}", b"{}\n", b"{\r\n\t}\r\n"))
+
+
+@check(
+    "v3/takes-bytes-as-sent-on-cancel",
+    "verifies the bytes of a v3 cancel as they were sent",
+    clause="v3-signature-over-bytes",
+    effect="cancel",
+)
+def takes_bytes_as_sent_on_cancel(probe: Probe) -> Finding:
+    """Cancel with spaces, pretty-printed, with an escape in the name."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend several orders")
+    number = probe.order_id
+    texts = (f'{{"order_id": {number}}}', f'{{\n    "order_id" : {number}\n}}\n', f'{{"order\\u005fid":{number}}}')
+    return _accepts_bodies(probe, CANCEL, tuple(text.encode() for text in texts))
+
+
+@check("v3/accepts-no-params", "accepts an empty v3 body as it does {}", clause="v3-no-params")
+def accepts_no_params(probe: Probe) -> Finding:
+    """Open a session with an empty body, as the PHP SDK does, and with {}, as the Python SDK does."""
+    return _accepts_bodies(probe, SESSION, (b"", b"{}"))
+
+
+def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
+    finding = passed("", "")
+    for body in bodies:
+        observed = probe.send(sign_body(probe.credentials, command, probe.now, body).request)
+        finding = accepts(f"the signed body {body.decode()!r}", observed)
+        if finding.verdict != "pass":
+            return finding
+    return finding
+
+
+# ---- key and timestamp ---------------------------------------------------------------------------------------
+
+
+@on_both_commands("v3/refuses-missing-key", "refuses v3 without a key", clause="v3-key-required")
+def refuses_missing_key(probe: Probe, command: str) -> Finding:
+    """Leave X-NtApi-PublicKey out, leave it empty, put the key into the query string instead."""
+
+    def without(query: str = "") -> Spoil:
+        return lambda _probe, valid: replace(with_header(valid.request, PUBLIC_KEY_HEADER, None), query=query)
+
+    return refuses(
+        probe,
+        command,
+        {
+            "no key": without(),
+            "an empty key": lambda _probe, valid: with_header(valid.request, PUBLIC_KEY_HEADER, ""),
+            "the key in the query string": without(f"apiKey={probe.credentials.api_key}"),
+        },
+    )
+
+
+@on_both_commands("v3/refuses-unknown-key", "refuses a v3 key that it does not know", clause="v3-key-required")
+def refuses_unknown_key(probe: Probe, command: str) -> Finding:
+    """Name keys that nobody has, some of them much like this one; the signature is made with this key's secret."""
+    known = probe.credentials.api_key
+    unknown = ("tn-contract-nobodys-key", f"{known}0", known[:-1] or "-", known.swapcase(), "%", "*")
+
+    def naming(key: str) -> Spoil:
+        return lambda _probe, valid: with_header(valid.request, PUBLIC_KEY_HEADER, key)
+
+    return refuses(
+        probe, command, {f"unknown key {place}": naming(key) for place, key in enumerate(unknown, 1) if key != known}
+    )
+
+
+@on_both_commands("v3/refuses-missing-timestamp", "refuses v3 without a timestamp", clause="v3-timestamp-required")
+def refuses_missing_timestamp(probe: Probe, command: str) -> Finding:
+    """Leave X-NtApi-Timestamp out, or leave it empty, and sign the body alone; put it into the query string."""
+
+    def absent(_probe: Probe, valid: SignedRequest) -> Request:
+        return with_header(
+            sign_body(probe.credentials, command, "", valid.request.body).request, TIMESTAMP_HEADER, None
+        )
+
+    def empty(_probe: Probe, valid: SignedRequest) -> Request:
+        return sign_body(probe.credentials, command, "", valid.request.body).request
+
+    def in_query(_probe: Probe, valid: SignedRequest) -> Request:
+        query = f"{TIMESTAMP_HEADER}={_timestamp(valid)}&timestamp={_timestamp(valid)}"
+        return replace(with_header(valid.request, TIMESTAMP_HEADER, None), query=query)
+
+    return refuses(
+        probe,
+        command,
+        {"no timestamp": absent, "an empty timestamp": empty, "the timestamp in the query string": in_query},
+    )
+
+
+@check("v3/refuses-malformed-timestamp", "refuses a v3 timestamp that is no integer", clause="v3-timestamp-is-integer")
+def refuses_malformed_timestamp(probe: Probe) -> Finding:
+    """Send the time in other writings, each properly signed; none is ahead of the clock."""
+    writings = ("abc", "{}abc", "-{}", "+{}", "{}.0", "{}.5", "0x{0:x}", "{0:,}", "{0:_}", '"{}"', "null", "NaN", "1e9")
+
+    def written(pattern: str) -> Spoil:
+        def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+            text = pattern.format(int(_timestamp(valid)) - 1)
+            return sign_body(probe.credentials, SESSION, text, valid.request.body).request
+
+        return spoil
+
+    return refuses(probe, SESSION, {f"the timestamp {pattern!r}": written(pattern) for pattern in writings})
+
+
+# ---- command and params --------------------------------------------------------------------------------------
+
+
+@check("v3/refuses-unknown-command", "refuses an unknown command over v3", clause="v3-command-known")
+def refuses_unknown_command(probe: Probe) -> Finding:
+    """Send commands that cannot exist, properly signed, to their own paths."""
+    names = ("tnContractNoSuchCommand", "getAuthInfoTnContract", "tnContractgetAuthInfo")
+    return refuses(probe, SESSION, {f"the command {name!r}": _body(name, b"{}") for name in names})
+
+
+@check("v3/refuses-malformed-body", "refuses a v3 body that is no JSON", clause="v3-body-is-json")
+def refuses_malformed_body(probe: Probe) -> Finding:
+    """Open sessions with bodies that are no JSON object, properly signed."""
+    bodies = (b"{", b"{}}", b"{'a':1}", b'{"a":1,}', b'{"a":NaN}', b"no JSON", b'"text"', b"1", b"cmd=getAuthInfo")
+    return refuses(probe, SESSION, {f"the body {body.decode()!r}": _body(SESSION, body) for body in bodies})
+
+
+@check(
+    "v3/refuses-malformed-body-on-cancel",
+    "refuses a v3 cancel that is no JSON",
+    clause="v3-body-is-json",
+    effect="attempt",
+    requires=(OPENS,),
+)
+def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
+    """Cancel with a body cut short, in single quotes, as a form, as a list: each properly signed."""
+    number = probe.order_id
+    bodies = (
+        f'{{"order_id":{number}',
+        f"{{'order_id':{number}}}",
+        f'{{"order_id":{number},}}',
+        f'{{"order_id":{number}}} x',
+        f"order_id={number}",
+        f"params[order_id]={number}",
+        f'[{{"order_id":{number}}}]',
+        str(number),
+    )
+    return refuses(probe, CANCEL, {f"the body {body!r}": _body(CANCEL, body.encode()) for body in bodies})
+
+
+@check(
+    "v3/refuses-missing-order-id",
+    "refuses a v3 cancel that names no order",
+    clause="v3-order-id-required",
+    requires=(OPENS,),
+)
+def refuses_missing_order_id(probe: Probe) -> Finding:
+    """Cancel with an empty body, without order_id, with null, with an empty text."""
+    bodies = (b"", b"{}", b'{"note":"no order"}', b'{"order_id":null}', b'{"order_id":""}')
+    return refuses(probe, CANCEL, {f"the body {body.decode()!r}": _body(CANCEL, body) for body in bodies})
+
+
+@check(
+    "v3/refuses-misplaced-order-id",
+    "refuses a v3 cancel whose order_id is elsewhere",
+    clause="v3-order-id-required",
+    effect="attempt",
+    requires=(OPENS,),
+)
+def refuses_misplaced_order_id(probe: Probe) -> Finding:
+    """Put order_id below params as v2 does, under another name, and into the query string, which is not signed."""
+    number = probe.order_id
+
+    def in_query(_probe: Probe, _valid: SignedRequest) -> Request:
+        return replace(sign_body(probe.credentials, CANCEL, probe.now, b"{}").request, query=f"order_id={number}")
+
+    return refuses(
+        probe,
+        CANCEL,
+        {
+            "params.order_id": _body(CANCEL, encode_json({"params": {"order_id": number}})),
+            "id": _body(CANCEL, encode_json({"id": number})),
+            "orderId": _body(CANCEL, encode_json({"orderId": number})),
+            "order_id in the query string": in_query,
+        },
+    )
+
+
+@check(
+    "v3/refuses-malformed-order-id",
+    "refuses a v3 order id that is no integer",
+    clause="v3-order-id-is-integer",
+    effect="attempt",
+    requires=(OPENS,),
+)
+def refuses_malformed_order_id(probe: Probe) -> Finding:
+    """Send order ids that careless readers turn into an order's number, properly signed."""
+    number = probe.order_id
+    values = (
+        f"{number}.5",
+        f"-{number}",
+        "0",
+        "true",
+        f"[{number}]",
+        f'{{"id":{number}}}',
+        '"abc"',
+        f'"{number}abc"',
+        f'"{number}.0"',
+        f'" {number}"',
+        f'"+{number}"',
+        f'"{hex(number)}"',
+    )
+    bodies = {f"order_id {value}": _body(CANCEL, f'{{"order_id":{value}}}'.encode()) for value in values}
+    return refuses(probe, CANCEL, bodies)
+
+
+@check(
+    "v3/keeps-long-order-ids",
+    "keeps v3 order ids up to 2^63-1",
+    clause="order-ids-exact-to-63-bits",
+    effect="cancel",
+)
+def keeps_long_order_ids(probe: Probe) -> Finding:
+    """Cancel ids beyond 32 bits, and ids that floating-point numbers cannot hold."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it names orders that are not the user's")
+    finding = passed("", "")
+    for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1):
+        body = encode_json({"order_id": order_id})
+        observed = probe.send(sign_body(probe.credentials, CANCEL, probe.now, body).request)
+        finding = accepts(f"order {order_id}", observed)
+        if finding.verdict != "pass":
+            return finding
+        if observed.reading.order_id not in (order_id, None):
+            return failed(f"order_id {order_id} comes back", observed.told)
+    return finding
+
+
+# ---- replies -------------------------------------------------------------------------------------------------
+
+
+@check("v3/failure-names-itself", "says what is wrong in a v3 refusal", clause="failure-names-itself")
+def failure_names_itself(probe: Probe) -> Finding:
+    """Send a bad signature, an unknown key and an unknown command, and look at the replies."""
+    valid = probe.compose(SESSION).request
+    unknown = sign_body(probe.credentials, "tnContractNoSuchCommand", probe.now, b"{}").request
+    expected, observed = "a JSON object with a text in errMsg, error or errorMsg", None
+    for request in (
+        with_signature(valid, "0" * 64),
+        with_header(valid, PUBLIC_KEY_HEADER, "tn-contract-nobodys-key"),
+        unknown,
+    ):
+        observed = probe.send(request)
+        if not observed.refused or not isinstance(observed.reading.members[observed.reading.failure_keys[0]], str):
+            return failed(expected, observed.told)
+    return passed(expected, observed.told if observed else "")
+
+
+@check("v3/keeps-signature-secret", "does not tell the expected v3 signature", clause="expected-signature-kept-secret")
+def keeps_signature_secret(probe: Probe) -> Finding:
+    """Send no signature and a bad one; look for the right one and for the secret in the replies."""
+    expected, secret = "neither the expected signature nor the secret in the reply", probe.credentials.secret
+    for signature in (None, "0" * 64):
+        valid = probe.compose(SESSION)
+        reply = probe.send(with_signature(valid.request, signature)).reply
+        text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
+        if valid.signature in text.lower() or (len(secret.reveal()) >= 8 and secret.reveal() in text):
+            return failed(expected, "a reply tells it")
+    return passed(expected, "no reply tells it")
+
+
+# ---- what nothing public settles -----------------------------------------------------------------------------
+
+
+def _distances(probe: Probe, seconds: tuple[int, ...]) -> Finding:
+    told = []
+    for away in seconds:
+        observed = probe.send(sign_body(probe.credentials, SESSION, probe.now + away, b"{}").request)
+        told.append(f"{away:+} s: {'accepted' if observed.understood else 'not accepted'}")
+    return noticed("; ".join(told))
+
+
+@check("v3/stale-timestamp", "how old a v3 timestamp may be", clause="v3-timestamp-tolerance")
+def stale_timestamp(probe: Probe) -> Finding:
+    """Send timestamps that are seconds, minutes, hours and a day old."""
+    return _distances(probe, (-5, -60, -600, -3600, -86400))
+
+
+@check("v3/timestamp-ahead", "how far ahead a v3 timestamp may be", clause="v3-timestamp-tolerance")
+def timestamp_ahead(probe: Probe) -> Finding:
+    """Send timestamps that are ahead of the clock by seconds, minutes, hours and a day."""
+    if not probe.target.disposable:
+        raise NotApplicable("no timestamp is sent ahead of the clock to a server that is not ours")
+    return _distances(probe, (5, 60, 600, 3600, 86400))
+
+
+@check("v3/replay", "whether a v3 request may be sent again", clause="v3-replay")
+def replay(probe: Probe) -> Finding:
+    """Send the same session request twice, byte for byte."""
+    request = probe.compose(SESSION).request
+    first, second = probe.send(request), probe.send(request)
+    return noticed(
+        f"the first {'accepted' if first.understood else 'not accepted'}, "
+        f"the second {'accepted' if second.understood else 'not accepted'}: {second.told}"
+    )
+
+
+def _signed_get(probe: Probe, command: str, query: str) -> Request:
+    signature = signature_of(canonical_string_v3(b"", str(probe.now)), probe.credentials.secret)
+    headers = (
+        (PUBLIC_KEY_HEADER, probe.credentials.api_key),
+        (TIMESTAMP_HEADER, str(probe.now)),
+        (SIGNATURE_HEADER, signature),
+    )
+    return Request("GET", COMMAND_PATH_V3 + command, headers, query=query)
+
+
+@check("v3/get", "whether a v3 GET is carried out", clause="v3-get-signed-without-query")
+def get(probe: Probe) -> Finding:
+    """Send getAuthInfo by GET, the timestamp alone signed, with something in the query string."""
+    observed = probe.send(_signed_get(probe, SESSION, "note=1"))
+    return noticed(f"a GET is {'carried out' if observed.understood else 'not carried out'}: {observed.told}")
+
+
+@check("v3/get-on-cancel", "whether a v3 GET cancels", clause="v3-get-signed-without-query", effect="cancel")
+def get_on_cancel(probe: Probe) -> Finding:
+    """Send delTradeOrder by GET, the timestamp alone signed, the order in the query string."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend another order")
+    observed = probe.send(_signed_get(probe, CANCEL, f"order_id={probe.order_id}"))
+    return noticed(f"a GET {'cancels' if observed.understood else 'does not cancel'}: {observed.told}")
+
+
+@check("v3/order-id-as-text", "whether a v3 order id may be a text", clause="v3-order-id-as-text", effect="cancel")
+def order_id_as_text(probe: Probe) -> Finding:
+    """Cancel with the order id in quotes, as the PHP SDK does when it is given a text."""
+    if not probe.target.free_orders:
+        raise NotApplicable("it would spend another order")
+    body = encode_json({"order_id": str(probe.order_id)})
+    observed = probe.send(sign_body(probe.credentials, CANCEL, probe.now, body).request)
+    return noticed(f"a text is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")
+
+
+@check("v3/on-v2-path", "what a v3 request to the v2 path is answered", clause="v3-envelope-on-v2-path")
+def on_v2_path(probe: Probe) -> Finding:
+    """Send a valid v3 getAuthInfo to /api/v2/cmd/getAuthInfo."""
+    return noticed(probe.send(replace(probe.compose(SESSION).request, path=COMMAND_PATH + SESSION)).told)
