@@ -24,7 +24,7 @@ from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Journal
 from tn_contract.nonce import NonceLedger, Policy
-from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, signature_of
+from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
@@ -225,8 +225,8 @@ class Broker:
         assessment = Assessment(
             situation,
             payload.id,
-            tuple(map(_legible, examination.notes)),
-            _legible(examination.string_to_sign),
+            tuple(map(_kept, examination.notes)),
+            _kept(examination.string_to_sign),
             examination.expected_signature,
             examination.last_nonce,
             examination.order_id,
@@ -324,11 +324,11 @@ class Broker:
         return "cancel-accepted"
 
 
-def _legible(text: str) -> str:
-    """Make text fit for a journal: bytes that were no UTF-8 are written out, and what nobody would read is left out."""
+def _kept(text: str) -> str:
+    """Make text fit for a journal: legible, and what nobody would read is left out."""
     if len(text) > 2 * BODY_KEPT:
         return f"({len(text)} characters: too long to keep)"  # not cut, for half a secret is a leak too
-    return text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
+    return legible(text)
 
 
 def _cors(request: Request) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import click
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from mock_server.serve import RunningMock
     from tn_contract.corpus import Evidence, Payload
+    from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
+    from tn_contract.wire import SignedRequest
 
 DEFAULT_PORT = 8787
 NONCE_POLICIES = ("monotonic", "unique", "none")
@@ -77,6 +79,14 @@ def main() -> None:
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write that JSON there when ready.")
 @click.option("--nonces", type=click.Choice(NONCE_POLICIES), default="monotonic", show_default=True, help="Nonce rule.")
 @click.option("--strict-path", is_flag=True, help="Refuse a path that does not name the command.")
+@click.option(
+    "--timestamp-tolerance",
+    type=click.FloatRange(0),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How far a v3 timestamp may be from the clock; 0: any.",
+)
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
 @click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
 def serve(
@@ -86,6 +96,7 @@ def serve(
     ready_file: Path | None,
     nonces: str,
     strict_path: bool,
+    timestamp_tolerance: float,
     reply: tuple[str, ...],
     seed: int | None,
 ) -> None:
@@ -100,7 +111,15 @@ def serve(
     if ready_file and ready_file.is_file():
         ready_file.unlink()  # an old one would lead to an old port
     replies = dict(_pair(text, "--reply") for text in reply)
-    mock = server.listen(host=host, port=port, policy=nonces, strict_path=strict_path, replies=replies, seed=seed)
+    mock = server.listen(
+        host=host,
+        port=port,
+        policy=nonces,
+        strict_path=strict_path,
+        timestamp_tolerance=timestamp_tolerance,
+        replies=replies,
+        seed=seed,
+    )
     try:
         _announce(mock, as_json, ready_file)
         server.run_until_stopped(mock)
@@ -400,7 +419,7 @@ def _check_rows(clients: bool) -> list[dict[str, Any]]:
 
 
 def _reply_rows() -> list[dict[str, Any]]:
-    from tn_contract.corpus import load_corpus
+    from tn_contract.corpus import Scheme, load_corpus
 
     corpus = load_corpus()
 
@@ -418,7 +437,12 @@ def _reply_rows() -> list[dict[str, Any]]:
         {**row(order.order_id, corpus.payloads[order.payload]), **({"http": order.fault} if order.fault else {})}
         for order in corpus.magic_orders.values()
     ]
-    refusals = [row(f"({each.id})", corpus.payloads[each.payload]) for each in corpus.situations.values()]
+    refusals = [
+        row(f"({each.id})" + (" on v3" if scheme == "v3" else ""), corpus.payloads[each.payload_for(scheme)])
+        for each in corpus.situations.values()
+        for scheme in get_args(Scheme)
+        if scheme == "v2" or each.payload_v3
+    ]
     return [*magic, *refusals]
 
 
@@ -444,6 +468,7 @@ def explain(name: str) -> None:
     elif name.strip("()") in corpus.situations:
         situation = corpus.situations[name.strip("()")]
         lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
+        lines += [f"            {situation.payload_v3} on v3"] if situation.payload_v3 else []
         lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
     elif name in corpus.payloads:
         payload = corpus.payloads[name]
@@ -486,6 +511,7 @@ def _explain_clause(clause_id: str) -> list[str]:
     return [
         f"clause {clause.id}: {clause.statement}",
         f"level       {clause.level}",
+        f"scheme      {'v2 and v3' if clause.scheme == 'any' else clause.scheme}",
         f"provenance  {clause.provenance}",
         *_explain_evidence(clause.evidence),
         *([f"open        {clause.open_question}"] if clause.open_question else []),
@@ -510,58 +536,105 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
 
 @main.command()
 @click.argument("file", required=False, type=click.File("rb"))
-@click.option("--command", "cmd", default="delTradeOrder", show_default=True, help="The field cmd.")
-@click.option("--key", envvar="TN_API_KEY", help="The field apiKey (default: TN_API_KEY).")
-@click.option("--nonce", help="The field nonce (default: a fresh one of the documented unit).")
+@click.option("--scheme", type=click.Choice(("v2", "v3")), default="v2", show_default=True, help="Form or JSON.")
+@click.option("--command", "cmd", default="delTradeOrder", show_default=True, help="The command.")
+@click.option("--key", envvar="TN_API_KEY", help="The public key (default: TN_API_KEY).")
+@click.option("--nonce", help="v2: the field nonce (default: a fresh one of the documented unit).")
+@click.option("--timestamp", help="v3: X-NtApi-Timestamp (default: the time in Unix seconds).")
 @click.option("--param", metavar="NAME=VALUE", multiple=True, help="One of params, such as order_id=2929292929.")
 @click.option(
     "--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Server for the curl command."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sign(
-    file: Any, cmd: str, key: str | None, nonce: str | None, param: tuple[str, ...], url: str, as_json: bool
+    file: Any,
+    scheme: str,
+    cmd: str,
+    key: str | None,
+    nonce: str | None,
+    timestamp: str | None,
+    param: tuple[str, ...],
+    url: str,
+    as_json: bool,
 ) -> None:
     """Show every stage of a signature, for people who write a client in another language.
 
-    The secret comes from TN_API_SECRET only. FILE (- for standard input) holds the form's fields as a JSON object
-    instead of the options, nested maps included. Numbers in it are signed as their digits.
+    The secret comes from TN_API_SECRET only. With v2, FILE (- for standard input) holds the form's fields as a JSON
+    object instead of the options, nested maps included; numbers in it are signed as their digits. With v3, FILE is
+    the body, byte for byte; a --param of digits alone becomes a JSON number.
     """
-    import shlex
-
-    from tn_contract.nonce import NonceSource
     from tn_contract.signing import Secret
-    from tn_contract.signing import sign as compute
-    from tn_contract.wire import SIGNATURE_HEADER, dress
 
     if not os.environ.get("TN_API_SECRET"):
         raise click.UsageError("set TN_API_SECRET: the secret is never an option, for process lists show those")
-    fields = _fields_from(file) if file else {}
-    if not file:
-        if not key:
-            raise click.UsageError("name the key with --key or TN_API_KEY (the mock's demo key is tn-demo-key)")
-        fields = {"apiKey": key, "cmd": cmd, "nonce": nonce or str(NonceSource().next())}
-        if param:
-            fields["params"] = dict(_pair(text, "--param") for text in param)
-    signed = compute(fields, Secret(os.environ["TN_API_SECRET"]))
-    request = dress(str(fields.get("cmd", cmd)), fields, signed.signature)
-    headers = dict(request.headers)
-    curl = ["curl", url + request.path, "-H", f"{SIGNATURE_HEADER}: {signed.signature}"]
+    if (nonce if scheme == "v3" else timestamp) is not None:
+        raise click.UsageError("v2 signs a --nonce, v3 a --timestamp: choose the one of your --scheme")
+    if not key and not (file and scheme == "v2"):
+        raise click.UsageError("name the key with --key or TN_API_KEY (the mock's demo key is tn-demo-key)")
+    secret, params = Secret(os.environ["TN_API_SECRET"]), dict(_pair(text, "--param") for text in param)
+    if scheme == "v3":
+        signed = _sign_v3(file, str(key), secret, cmd, timestamp, params)
+    else:
+        signed = _sign_v2(file, str(key), secret, cmd, nonce, params)
+    _show_stages(signed, url, as_json)
+
+
+def _sign_v2(file: Any, key: str, secret: Secret, cmd: str, nonce: str | None, params: dict[str, str]) -> SignedRequest:
+    from tn_contract.nonce import NonceSource
+    from tn_contract.signing import sign as compute
+    from tn_contract.wire import SignedRequest, dress
+
+    fields: dict[str, Any] = (
+        _fields_from(file) if file else {"apiKey": key, "cmd": cmd, "nonce": nonce or str(NonceSource().next())}
+    )
+    if params and not file:
+        fields["params"] = params
+    computed = compute(fields, secret)
+    request = dress(str(fields.get("cmd", cmd)), fields, computed.signature)
+    return SignedRequest(fields, computed.string_to_sign, computed.signature, request)
+
+
+def _sign_v3(
+    file: Any, key: str, secret: Secret, cmd: str, timestamp: str | None, params: dict[str, str]
+) -> SignedRequest:
+    from tn_contract.signing import Credentials
+    from tn_contract.wire import encode_json, sign_body
+
+    typed = {name: int(value) if value.isascii() and value.isdigit() else value for name, value in params.items()}
+    body = file.read() if file else encode_json(typed)
+    return sign_body(Credentials(key, secret), cmd, timestamp or int(time.time()), body)
+
+
+def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
+    import shlex
+
+    from tn_contract.signing import legible
+    from tn_contract.wire import FORM_TYPE, SIGNATURE_HEADER
+
+    request = signed.request
+    body = request.body.decode("utf-8", "backslashreplace")
+    # curl declares a form by itself.
+    headers = [f"{name}: {value}" for name, value in request.headers if value != FORM_TYPE]
+    curl = ["curl", url + request.path, *(part for header in headers for part in ("-H", header)), "--data-raw", body]
     stages = {
-        "string_to_sign": signed.string_to_sign,
+        "string_to_sign": legible(signed.string_to_sign),
         "signature": signed.signature,
         "method": request.method,
         "path": request.path,
-        "headers": headers,
-        "body": request.body.decode("ascii"),
-        "curl": shlex.join([*curl, "--data-raw", request.body.decode("ascii")]),
+        "headers": dict(request.headers),
+        "body": body,
+        "curl": shlex.join(curl),
     }
     if as_json:
         click.echo(json.dumps(stages, indent=2, ensure_ascii=False))
         return
-    click.echo(f"1 string to sign   {signed.string_to_sign}")
+    others = [header for header in headers if not header.startswith(f"{SIGNATURE_HEADER}:")]
+    click.echo(f"1 string to sign   {stages['string_to_sign']}")
     click.echo(f"2 signature        {signed.signature}   (lower-case hex HMAC-SHA256 of 1 under the secret)")
     click.echo(f"3 header           {SIGNATURE_HEADER}: {signed.signature}")
-    click.echo(f"4 body             {stages['body']}")
+    for header in others:
+        click.echo(f"                   {header}")
+    click.echo(f"4 body             {body}")
     click.echo(f"5 request          POST {request.path}")
     click.echo(f"6 try it           {stages['curl']}")
 

@@ -163,6 +163,11 @@ def canonical_string_v3(body: bytes, timestamp: str) -> str:
     return (body + timestamp.encode("latin-1", "replace")).decode(ENCODING, ERRORS)
 
 
+def legible(text: str) -> str:
+    """Write out the bytes of a string to sign that were no UTF-8."""
+    return text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
+
+
 def signature_of(string_to_sign: str, secret: Secret) -> str:
     """Lower-case hex HMAC-SHA256. Raises `InvalidRequest` for text that has no UTF-8 form."""
     return secret.mac(_bytes(string_to_sign))

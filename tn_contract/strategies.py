@@ -36,6 +36,7 @@ from tn_contract.wire import (
     dress,
     encode_form,
     read_body,
+    sign_body,
     with_signature,
 )
 
@@ -83,6 +84,26 @@ def cancels(keys: Credentials | None = None) -> st.SearchStrategy[SignedRequest]
     pairs = credentials() if keys is None else st.just(keys)
     return st.builds(
         lambda pair, nonce, order_id: compose(pair, CANCEL, nonce, {"order_id": order_id}), pairs, nonces(), order_ids()
+    )
+
+
+def timestamps() -> st.SearchStrategy[int]:
+    """Unix seconds of this century, as v3 sends them."""
+    return st.integers(946_684_800, 4_102_444_799)
+
+
+def cancels_v3(keys: Credentials | None = None) -> st.SearchStrategy[SignedRequest]:
+    """Valid signed v3 cancels, of one key pair or of any that a header carries; the JSON is written in any way."""
+    pairs = credentials().filter(lambda pair: pair.api_key.isalnum() and pair.api_key.isascii())
+    writings = st.sampled_from(
+        ['{"order_id":%d}', '{"order_id": %d}', ' {\n\t"order_id" : %d\r\n}', '{"order\\u005fid":%d}']
+    )
+    return st.builds(
+        lambda pair, stamp, writing, order_id: sign_body(pair, CANCEL, stamp, (writing % order_id).encode()),
+        pairs if keys is None else st.just(keys),
+        timestamps(),
+        writings,
+        order_ids(),
     )
 
 

@@ -235,13 +235,19 @@ def encode_json(params: Parameters) -> bytes:
 
 
 def sign_body(credentials: Credentials, command: str, timestamp: int | str, body: bytes) -> SignedRequest:
-    """Sign a v3 body that is already written: these bytes are sent, and these are signed."""
+    """Sign a v3 body that is already written: these bytes are sent, and these are signed.
+
+    Raises `InvalidRequest` for an API key that no header carries unchanged.
+    """
+    key = credentials.api_key
+    if not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise InvalidRequest("the API key has no place in a header: v3 needs printable ASCII without spaces around it")
     stamp = str(timestamp)
     string_to_sign = canonical_string_v3(body, stamp)
     signature = signature_of(string_to_sign, credentials.secret)
     headers = (
         ("Content-Type", JSON_TYPE),
-        (PUBLIC_KEY_HEADER, credentials.api_key),
+        (PUBLIC_KEY_HEADER, key),
         (TIMESTAMP_HEADER, stamp),
         (SIGNATURE_HEADER, signature),
     )

@@ -22,7 +22,7 @@ from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Assessment, Journal
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Headers, Request, compose, dress
+from tn_contract.wire import FORM_TYPE, Headers, Request, compose, compose_v3, dress, sign_body, with_header
 
 CORPUS = load_corpus()
 BASE = "https://tradernet.example"
@@ -113,9 +113,16 @@ def target(request: Request) -> str:
     return request.path + (f"?{request.query}" if request.query else "")
 
 
+NOW = 1_700_000_000
+
+
+def clock() -> int:
+    return NOW * 10**9
+
+
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
-    brokers = (Broker(), Broker(), Broker())
+    brokers = (Broker(clock=clock), Broker(clock=clock), Broker(clock=clock))
     with running(brokers[0]) as mock, mock_router(brokers[1], BASE), httpx.Client() as client:
         host, port = mock.base_url.removeprefix("http://").split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=10)
@@ -208,6 +215,48 @@ REQUESTS: dict[str, Request] = {
 }
 
 
+def cancel_v3(timestamp: int | str = NOW, order_id: int = 2929292929, command: str = "delTradeOrder") -> Request:
+    return compose_v3(DEMO, command, timestamp, {"order_id": order_id}).request
+
+
+def body_v3(body: bytes) -> Request:
+    return sign_body(DEMO, "delTradeOrder", NOW, body).request
+
+
+REQUESTS |= {
+    f"v3: {name}": request
+    for name, request in {
+        "accepted": cancel_v3(),
+        "session opened": cancel_v3(command="getAuthInfo"),
+        "no params": sign_body(DEMO, "getAuthInfo", NOW, b"").request,
+        "method": replace(cancel_v3(), method="PUT"),
+        "GET": replace(cancel_v3(), method="GET", body=b"", query="order_id=1"),
+        "preflight": Request("OPTIONS", "/api/delTradeOrder", PREFLIGHT),
+        "a reply to a page": with_headers(PREFLIGHT[0], request=cancel_v3()),
+        "key-missing": with_header(cancel_v3(), "X-NtApi-PublicKey", None),
+        "key-unknown": with_header(cancel_v3(), "X-NtApi-PublicKey", "nobody"),
+        "a key beyond ASCII": with_header(cancel_v3(), "X-NtApi-PublicKey", "\xe9\xff"),
+        "signature-missing": with_header(cancel_v3(), "X-NtApi-Sig", None),
+        "signature-invalid": with_header(cancel_v3(), "X-NtApi-Sig", "0" * 64),
+        "timestamp-missing": with_header(cancel_v3(""), "X-NtApi-Timestamp", None),
+        "timestamp-malformed": cancel_v3("x"),
+        "a timestamp beyond ASCII": with_header(cancel_v3("\xe9\xff"), "X-NtApi-Timestamp", "\xe9\xff"),
+        "two timestamps": with_headers(("X-NtApi-Timestamp", str(NOW)), request=cancel_v3()),
+        "timestamp-stale": cancel_v3(1),
+        "timestamp-ahead": cancel_v3(NOW * 1000),
+        "body-malformed": body_v3(b"{"),
+        "a body that is no text": body_v3(b"\xff\x00"),
+        "command-unknown": cancel_v3(command="noSuchCommand"),
+        "order-id-missing": body_v3(b"{}"),
+        "order-id-malformed": body_v3(b'{"order_id":1.5}'),
+        "an escaped letter": replace(cancel_v3(), path="/api/%64elTradeOrder"),
+        "on a v2 path": replace(cancel_v3(), path="/api/v2/cmd/delTradeOrder"),
+        "on the path of early SDKs": replace(cancel_v3(), path="/api/v3/cmd/delTradeOrder"),
+        "a slash at the end": replace(cancel_v3(), path="/api/delTradeOrder/"),
+    }.items()
+}
+
+
 def assert_equal_answers(ways: Ways, request: Request) -> Seen:
     socket, inprocess, wsgi = ways.all(request)
     assert socket == inprocess
@@ -238,6 +287,15 @@ def test_the_three_ways_give_the_same_payload_for_a_magic_order(fresh: Ways, pay
     assert seen.headers == {(name.lower(), value) for name, value in payload.headers.items()}
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.binary(max_size=30), st.text("0123456789.e -", max_size=12), st.sampled_from(["delTradeOrder", "getAuthInfo"])
+)
+def test_the_three_ways_answer_any_v3_body_alike(ways: Ways, body: bytes, timestamp: str, command: str) -> None:
+    ways.reset()
+    assert_equal_answers(ways, sign_body(DEMO, command, timestamp.strip(), body).request)
+
+
 FORM = st.lists(
     st.tuples(
         st.sampled_from(["apiKey", "cmd", "nonce", "params[order_id]", "params", "params[]", "a[b]"])
@@ -261,7 +319,9 @@ def test_the_three_ways_answer_any_form_alike(ways: Ways, body: bytes, signature
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.binary(max_size=20), st.sampled_from(["/", "/api/v2/", "/api/v2"]), st.sampled_from(["POST", "GET", "OPTIONS"])
+    st.binary(max_size=20),
+    st.sampled_from(["/", "/api/", "/api/v2/", "/api/v2"]),
+    st.sampled_from(["POST", "GET", "OPTIONS"]),
 )
 def test_the_three_ways_answer_any_path_alike(ways: Ways, tail: bytes, root: str, method: str) -> None:
     ways.reset()

@@ -1085,3 +1085,393 @@ def promises_longer_bodies_than_it_sends(
 ) -> list[bytes]:
     longer = {**headers, "Content-Length": str(int(headers["Content-Length"]) + 5)}
     return Server.respond(server, call, status, longer, body, start_response)
+
+
+# ---- v3: signature -------------------------------------------------------------------------------------------
+
+
+@instead_of("check_v3_signature")
+def v3_signature_is_optional(server: Server, call: Call) -> None:
+    if server.read_v3_signature(call):
+        Server.check_v3_signature(server, call)
+
+
+@instead_of("check_v3_signature")
+def v3_signature_is_optional_for_cancels(server: Server, call: Call) -> None:
+    if server.read_v3_signature(call) or call.path != "/api/delTradeOrder":
+        Server.check_v3_signature(server, call)
+
+
+@instead_of("read_v3_signature")
+def v3_takes_the_signature_from_the_query(server: Server, call: Call) -> str | None:
+    return Server.read_v3_signature(server, call) or dict(pairs_of(call.query)).get("sign")
+
+
+@instead_of("read_v3_signature")
+def v3_takes_another_header_for_the_signature(server: Server, call: Call) -> str | None:
+    return Server.read_v3_signature(server, call) or call.headers.get("x-ntapi-signature")
+
+
+@instead_of("same_v3")
+def v3_compares_32_digits(server: Server, given: str, right: str) -> bool:
+    return given[:32] == right[:32]
+
+
+@instead_of("same_v3")
+def v3_compares_as_far_as_the_signature_goes(server: Server, given: str, right: str) -> bool:
+    return right.startswith(given)
+
+
+@instead_of("same_v3")
+def v3_looks_for_the_signature_in_the_header(server: Server, given: str, right: str) -> bool:
+    return right in given
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_the_public_key_as_the_secret(server: Server, call: Call) -> list[str]:
+    return [server.digest_v3(secret, server.message(call)) for secret in (server.secret_of(call), call.key)]
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_an_empty_secret(server: Server, call: Call) -> list[str]:
+    return [server.digest_v3(secret, server.message(call)) for secret in (server.secret_of(call), "")]
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_sha1_and_sha512(server: Server, call: Call) -> list[str]:
+    secret, message = server.secret_of(call).encode(), server.message(call)
+    return [hmac.new(secret, message, name).hexdigest() for name in ("sha256", "sha1", "sha512")]
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_a_plain_digest(server: Server, call: Call) -> list[str]:
+    return [*Server.right_v3_signatures(server, call), hashlib.sha256(server.message(call)).hexdigest()]
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_base64(server: Server, call: Call) -> list[str]:
+    right = Server.right_v3_signatures(server, call)
+    return [*right, base64.b64encode(bytes.fromhex(right[0])).decode()]
+
+
+def also_over(*messages: Callable[[Call, str], bytes]) -> Callable[[Server, Call], list[str]]:
+    """Accept the signature over another message too, given the call and its timestamp."""
+
+    def right(server: Server, call: Call) -> list[str]:
+        others = (message(call, server.read_timestamp(call)) for message in messages)
+        return [
+            *Server.right_v3_signatures(server, call),
+            *(server.digest_v3(server.secret_of(call), other) for other in others),
+        ]
+
+    return right
+
+
+setting("v3-accepts-a-signed-timestamp", right_v3_signatures=also_over(lambda _call, stamp: stamp.encode()))
+setting("v3-accepts-a-signed-body", right_v3_signatures=also_over(lambda call, _stamp: call.body))
+setting("v3-accepts-the-timestamp-first", right_v3_signatures=also_over(lambda call, stamp: stamp.encode() + call.body))
+setting(
+    "v3-accepts-a-signed-path",
+    right_v3_signatures=also_over(lambda call, stamp: call.path.encode() + call.body + stamp.encode()),
+)
+setting(
+    "v3-accepts-milliseconds", right_v3_signatures=also_over(lambda call, stamp: call.body + stamp.encode() + b"000")
+)
+setting("v3-strips-the-body-too", right_v3_signatures=also_over(lambda call, stamp: call.body.strip() + stamp.encode()))
+
+
+def compact(call: Call) -> bytes:
+    try:
+        return json.dumps(json.loads(call.body), separators=(",", ":")).encode() if call.body else b""
+    except ValueError:
+        return call.body
+
+
+@instead_of("message")
+def v3_verifies_the_body_written_anew(server: Server, call: Call) -> bytes:
+    return compact(call) + server.read_timestamp(call).encode()
+
+
+setting(
+    "v3-verifies-the-body-written-anew-too",
+    right_v3_signatures=also_over(lambda call, stamp: compact(call) + stamp.encode()),
+)
+
+
+@instead_of("message")
+def v3_verifies_the_names_without_escapes(server: Server, call: Call) -> bytes:
+    body = call.body.decode("unicode_escape").encode() if b"\\u" in call.body else call.body
+    return body + server.read_timestamp(call).encode()
+
+
+@instead_of("message")
+def v3_verifies_a_stripped_body(server: Server, call: Call) -> bytes:
+    return call.body.strip() + server.read_timestamp(call).encode()
+
+
+@instead_of("message")
+def v3_verifies_the_body_alone(server: Server, call: Call) -> bytes:
+    return call.body
+
+
+@instead_of("right_v3_signatures")
+def v3_tries_the_seconds_around(server: Server, call: Call) -> list[str]:
+    stamp = server.read_timestamp(call)
+    seconds = [str(int(stamp) + away) for away in range(-10, 11)] if stamp.isdecimal() else [stamp]
+    return [server.digest_v3(server.secret_of(call), call.body + second.encode()) for second in seconds]
+
+
+@instead_of("right_v3_signatures")
+def v3_does_not_cover_the_order(server: Server, call: Call) -> list[str]:
+    stamp, right = server.read_timestamp(call).encode(), Server.right_v3_signatures(server, call)
+    found = re.fullmatch(rb'\{"order_id":(\d+)\}', call.body)
+    other = b'{"order_id":%d}' % (int(found[1]) - 1) if found else call.body
+    return [*right, server.digest_v3(server.secret_of(call), other + stamp)]
+
+
+@instead_of("check_v3_signature")
+def v3_needs_no_signature_for_get(server: Server, call: Call) -> None:
+    if call.method != "GET":
+        Server.check_v3_signature(server, call)
+
+
+DEFECTS["v3-needs-no-signature-for-get"] |= {
+    "check_method": lambda server, call: (
+        None if call.v3 and call.method == "GET" else Server.check_method(server, call)
+    ),
+    "find_v3_order_id": lambda server, call: (
+        int(dict(pairs_of(call.query)).get("order_id", 0)) if call.method == "GET" else call.fields.get("order_id")
+    ),
+}
+
+
+# ---- v3: key and timestamp -----------------------------------------------------------------------------------
+
+
+@instead_of("read_v3_key")
+def v3_takes_the_key_from_the_query(server: Server, call: Call) -> str | None:
+    return Server.read_v3_key(server, call) or dict(pairs_of(call.query)).get("apiKey")
+
+
+@instead_of("read_v3_key")
+def v3_takes_a_missing_key_for_the_first(server: Server, call: Call) -> str | None:
+    return Server.read_v3_key(server, call) or next(iter(server.pairs))
+
+
+@instead_of("read_v3_key")
+def v3_takes_unknown_keys_for_the_first(server: Server, call: Call) -> str | None:
+    key = Server.read_v3_key(server, call)
+    return key if not key or key in server.pairs else next(iter(server.pairs))
+
+
+@instead_of("read_v3_key")
+def v3_ignores_the_letter_case_of_keys(server: Server, call: Call) -> str | None:
+    return (Server.read_v3_key(server, call) or "").lower()
+
+
+@instead_of("read_v3_key")
+def v3_looks_for_keys_by_their_beginning(server: Server, call: Call) -> str | None:
+    key = Server.read_v3_key(server, call)
+    return next((known for known in server.pairs if key and known.startswith(key)), None)
+
+
+@instead_of("read_v3_key")
+def v3_expects_the_key_in_another_header(server: Server, call: Call) -> str | None:
+    return call.headers.get("x-ntapi-key")
+
+
+@instead_of("check_timestamp")
+def v3_timestamp_is_optional(server: Server, call: Call) -> None:
+    if server.read_timestamp(call):
+        Server.check_timestamp(server, call)
+
+
+@instead_of("read_timestamp")
+def v3_takes_the_timestamp_from_the_query(server: Server, call: Call) -> str:
+    return Server.read_timestamp(server, call) or dict(pairs_of(call.query)).get("timestamp", "")
+
+
+@instead_of("check_timestamp")
+def v3_checks_no_timestamp(server: Server, call: Call) -> None:
+    pass
+
+
+def number_or_none(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@instead_of("parse_timestamp")
+def v3_reads_timestamps_as_floats(server: Server, text: str) -> Any:
+    return number_or_none(text)
+
+
+@instead_of("parse_timestamp")
+def v3_reads_the_digits_of_a_timestamp(server: Server, text: str) -> Any:
+    return number_or_none(re.sub(r"\D", "", text))
+
+
+@instead_of("parse_timestamp")
+def v3_reads_as_many_digits_as_there_are(server: Server, text: str) -> Any:
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else None
+
+
+@instead_of("parse_timestamp")
+def v3_expects_milliseconds(server: Server, text: str) -> Any:
+    return int(text) / 1000 if text.isdecimal() else None
+
+
+# ---- v3: command and params ----------------------------------------------------------------------------------
+
+
+@instead_of("read_v3_command")
+def v3_takes_unknown_commands_for_sessions(server: Server, call: Call) -> str:
+    command = Server.read_v3_command(server, call)
+    return command if command == "delTradeOrder" else "getAuthInfo"
+
+
+@instead_of("read_v3_command")
+def v3_looks_for_commands_by_their_end(server: Server, call: Call) -> str:
+    command = Server.read_v3_command(server, call)
+    return "getAuthInfo" if command.endswith("getAuthInfo") else command
+
+
+@instead_of("check_body")
+def v3_needs_a_body(server: Server, call: Call) -> None:
+    if not call.body:
+        raise Refusal("json")
+    Server.check_body(server, call)
+
+
+@instead_of("check_body")
+def v3_needs_params(server: Server, call: Call) -> None:
+    Server.check_body(server, call)
+    if not call.fields:
+        raise Refusal("parameters")
+
+
+@instead_of("check_body")
+def v3_reads_broken_json_as_nothing(server: Server, call: Call) -> None:
+    members = server.read_json(call)
+    call.fields = members if isinstance(members, dict) else {}
+
+
+@instead_of("read_json")
+def v3_reads_json_as_far_as_it_goes(server: Server, call: Call) -> Any:
+    try:
+        return json.JSONDecoder().raw_decode(call.body.decode())[0]
+    except ValueError:
+        return None
+
+
+@instead_of("read_json")
+def v3_reads_the_first_of_a_list(server: Server, call: Call) -> Any:
+    members = Server.read_json(server, call)
+    return members[0] if isinstance(members, list) and members else members
+
+
+@instead_of("read_json")
+def v3_reads_forms_too(server: Server, call: Call) -> Any:
+    form = nested(pairs_of(call.body)) if b"=" in call.body else {}
+    form = form.get("params", form)
+    if "order_id" in form:
+        return {"order_id": int(form["order_id"])}
+    return form or Server.read_json(server, call)
+
+
+@instead_of("read_json")
+def v3_reads_python(server: Server, call: Call) -> Any:
+    return Server.read_json(server, call) or json.loads(call.body.decode().replace("'", '"').replace(",}", "}"))
+
+
+DEFECTS["v3-reads-python"]["check_body"] = lambda server, call: _or_no_json(lambda: Server.check_body(server, call))
+
+
+def _or_no_json(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except ValueError:
+        raise Refusal("json") from None
+
+
+@instead_of("cancel_v3")
+def v3_cancels_nothing(server: Server, call: Call) -> Any:
+    return Server.cancel_v3(server, call) if call.fields.get("order_id") else {"result": 0}
+
+
+@instead_of("find_v3_order_id")
+def v3_takes_an_order_below_params(server: Server, call: Call) -> Any:
+    params = call.fields.get("params")
+    return {**(params if isinstance(params, dict) else {}), **call.fields}.get("order_id")
+
+
+@instead_of("find_v3_order_id")
+def v3_takes_an_order_of_another_name(server: Server, call: Call) -> Any:
+    return next((call.fields[name] for name in ("order_id", "id", "orderId") if name in call.fields), None)
+
+
+@instead_of("find_v3_order_id")
+def v3_takes_an_order_from_the_query(server: Server, call: Call) -> Any:
+    return call.fields.get("order_id", int(dict(pairs_of(call.query)).get("order_id", 0)) or None)
+
+
+@instead_of("parse_v3_order_id")
+def v3_rounds_order_ids(server: Server, value: Any) -> Any:
+    return int(value) if type(value) in (int, float) and value > 0 else None
+
+
+@instead_of("parse_v3_order_id")
+def v3_takes_true_for_an_order(server: Server, value: Any) -> Any:
+    return value if isinstance(value, int) and 0 < value < 2**63 else None
+
+
+@instead_of("parse_v3_order_id")
+def v3_converts_texts_to_order_ids(server: Server, value: Any) -> Any:
+    try:
+        return int(value, 0) if isinstance(value, str) else Server.parse_v3_order_id(server, value)
+    except ValueError:
+        return None
+
+
+@instead_of("parse_v3_order_id")
+def v3_reads_order_ids_as_floats(server: Server, value: Any) -> Any:
+    right = Server.parse_v3_order_id(server, value)
+    return right and int(float(right))
+
+
+@instead_of("parse_v3_order_id")
+def v3_keeps_32_bits_of_order_ids(server: Server, value: Any) -> Any:
+    right = Server.parse_v3_order_id(server, value)
+    return right and right % 2**32
+
+
+@instead_of("success_v3")
+def v3_echoes_the_next_order(server: Server, call: Call) -> Any:
+    return {"order_id": call.order_id + 1}
+
+
+@instead_of("success_v3")
+def v3_wants_a_security_session(server: Server, call: Call) -> Any:
+    raise Refusal("v3-key")
+
+
+# ---- v3: replies ---------------------------------------------------------------------------------------------
+
+
+@instead_of("failure")
+def v3_refuses_strangers_without_a_word(server: Server, why: str, call: Call) -> Any:
+    return {} if call.v3 and why.startswith("v3-") else Server.failure(server, why, call)
+
+
+@instead_of("refuse")
+def v3_refuses_strangers_by_a_page(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+    return (403, b"<h1>Forbidden</h1>") if why.startswith("v3-") else Server.refuse(server, why, call)
+
+
+@instead_of("failure")
+def v3_tells_the_expected_signature(server: Server, why: str, call: Call) -> Any:
+    members = Server.failure(server, why, call)
+    return {**members, "expected": server.right_v3_signatures(call)[0]} if why == "v3-signature" else members

@@ -12,6 +12,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ PAIRS = {"selftest-key-1": "selftest-secret-1", "selftest-key-2": "selftest-secr
 
 # What went wrong → the key of its text, the text, the code. The first is the page's own; the others are this
 # server's, for the page names no reply for them.
-FAILURES: dict[str, tuple[str, str, int]] = {
+FAILURES: dict[str, tuple[str, str, int | None]] = {
     "method": ("errMsg", "Unsupported query method", 2),
     "address": ("errMsg", "No such address", 1),
     "form": ("errMsg", "The body is no form", 1),
@@ -37,6 +38,10 @@ FAILURES: dict[str, tuple[str, str, int]] = {
     "nonce": ("error", "The nonce is missing, no integer, or too low", 1),
     "command": ("errMsg", "No such command", 3),
     "parameters": ("error", "order_id is missing or no integer", 5),
+    "v3-key": ("error", "No such key", None),
+    "v3-signature": ("error", "The signature does not fit body and timestamp", None),
+    "timestamp": ("error", "The timestamp is missing, no integer, or too far from the clock", None),
+    "json": ("errMsg", "The body is no JSON object", 2),
 }
 
 
@@ -60,6 +65,7 @@ class Call:
     command: str = ""
     nonce: int = 0
     order_id: int = 0
+    v3: bool = False
 
 
 def pairs_of(text: bytes | str) -> list[tuple[str, str]]:
@@ -102,7 +108,17 @@ class Server:
         "check_nonce",
         "check_command",
     )
+    steps_v3: tuple[str, ...] = (
+        "check_method",
+        "check_v3_key",
+        "check_v3_signature",
+        "check_timestamp",
+        "check_body",
+        "check_v3_command",
+    )
     status_of_failure = 200
+    status_of_v3_stranger = 403
+    tolerance = 30
 
     def __init__(self, pairs: dict[str, str] | None = None) -> None:
         self.pairs = dict(PAIRS if pairs is None else pairs)
@@ -212,11 +228,99 @@ class Server:
     def parse_order_id(self, text: str) -> Any:
         return int(text) if re.fullmatch(r"[1-9][0-9]{0,18}", text) and int(text) < 2**63 else None
 
+    # ---- the steps of v3 -----------------------------------------------------------------------------------
+
+    def speaks_v3(self, call: Call) -> bool:
+        return bool(re.fullmatch(r"/api/(?!v2$)[^/]+", call.path))
+
+    def check_v3_key(self, call: Call) -> None:
+        key = self.read_v3_key(call)
+        if not key or not self.knows_v3(key):
+            raise Refusal("v3-key")
+        call.key = key
+
+    def read_v3_key(self, call: Call) -> str | None:
+        return call.headers.get("x-ntapi-publickey")
+
+    def knows_v3(self, key: str) -> bool:
+        return key in self.pairs
+
+    def check_v3_signature(self, call: Call) -> None:
+        given = self.read_v3_signature(call)
+        if not given or not any(self.same_v3(given, right) for right in self.right_v3_signatures(call)):
+            raise Refusal("v3-signature")
+
+    def read_v3_signature(self, call: Call) -> str | None:
+        return call.headers.get("x-ntapi-sig")
+
+    def right_v3_signatures(self, call: Call) -> list[str]:
+        return [self.digest_v3(self.secret_of(call), self.message(call))]
+
+    def message(self, call: Call) -> bytes:
+        return call.body + self.read_timestamp(call).encode("latin-1")
+
+    def read_timestamp(self, call: Call) -> str:
+        return call.headers.get("x-ntapi-timestamp", "")
+
+    def digest_v3(self, secret: str, message: bytes) -> str:
+        return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+    def same_v3(self, given: str, right: str) -> bool:
+        return hmac.compare_digest(given.encode("latin-1", "replace"), right.encode())
+
+    def check_timestamp(self, call: Call) -> None:
+        seconds = self.parse_timestamp(self.read_timestamp(call))
+        if seconds is None or abs(time.time() - seconds) > self.tolerance:
+            raise Refusal("timestamp")
+
+    def parse_timestamp(self, text: str) -> Any:
+        return int(text) if re.fullmatch(r"[1-9][0-9]{0,17}", text) else None
+
+    def check_body(self, call: Call) -> None:
+        members = self.read_json(call) if call.body else {}
+        if not isinstance(members, dict):
+            raise Refusal("json")
+        call.fields = members
+
+    def read_json(self, call: Call) -> Any:
+        def no_constant(name: str) -> Any:
+            raise ValueError(name)
+
+        try:
+            return json.loads(call.body.decode(), parse_constant=no_constant)
+        except ValueError:
+            return None
+
+    def check_v3_command(self, call: Call) -> None:
+        command = self.read_v3_command(call)
+        if command not in ("getAuthInfo", "delTradeOrder"):
+            raise Refusal("command")
+        call.command = command
+
+    def read_v3_command(self, call: Call) -> str:
+        return call.path.removeprefix("/api/")
+
+    def find_v3_order_id(self, call: Call) -> Any:
+        return call.fields.get("order_id")
+
+    def parse_v3_order_id(self, value: Any) -> Any:
+        return value if type(value) is int and 0 < value < 2**63 else None
+
+    def cancel_v3(self, call: Call) -> Any:
+        call.order_id = self.parse_v3_order_id(self.find_v3_order_id(call))
+        if call.order_id is None:
+            raise Refusal("parameters")
+        return self.success_v3(call)
+
+    def success_v3(self, call: Call) -> Any:
+        return {"order_id": call.order_id}
+
     # ---- the replies ---------------------------------------------------------------------------------------
 
     def answer(self, call: Call) -> tuple[int, bytes]:
+        call.v3 = self.speaks_v3(call)
         try:
-            for step in self.steps:
+            for step in self.steps_v3 if call.v3 else self.steps:
                 getattr(self, step)(call)
             return 200, self.encode(self.carry_out(call))
         except Refusal as refusal:
@@ -229,6 +333,8 @@ class Server:
         return {"sess_id": hashlib.sha256(call.key.encode()).hexdigest()[:26]}
 
     def cancel(self, call: Call) -> Any:
+        if call.v3:
+            return self.cancel_v3(call)
         call.order_id = self.read_order_id(call)
         return self.success(call)
 
@@ -236,7 +342,9 @@ class Server:
         return {"order_id": call.order_id}
 
     def refuse(self, why: str, call: Call) -> tuple[int, bytes]:
-        return self.status_of_failure, self.encode(self.failure(why, call))
+        stranger = why in ("v3-key", "v3-signature", "timestamp")
+        status = self.status_of_v3_stranger if stranger else self.status_of_failure
+        return status, self.encode(self.failure(why, call))
 
     def failure(self, why: str, call: Call) -> Any:
         key, text, code = FAILURES[why]

@@ -88,7 +88,17 @@ def test_verify_writes_junit_json_and_html(tmp_path: Path, tn_mock: RunningMock)
 
 def test_check_and_exclude_take_ids_groups_and_globs() -> None:
     ran = _run(
-        "verify", "--check", "control", "--check", "*-on-cancel", "--exclude", "nonce", "--exclude", "signature/*"
+        "verify",
+        "--check",
+        "control",
+        "--check",
+        "*-on-cancel",
+        "--exclude",
+        "nonce",
+        "--exclude",
+        "signature/*",
+        "--exclude",
+        "v3",
     )
     judged = set(re.findall(r"^\S+ pass +(\S+)", ran.stdout, re.MULTILINE))
     wanted = {name for name in catalogue() if name.endswith("-on-cancel") and name.startswith("request/")}
@@ -234,7 +244,9 @@ def test_list_shows_every_check() -> None:
 def test_list_shows_every_magic_order_and_situation() -> None:
     corpus = load_corpus()
     listed = {row["order_id"] for row in json.loads(_run("list", "--replies", "--json").stdout)}
-    assert listed == set(corpus.magic_orders) | {f"({name})" for name in corpus.situations}
+    on_v3 = {f"({name}) on v3" for name, situation in corpus.situations.items() if situation.payload_v3}
+    assert on_v3
+    assert listed == set(corpus.magic_orders) | {f"({name})" for name in corpus.situations} | on_v3
 
 
 @pytest.mark.parametrize(
@@ -246,7 +258,9 @@ def test_list_shows_every_magic_order_and_situation() -> None:
         ),
         ("nonce-increases", ["must", "synthetic", "judged by", "Nothing public shows"]),
         ("insufficient-rights", ["rejected (access-denied)", "documented", "through traders"]),
-        ("signature-invalid", ["situation signature-invalid", "signature-rejected by default", "--reply"]),
+        ("signature-invalid", ["signature-rejected by default", "signature-rejected-http-403 on v3", "--reply"]),
+        ("v3-replay", ["clause v3-replay", "scheme      v3"]),
+        ("success-is-json-object", ["scheme      v2 and v3"]),
         ("9900000012", ["the mock answers a cancel of this order with", "payload insufficient-rights"]),
         ("v2-seed-request", ["string to sign", "params=order_id=2929292929", "synthetic"]),
     ],
