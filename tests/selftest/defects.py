@@ -902,7 +902,7 @@ fails_with("says-error-true", lambda text, code: {"error": True, "code": code})
 fails_with("says-nothing-in-error", lambda text, code: {"error": "", "code": code})
 fails_with("gives-no-code", lambda text, code: {"error": text})
 fails_with("gives-codes-as-text", lambda text, code: {"error": text, "code": str(code)})
-fails_with("gives-codes-as-floats", lambda text, code: {"error": text, "code": code + 0.5})
+fails_with("gives-codes-as-floats", lambda text, code: {"error": text, "code": (code or 0) + 0.5})
 fails_with("gives-null-as-code", lambda text, code: {"error": text, "code": None})
 fails_with("gives-false-as-code", lambda text, code: {"error": text, "code": False})
 fails_with("gives-codes-under-another-name", lambda text, code: {"error": text, "error_code": code})
@@ -1225,7 +1225,7 @@ def v3_tries_the_seconds_around(server: Server, call: Call) -> list[str]:
 def v3_does_not_cover_the_order(server: Server, call: Call) -> list[str]:
     stamp, right = server.read_timestamp(call).encode(), Server.right_v3_signatures(server, call)
     found = re.fullmatch(rb'\{"order_id":(\d+)\}', call.body)
-    other = b'{"order_id":%d}' % (int(found[1]) - 1) if found else call.body
+    other = b'{"order_id":%d}' % (int(found[1]) + 1) if found else call.body
     return [*right, server.digest_v3(server.secret_of(call), other + stamp)]
 
 

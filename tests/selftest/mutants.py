@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from mock_server import create_app
-from mock_server.broker import Answer, Broker, Session
+from mock_server.broker import Answer, Broker, Session, no_address
 from tn_contract.corpus import Payload
 from tn_contract.nonce import NonceLedger
 from tn_contract.signing import canonical_string, signature_of
@@ -300,3 +300,28 @@ class _Hospitable(Broker):
 @mutant("request")
 def knows_nobodys_key() -> Broker:
     return _Hospitable()
+
+
+# ---- v3 ------------------------------------------------------------------------------------------------------
+
+
+class _Old(Broker):
+    """Knows nothing of v3, as an earlier mock of this kit."""
+
+    def handle(self, request: Request) -> Answer:
+        return super().handle(request) if request.path.startswith("/api/v2") else Answer(no_address(request.path), None)
+
+
+@mutant("v3")
+def speaks_no_v3() -> Broker:
+    return _Old()
+
+
+@mutant("v3")
+def answers_v3_strangers_by_a_page() -> Broker:
+    return Broker(replies={"key-unknown": "http-403-html"})
+
+
+@mutant("v3")
+def takes_v3_timestamps_for_milliseconds() -> Broker:
+    return Broker(clock=lambda: time.time_ns() * 1000)

@@ -176,6 +176,19 @@ variant(
     ),
 )
 
+variant("v3 strangers refused by 401", status_of_v3_stranger=401)
+variant("v3 strangers refused by 200", status_of_v3_stranger=200)
+variant("v3 timestamps of any time", tolerance=10**18)
+variant("v3 timestamps of this minute only", tolerance=2)
+variant(
+    "v3 order ids in quotes too",
+    parse_v3_order_id=lambda server, value: Server.parse_v3_order_id(
+        server, int(value) if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,18}", value) else value
+    ),
+)
+variant("v3 success as attested for v2", success_v3=lambda server, call: {"result": 1})
+variant("v2 alone, v3 by 404", speaks_v3=lambda server, call: False, refuse=of_kind(404, "address"))
+
 # Where the seed speaks, or common sense does: a warning.
 variant(
     "the attested success",
@@ -207,6 +220,16 @@ def test_an_honest_variant_is_no_broken_server(slug: str) -> None:
     )
     assert findings(results, *COMPLAINTS) == expected
     assert code == int("fail" in expected.values())
+
+
+def test_a_server_that_speaks_no_v3_is_not_judged_by_it() -> None:
+    steps, _expected = VARIANTS["v2 alone, v3 by 404"]
+    results, code = judged(type("Old", (Server,), steps)(), groups=("control", "v3"))
+    skipped = findings(results, "skipped")
+    assert code == 0
+    assert skipped.keys() == {check_id for check_id in catalogue() if check_id.startswith("v3/")}
+    reasons = {result.finding.actual for result in results if result.verdict == "skipped"}
+    assert all("speaks no v3 (HTTP 404" in reason for reason in reasons)
 
 
 class OrderBook(Server):
@@ -241,10 +264,10 @@ class Watched(Called):
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
-        self.sent: list[tuple[int, dict[str, str]]] = []
+        self.sent: list[tuple[int, Request]] = []
 
     def send(self, request: Request) -> Reply:
-        self.sent.append((time.time_ns() // 100, dict(parse_fields(request.body))))
+        self.sent.append((time.time_ns() // 100, request))
         return super().send(request)
 
 
@@ -266,13 +289,22 @@ def test_on_a_foreign_server_the_judge_keeps_its_manners(effects: Any, order_ids
     transport, complaints, passed, code = judge_sandbox(server, effects=effects, order_ids=order_ids, budget=budget)
     assert (complaints, code) == ({}, 0)
     assert passed
-    named = {value for _now, fields in transport.sent for name, value in fields.items() if name == "params[order_id]"}
-    real = {int(text) for text in named if text.isdecimal()}
-    assert real <= (set(order_ids or (DOCUMENTED_ORDER_ID,)) if effects in ("attempt", "cancel") else set())
+    named = {name for _now, request in transport.sent for name in orders_named(request)}
+    assert named <= (set(order_ids or (DOCUMENTED_ORDER_ID,)) if effects in ("attempt", "cancel") else set())
     assert server.open == {DOCUMENTED_ORDER_ID} | (set() if effects == "cancel" and order_ids else {77})
-    for now, fields in transport.sent:
-        nonce = fields.get("nonce", "")
+    for now, request in transport.sent:
+        nonce = dict(parse_fields(request.body)).get("nonce", "")
         assert not nonce.isdecimal() or int(nonce) <= now
+        stamp = request.header("X-NtApi-Timestamp") or ""
+        assert int(re.sub(r"\..*|[^0-9]", "", stamp) or 0) <= now // 10**7, stamp
+
+
+def orders_named(request: Request) -> set[int]:
+    """The orders that a server may take a request to name: of a form, of JSON, of a query string."""
+    form = dict(parse_fields(request.body)).get("params[order_id]", "")
+    loose = re.findall(rb"order_?[iI]d\W{0,3}(\d+)\W*$", request.body) if request.path.startswith("/api/del") else []
+    query = re.findall(r"order_id=(\d+)$", request.query)
+    return {int(text) for text in (form, *loose, *query) if text.isdigit()}
 
 
 def test_an_unreachable_order_is_no_clean_bill() -> None:
