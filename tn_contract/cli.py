@@ -482,7 +482,8 @@ def explain(name: str) -> None:
             raise click.UsageError(
                 f"nothing is called {name!r}: see `tn-contract list` and `tn-contract list --replies`"
             )
-        lines += [f"vector {vector.id}: {vector.comment} ({vector.result})", f"key {group.credentials.api_key!r}"]
+        lines += [f"vector {vector.id}: {vector.comment} ({group.scheme}, {vector.result})"]
+        lines += [f"key {group.credentials.api_key!r}"]
         lines += [f"secret {group.credentials.secret!r}", f"string to sign  {vector.string_to_sign!r}"]
         lines += [f"signature       {vector.signature}", f"body            {vector.body}"]
         lines += [f"provenance      {group.provenance}", *_explain_evidence(group.evidence)]

@@ -232,6 +232,42 @@ def test_a_server_that_speaks_no_v3_is_not_judged_by_it() -> None:
     assert all("speaks no v3 (HTTP 404" in reason for reason in reasons)
 
 
+class NoReplays(Server):
+    """Takes no v3 request a second time."""
+
+    tolerance = 10**6  # for the judge's clock runs ahead in this test
+
+    def check_timestamp(self, call: Call) -> None:
+        super().check_timestamp(call)
+        with self.lock:
+            if self.memory.setdefault(call.headers["x-ntapi-sig"], call) is not call:
+                raise Refusal("timestamp")
+
+
+class Clock:
+    """A clock whose naps take no time."""
+
+    def __init__(self) -> None:
+        self.napped = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.napped
+
+    def time_ns(self) -> int:
+        return int(self.time() * 10**9)
+
+    def sleep(self, seconds: float) -> None:
+        self.napped += seconds
+
+
+def test_a_server_that_takes_no_v3_request_twice_is_clean() -> None:
+    with mock.patch("tn_contract.checks.target.time", Clock()):
+        results, code = judged(NoReplays(), groups=("control", "v3"))
+    assert (findings(results, *COMPLAINTS), code) == ({}, 0)
+    told = {result.check.id: result.finding.actual for result in results}
+    assert "the second not accepted" in told["v3/replay"]
+
+
 class OrderBook(Server):
     """Knows a few orders, and cancels each once."""
 

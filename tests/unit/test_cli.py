@@ -214,10 +214,11 @@ def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop
 
 
 def test_serve_takes_its_rules_from_options() -> None:
-    options = ["--json", "--nonces", "none", "--strict-path", "--seed", "7"]
+    options = ["--json", "--nonces", "none", "--strict-path", "--seed", "7", "--timestamp-tolerance", "60"]
     with _serving(*options) as (_process, line):
         base_url = json.loads(line)["base_url"]
-        assert _get(base_url, "/__tn__/health")["nonce_policy"] == "none"
+        health = _get(base_url, "/__tn__/health")
+        assert (health["nonce_policy"], health["timestamp_tolerance"]) == ("none", 60)
         first = _get(base_url, "/__tn__/sessions", method="POST")["api_key"]
     with _serving(*options) as (_process, line):
         assert _get(json.loads(line)["base_url"], "/__tn__/sessions", method="POST")["api_key"] == first
@@ -288,6 +289,42 @@ def test_the_curl_command_of_sign_is_accepted(tn_mock: RunningMock) -> None:
     stages = json.loads(_run(*arguments, TN_API_SECRET=keys.secret.reveal()).stdout)
     ran = subprocess.run(["sh", "-c", stages["curl"] + " -s"], capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(ran.stdout) == {"order_id": 77}
+
+
+def test_sign_shows_every_stage_of_a_v3_request() -> None:
+    arguments = ["sign", "--scheme", "v3", "--key", "public", "--timestamp", "1700000000"]
+    stages = json.loads(_run(*arguments, "--param", "order_id=2929292929", "--json", TN_API_SECRET="secret").stdout)
+    assert stages["string_to_sign"] == '{"order_id":2929292929}1700000000'
+    assert stages["signature"] == "7d188036d889f8a318f324a7bf1d32cb7019c7d8c6701d2cf3bc0eaf92d80062"
+    assert (stages["path"], stages["body"]) == ("/api/delTradeOrder", '{"order_id":2929292929}')
+    assert stages["headers"]["X-NtApi-Timestamp"] == "1700000000"
+    text = _run(*arguments, "--command", "getAuthInfo", TN_API_SECRET="secret").stdout
+    assert "8fb127cc8c5b6431435f5b344626a2223f2a364e6e5a8af0c4fca32b31d2eb52" in text
+    assert "X-NtApi-PublicKey: public" in text
+
+
+def test_the_v3_curl_command_of_sign_is_accepted(tn_mock: RunningMock) -> None:
+    keys = tn_mock.broker.open_session().credentials
+    arguments = ["sign", "--scheme", "v3", "--key", keys.api_key, "--url", tn_mock.base_url, "--json", "-"]
+    body = '{"order_id": 77,\n "note": "it\'s ü"}\n'
+    stages = json.loads(_run(*arguments, stdin=body, TN_API_SECRET=keys.secret.reveal()).stdout)
+    assert stages["body"] == body
+    ran = subprocess.run(["sh", "-c", stages["curl"] + " -s"], capture_output=True, text=True, check=True, timeout=20)
+    assert json.loads(ran.stdout) == {"order_id": 77}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--scheme", "v3", "--key", "k", "--nonce", "1"], "v3 a --timestamp"),
+        (["--key", "k", "--timestamp", "1"], "v2 signs a --nonce"),
+        (["--scheme", "v3", "-"], "name the key"),
+    ],
+)
+def test_sign_names_the_option_that_does_not_fit_the_scheme(arguments: list[str], told: str) -> None:
+    ran = _run("sign", *arguments, stdin="{}", TN_API_SECRET="s")
+    assert ran.returncode == 4
+    assert told in ran.stderr
 
 
 def test_sign_reads_fields_from_a_file_or_standard_input(tmp_path: Path) -> None:

@@ -21,12 +21,15 @@ from tn_contract.wire import (
     Reply,
     Request,
     compose,
+    compose_v3,
     dress,
     encode_fields,
     encode_form,
     nest,
     parse_fields,
     read_body,
+    sign_body,
+    with_header,
 )
 
 KEYS = Credentials("public key", Secret("secret"))
@@ -390,3 +393,60 @@ def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
     assert reading.failed == bool(reading.failure_keys)
     assert isinstance(reading.code, int | str | None)
     assert reading.form == "object" or not reading.members
+
+
+# ---- v3 ----------------------------------------------------------------------------------------------------
+
+KEYS_V3 = Credentials("public", Secret("secret"))
+
+
+def test_a_v3_cancel_is_the_official_sdks_request() -> None:
+    signed = compose_v3(KEYS_V3, "delTradeOrder", 1700000000, {"order_id": 2929292929})
+    assert signed.request == Request(
+        "POST",
+        "/api/delTradeOrder",
+        (
+            ("Content-Type", "application/json"),
+            ("X-NtApi-PublicKey", "public"),
+            ("X-NtApi-Timestamp", "1700000000"),
+            ("X-NtApi-Sig", "7d188036d889f8a318f324a7bf1d32cb7019c7d8c6701d2cf3bc0eaf92d80062"),
+        ),
+        b'{"order_id":2929292929}',
+    )
+    assert signed.fields == {"order_id": 2929292929}
+    assert signed.string_to_sign == '{"order_id":2929292929}1700000000'
+
+
+@pytest.mark.parametrize("params", [None, {}])
+def test_no_v3_params_are_sent_as_braces(params: Any) -> None:
+    signed = compose_v3(KEYS_V3, "getAuthInfo", "1700000000", params)
+    assert signed.request.body == b"{}"
+    assert signed.signature == "8fb127cc8c5b6431435f5b344626a2223f2a364e6e5a8af0c4fca32b31d2eb52"
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text())), st.integers(0, 2**40))
+def test_v3_params_come_back_from_the_body_and_the_bytes_sent_are_the_bytes_signed(params: Any, stamp: int) -> None:
+    signed = compose_v3(KEYS_V3, "x", stamp, params)
+    assert json.loads(signed.request.body) == params
+    assert signed.request.body.isascii()
+    assert signed.string_to_sign.encode() == signed.request.body + str(stamp).encode()
+    assert sign_body(KEYS_V3, "x", stamp, signed.request.body).request == signed.request
+
+
+@given(st.binary())
+def test_a_v3_body_of_any_bytes_is_signed_as_it_is(body: bytes) -> None:
+    signed = sign_body(KEYS_V3, "x", 1, body)
+    assert signed.request.body == body
+    assert signed.string_to_sign.encode("utf-8", "surrogateescape") == body + b"1"
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, b"bytes"])
+def test_v3_params_without_a_json_text_are_refused(value: Any) -> None:
+    with pytest.raises(InvalidRequest, match="no JSON text"):
+        compose_v3(KEYS_V3, "x", 1, {"order_id": value})
+
+
+def test_a_header_is_replaced_or_left_out() -> None:
+    request = Request("POST", "/", (("A", "1"), ("B", "2")))
+    assert with_header(request, "A", "3").headers == (("B", "2"), ("A", "3"))
+    assert with_header(request, "A", None).headers == (("B", "2"),)

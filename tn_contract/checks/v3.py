@@ -64,7 +64,7 @@ def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
 
 def _body(command: str, body: bytes) -> Spoil:
     """Send another body, properly signed."""
-    return lambda probe, _valid: sign_body(probe.credentials, command, probe.now, body).request
+    return lambda probe, _valid: sign_body(probe.credentials, command, probe.timestamp(), body).request
 
 
 def _tampered(change: Callable[[bytes], bytes]) -> Spoil:
@@ -86,12 +86,16 @@ def _timestamp(valid: SignedRequest) -> str:
 
 @check(OPENS, "opens a session over v3", clause="v3-session-opens", requires=())
 def opens_session(probe: Probe) -> Finding:
-    """Send a valid getAuthInfo to /api/getAuthInfo. Where nothing answers there, the target speaks no v3."""
-    observed = probe.send(probe.compose(SESSION).request)
+    """Send a valid getAuthInfo to /api/getAuthInfo, twice. Where nothing answers there, the target speaks no v3."""
+    request = probe.compose(SESSION).request
+    observed = probe.send(request)
     status = observed.reply.status if observed.reply else 0
     silent = status in (404, 405, 410, 501) or (observed.reading.form == "not-json" and status < 500)
     if silent and not probe.target.is_kit_mock:
         raise NotApplicable(f"the target speaks no v3 ({observed.told})")
+    if observed.understood:
+        # Its right, for nothing public settles it; but then no two valid requests may be the same.
+        probe.target.takes_no_replay = probe.send(request).denied
     return accepts("a valid getAuthInfo over v3", observed)
 
 
@@ -303,7 +307,7 @@ def accepts_no_params(probe: Probe) -> Finding:
 def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
     finding = passed("", "")
     for body in bodies:
-        observed = probe.send(sign_body(probe.credentials, command, probe.now, body).request)
+        observed = probe.send(sign_body(probe.credentials, command, probe.timestamp(), body).request)
         finding = accepts(f"the signed body {body.decode()!r}", observed)
         if finding.verdict != "pass":
             return finding
@@ -447,7 +451,9 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
     number = probe.order_id
 
     def in_query(_probe: Probe, _valid: SignedRequest) -> Request:
-        return replace(sign_body(probe.credentials, CANCEL, probe.now, b"{}").request, query=f"order_id={number}")
+        return replace(
+            sign_body(probe.credentials, CANCEL, probe.timestamp(), b"{}").request, query=f"order_id={number}"
+        )
 
     return refuses(
         probe,
@@ -502,7 +508,7 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
     finding = passed("", "")
     for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1):
         body = encode_json({"order_id": order_id})
-        observed = probe.send(sign_body(probe.credentials, CANCEL, probe.now, body).request)
+        observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
         finding = accepts(f"order {order_id}", observed)
         if finding.verdict != "pass":
             return finding
@@ -518,7 +524,7 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
 def failure_names_itself(probe: Probe) -> Finding:
     """Send a bad signature, an unknown key and an unknown command, and look at the replies."""
     valid = probe.compose(SESSION).request
-    unknown = sign_body(probe.credentials, "tnContractNoSuchCommand", probe.now, b"{}").request
+    unknown = sign_body(probe.credentials, "tnContractNoSuchCommand", probe.timestamp(), b"{}").request
     expected, observed = "a JSON object with a text in errMsg, error or errorMsg", None
     for request in (
         with_signature(valid, "0" * 64),
@@ -550,7 +556,7 @@ def keeps_signature_secret(probe: Probe) -> Finding:
 def _distances(probe: Probe, seconds: tuple[int, ...]) -> Finding:
     told = []
     for away in seconds:
-        observed = probe.send(sign_body(probe.credentials, SESSION, probe.now + away, b"{}").request)
+        observed = probe.send(sign_body(probe.credentials, SESSION, probe.timestamp() + away, b"{}").request)
         told.append(f"{away:+} s: {'accepted' if observed.understood else 'not accepted'}")
     return noticed("; ".join(told))
 
@@ -581,7 +587,7 @@ def replay(probe: Probe) -> Finding:
 
 
 def _signed_get(probe: Probe, command: str, query: str) -> Request:
-    timestamp = str(probe.now)
+    timestamp = str(probe.timestamp())
     signature = signature_of(canonical_string_v3(b"", timestamp), probe.credentials.secret)
     headers = (
         (PUBLIC_KEY_HEADER, probe.credentials.api_key),
@@ -613,7 +619,7 @@ def order_id_as_text(probe: Probe) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it would spend another order")
     body = encode_json({"order_id": str(probe.order_id)})
-    observed = probe.send(sign_body(probe.credentials, CANCEL, probe.now, body).request)
+    observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
     return noticed(f"a text is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")
 
 
