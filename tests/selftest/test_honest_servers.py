@@ -340,7 +340,7 @@ def orders_named(request: Request) -> set[int]:
     form = dict(parse_fields(request.body)).get("params[order_id]", "")
     loose = re.findall(rb"order_?[iI]d\W{0,3}(\d+)\W*$", request.body) if request.path.startswith("/api/del") else []
     query = re.findall(r"order_id=(\d+)$", request.query)
-    return {int(text) for text in (form, *loose, *query) if text.isdigit()}
+    return {int(text) for text in (form, *loose, *query) if text.isdigit() and int(text)}
 
 
 def test_an_unreachable_order_is_no_clean_bill() -> None:
