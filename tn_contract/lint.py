@@ -128,6 +128,9 @@ def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
             if len(check.title) > 70:
                 yield f"check {check.id}: its title has more than 70 characters"
     for server_check in catalogue().values():
+        bound_by = corpus.clauses.get(server_check.clause)
+        if bound_by and bound_by.scheme not in ("any", server_check.scheme):
+            yield f"check {server_check.id}: it speaks {server_check.scheme}, its clause {bound_by.id} does not"
         for control in set(server_check.requires) - set(catalogue()):
             yield f"check {server_check.id}: it requires {control}, which does not exist"
     for client_check in client_checks.catalogue().values():

@@ -28,6 +28,15 @@ def test_a_valid_cancel_is_accepted(cancel: SignedRequest) -> None:
     assert _situation(cancel.request) == "cancel-accepted"
 
 
+@given(strategies.cancels_v3(KEYS))
+def test_a_valid_v3_cancel_is_accepted(cancel: SignedRequest) -> None:
+    broker = Broker(timestamp_tolerance=None)
+    broker.open_session(KEYS.api_key, KEYS.secret.reveal())
+    assessment = broker.handle(cancel.request).assessment
+    assert assessment is not None
+    assert (assessment.situation, assessment.scheme) == ("cancel-accepted", "v3")
+
+
 @given(strategies.faulty_cancels(KEYS))
 def test_a_cancel_with_one_fault_is_refused_for_that_fault(faulty: strategies.FaultyRequest) -> None:
     situation = _situation(faulty.request)

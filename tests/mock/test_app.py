@@ -109,7 +109,9 @@ def test_odd_paths_below_the_api_are_the_apis(client: FlaskClient, broker: Broke
     assert client.get("/__tn__/sessions/tn-demo-key/journal").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1/", "/__tn__", "/favicon.ico", "/%ff", "/static/x", "/api%2fv3/cmd/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/v1/", "/__tn__", "/favicon.ico", "/%ff", "/static/x", "/api%2fv3/cmd/x"]
+)
 def test_other_addresses_are_marked(client: FlaskClient, path: str) -> None:
     body = assert_harness_error(client.post(path), 599)
     assert "is no address of the API" in body["reason"]

@@ -90,6 +90,26 @@ FINDINGS: dict[str, tuple[str, Damage, str]] = {
         lambda c: c["groups"][0]["vectors"][0].pop("violates"),
         r"is invalid and must name a flag and the clause",
     ),
+    "a v2 vector that begins nowhere": (
+        "vectors/v2.json",
+        lambda c: c["groups"][0]["vectors"][0].pop("parameters"),
+        r"is of v2 and needs parameters",
+    ),
+    "a v3 vector whose string is another": (
+        "vectors/v3.json",
+        lambda c: c["groups"][0]["vectors"][0].update(timestamp="1700000009"),
+        r"v3-cancel is of v3, so its string to sign is body and timestamp",
+    ),
+    "a check of another generation than its clause": (
+        "clauses.json",
+        lambda c: next(clause for clause in c if clause["id"] == "v3-replay").update(scheme="v2"),
+        r"check v3/replay: it speaks v3, its clause v3-replay does not",
+    ),
+    "a v3 reply that leads nowhere": (
+        "situations.json",
+        lambda c: next(each for each in c if "payload_v3" in each).update(payload_v3="gone"),
+        r"the payload gone is not in payloads.json",
+    ),
     "a flag without a note": (
         "vectors/v2.json",
         lambda c: c["groups"][0]["vectors"][0]["flags"].append("Unheard"),
