@@ -100,7 +100,7 @@ def _is_list_index(key: str) -> bool:
     return key.isascii() and key.isdigit() and (key == "0" or key[0] != "0")
 
 
-def _key_order(keys: Iterable[str]) -> list[str]:
+def key_order(keys: Iterable[str]) -> list[str]:
     names = list(keys)
     try:
         joined = "".join(names)
@@ -151,7 +151,7 @@ def canonical_string(parameters: Parameters, _path: tuple[str, ...] = ()) -> str
     Raises `InvalidRequest` for values without an agreed text: bool, None, float, empty maps and lists.
     """
     parts = []
-    for key in _key_order(parameters):
+    for key in key_order(parameters):
         value = parameters[key]
         parts.append(f"{key}={value}" if type(value) is str else f"{key}={_text(value, (*_path, key))}")
     return "&".join(parts)
