@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
 from tn_contract.corpus import Scheme
-from tn_contract.signing import ENCODING, ERRORS, Secret
+from tn_contract.signing import Secret, blank
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
 STRANGE_BODY_KEPT = 200
-
-_URL_SAFE = str.maketrans("+/", "-_")
 
 _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 
@@ -84,9 +79,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Blank every secret, in each spelling that it may travel in."""
-        for secret in self.secrets:
-            for spelling in _spellings(secret):
-                text = text.replace(spelling, "***")
+        text = blank(text, self.secrets)
         for key in self.private_keys:
             for spelling in {key, quote(key, safe=""), quote_plus(key)}:
                 text = text.replace(spelling, "<api key>")
@@ -156,24 +149,6 @@ class Redactor:
             assessment.effect,
             assessment.scheme,
         )
-
-
-@lru_cache(maxsize=256)
-def _spellings(secret: Secret) -> tuple[str, ...]:
-    """List the ways in which a secret may stand in a text, longest first."""
-    raw = secret.reveal().encode(ENCODING, ERRORS)
-    whole = "".join(f"%{byte:02X}" for byte in raw)
-    escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
-    found = {raw.decode("utf-8", "backslashreplace"), raw.hex(), raw.hex().upper(), *escaped}
-    found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
-    for offset in range(3):
-        # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
-        # character there may depend on the neighbours.
-        encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
-        inner = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        if len(inner) >= 8:
-            found |= {inner, inner.translate(_URL_SAFE)}
-    return tuple(sorted(found - {""}, key=len, reverse=True))
 
 
 def timestamp(nanoseconds: int) -> str:
