@@ -160,7 +160,8 @@ class KeyPair(Record):
 class Mistake(Record):
     """What a wrong signer did: `digest` of `signed` under `secret`, written in `encoding`.
 
-    Plain digests ignore `secret`; `secret_form` tells how its text is to be read. `hex-last-digit-changed`: the last digit plus one, `f` becomes `0`.
+    Plain digests ignore `secret`; `secret_form` tells how its text is to be read. `hex-last-digit-changed`: the
+    last digit plus one, `f` becomes `0`.
     """
 
     signed: str
@@ -169,7 +170,7 @@ class Mistake(Record):
         "hmac-sha256", "hmac-sha1", "hmac-md5", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha3-256",
         "sha256", "md5"
     ] = "hmac-sha256"  # fmt: skip
-    secret_form: Literal["utf8", "hex", "base64"] = "utf8"
+    secret_form: Literal["utf8", "hex", "base64"] = "utf8"  # noqa: S105 # no secret
     encoding: Literal["hex", "upper-hex", "base64", "hex-truncated-32", "hex-last-digit-changed"] = "hex"
 
 

@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from tn_contract.corpus import load_corpus
+from tn_contract.errors import InvalidRequest
 from tn_contract.nonce import NONCE_MAX, parse_nonce
 from tn_contract.signers import Case, find, from_json, read_signature, stamps_of
-from tn_contract.signing import ENCODING, ERRORS, Credentials, blank, canonical_string, verify
+from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, blank, canonical_string, verify
 from tn_contract.wire import (
     COMMAND_PATH,
     FORM_TYPE,
@@ -48,8 +49,10 @@ _CLOSE_NS = 5 * 10**9
 _SHOWN = 4000
 
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
-_PLACEHOLDER = re.compile(r"<.*>|\$\{?\w*\}?|undefined|null|none|nan|your[_ -].*|\[object .*|\[B@.*|System\..*|.* object at .*",
-                          re.IGNORECASE)  # fmt: skip
+_PLACEHOLDER = re.compile(
+    r"<.*>|\$\{?\w*\}?|undefined|null|none|nan|your[_ -].*|\[object .*|\[B@.*|System\..*|.* object at .*",
+    re.IGNORECASE,
+)
 _STANDARD_HEADERS = {"content-type", "content-length", "host", "accept", "user-agent", "accept-encoding", "connection",
                      "x-ntapi-publickey", "x-ntapi-timestamp", "cookie", "origin", "referer"}  # fmt: skip
 _FIELD_NAMES = ("apiKey", "cmd", "nonce", "params")
@@ -69,6 +72,15 @@ class Diagnosis(Struct, frozen=True, omit_defaults=True):
     expected: str = ""
     difference: int = -1
     hint: str = ""
+
+
+class Explanation(Struct, frozen=True, omit_defaults=True):
+    """A saved request, judged by itself: the situation that it ends in, and what the client did wrong."""
+
+    line: str
+    situation: str
+    right: bool
+    diagnosis: Diagnosis | None = None
 
 
 class _Found(NamedTuple):
@@ -171,8 +183,36 @@ def diagnose(
         found = _contents(read)
     if found is None:
         return None
-    pairs = (*([credentials] if credentials else ()), *others)
-    return _in_words(found, pairs)
+    return _in_words(found, (*([credentials] if credentials else ()), *others))
+
+
+def explain(
+    request: Request, secret: Secret, pair: Credentials | None = None, *, at_ns: int, earlier: Sequence[Request] = ()
+) -> Explanation:
+    """Judge a saved request under a secret; `pair` is the key pair if its key is known too.
+
+    Without `pair` the key is taken from the request, so that a wrong one is not noticed.
+    """
+    read = _read(request)
+    key = read.key or _meant_key(request)
+    credentials = pair or (Credentials(key, secret) if key else None)
+    situation = situation_of(request, credentials)
+    known = (credentials,) if credentials else ()
+    mine = credentials if credentials and credentials.api_key == read.key else None
+    diagnosis = diagnose(request, situation, mine, at_ns=at_ns, earlier=earlier, others=known)
+    target = request.path + (f"?{request.query}" if request.query else "")
+    line = blank(f"{request.method} {target}", [secret])
+    return Explanation(line, situation, situation in ACCEPTED, diagnosis)
+
+
+def _meant_key(request: Request) -> str:
+    """Find a key in a body that is no form, or in the query."""
+    found = re.search(
+        rb'"apiKey":\s*"([^"]+)"|(?:^|&)api_?key=([^&]+)', request.body or request.query.encode(), re.IGNORECASE
+    )
+    if not found:
+        return ""
+    return (found[1] or found[2]).decode(ENCODING, ERRORS)
 
 
 def _in_words(found: _Found, pairs: Iterable[Credentials]) -> Diagnosis:
@@ -342,9 +382,10 @@ def _with_signature(
         return _Found((mistake,), details)
     try:
         expected = canonical_string(fields)
-    except ValueError:
+        right = verify(expected, pair.secret, received)
+    except InvalidRequest:  # JSON holds more than can be signed
         return _Found((mistake,), details)
-    if verify(expected, pair.secret, received):
+    if right:
         return _Found((mistake,), details)
     found = find(_case(read, fields, pair, (), others), received)
     return _Found((mistake, *found.mistakes), details, found.signed, expected) if found else _Found((mistake,), details)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
 from tn_contract.corpus import Scheme
+from tn_contract.diagnosis import Diagnosis
 from tn_contract.signing import Secret, blank
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
 STRANGE_BODY_KEPT = 200
+# A diagnosis looks this far back.
+EARLIER_SEEN = 16
 
 _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 
@@ -54,7 +57,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class Exchange(Struct, frozen=True, omit_defaults=True):
-    """One request with its reply or failure, and the assessment of it."""
+    """One request with its reply or failure, the assessment of it, and what the client did wrong."""
 
     seq: int
     at: str
@@ -63,6 +66,11 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
     reply: Message | None = None
     failure: str = ""
     assessment: Assessment | None = None
+    diagnosis: Diagnosis | None = None
+
+
+# Names what a client did wrong: of a request, its assessment, when it came (ns), and the requests before it.
+Diagnose: TypeAlias = Callable[[Request, Assessment, int, Sequence[Request]], Diagnosis | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class Redactor:
         reply: Reply | None,
         failure: str = "",
         assessment: Assessment | None = None,
+        diagnosis: Diagnosis | None = None,
     ) -> Exchange:
         """Write one exchange."""
         target = request.path + (f"?{request.query}" if request.query else "")
@@ -132,6 +141,7 @@ class Redactor:
             None if reply is None else self._reply(reply),
             self.text(failure),
             None if assessment is None else self._assessment(assessment),
+            diagnosis,
         )  # fmt: skip
 
     def _reply(self, reply: Reply) -> Message:
@@ -156,32 +166,42 @@ def timestamp(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     seq: int
     at_ns: int
     request: Request
     reply: Reply
     assessment: Assessment
+    diagnosable: bool
+    diagnosis: Diagnosis | None = None
 
 
 class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
-    `secrets` tells which secrets may stand in what is recorded.
+    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong.
     """
 
-    def __init__(self, session: str, secrets: Callable[[], Iterable[Secret]] = tuple, size: int = 1000) -> None:
+    def __init__(
+        self,
+        session: str,
+        secrets: Callable[[], Iterable[Secret]] = tuple,
+        size: int = 1000,
+        diagnose: Diagnose | None = None,
+    ) -> None:
         self._session = session
+        self._diagnose = diagnose
         self._secrets = secrets
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
 
     def add(self, at_ns: int, request: Request, reply: Reply, assessment: Assessment) -> None:
         """Append one exchange; the oldest gives way."""
-        if len(request.body) > BODY_KEPT:
+        whole = len(request.body) <= BODY_KEPT
+        if not whole:
             request = replace(request, body=self._redactor().body(request.body).encode())
-        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment))
+        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment, whole))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -196,10 +216,24 @@ class Journal:
 
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
-        redactor = self._redactor()
+        redactor, entries = self._redactor(), tuple(self._entries)
         return [
             redactor.record(
-                entry.seq, entry.at_ns, self._session, entry.request, entry.reply, assessment=entry.assessment
+                entry.seq,
+                entry.at_ns,
+                self._session,
+                entry.request,
+                entry.reply,
+                assessment=entry.assessment,
+                diagnosis=self._diagnosis(entry, entries[max(0, index - EARLIER_SEEN) : index]),
             )
-            for entry in tuple(self._entries)
+            for index, entry in enumerate(entries)
         ]
+
+    def _diagnosis(self, entry: _Entry, before: Sequence[_Entry]) -> Diagnosis | None:
+        # Once per entry and only when somebody reads: it costs a hundred times what answering does.
+        if entry.diagnosable and self._diagnose:
+            requests = [each.request for each in before]
+            entry.diagnosis = self._diagnose(entry.request, entry.assessment, entry.at_ns, requests)
+            entry.diagnosable = False
+        return entry.diagnosis

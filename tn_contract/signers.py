@@ -109,10 +109,10 @@ def _fields(case: Case) -> Iterator[Choice]:
     def without(name: str) -> Callable[[Nested], Nested | None]:
         return lambda tree: {k: v for k, v in tree.items() if k != name} if name in tree else None
 
-    def renamed(names: Callable[[str], str]) -> Callable[[Nested], Nested]:
+    def renamed(names: Callable[..., str]) -> Callable[[Nested], Nested]:
         return lambda tree: {names(k): v for k, v in tree.items()}
 
-    def inner(change: Callable[[Nested], Nested]) -> Callable[[Nested], Nested | None]:
+    def inner(change: Callable[..., Nested]) -> Callable[[Nested], Nested | None]:
         return lambda tree: {**tree, "params": change(p)} if isinstance(p := tree.get("params"), dict) else None
 
     def adds(name: str, value: str, over: bool = False) -> Callable[[Nested], Nested | None]:
@@ -148,9 +148,10 @@ def _fields(case: Case) -> Iterator[Choice]:
     yield Choice("other-command", 3, adds("cmd", "getAuthInfo", True))
     for command in ("cancelOrder", case.path.rpartition("/")[2], "putTradeOrder"):
         yield Choice("other-command", 4, adds("cmd", command, True))
-    if isinstance(command := case.fields.get("cmd"), str):
-        yield Choice("other-command", 4, adds("cmd", command.lower(), True))
-        yield Choice("other-command", 4, adds("cmd", command.upper(), True))
+    sent = case.fields.get("cmd")
+    if isinstance(sent, str):
+        yield Choice("other-command", 4, adds("cmd", sent.lower(), True))
+        yield Choice("other-command", 4, adds("cmd", sent.upper(), True))
     if isinstance(params := case.fields.get("params"), dict) and len(params) > 1:
         for name in list(params)[:8]:
             yield Choice("param-left-out", 2, inner(lambda p, name=name: {k: v for k, v in p.items() if k != name}))
@@ -283,7 +284,7 @@ _LISTS = [
     ("list-as-repr", 2, lambda items: json.dumps(items, ensure_ascii=False)),
     ("list-as-repr", 2, lambda items: json.dumps(items, ensure_ascii=False, separators=(",", ":"))),
     ("list-as-repr", 3, lambda items: f"[{', '.join(items)}]"),
-    ("list-as-repr", 3, lambda items: "Array"),
+    ("list-as-repr", 3, lambda _items: "Array"),
     ("list-joined", 1, ",".join),
     ("list-joined", 2, ", ".join),
     ("list-joined", 3, "+".join),
@@ -358,7 +359,7 @@ _ORDERS = (
     Choice("list-order-as-text", 3, lambda tree: _ordered(tree, sorted)),
     Choice("case-insensitive-order", 3, lambda tree: _ordered(tree, lambda names: sorted(names, key=str.lower))),
     Choice("utf-16-order", 3, lambda tree: _ordered(
-        tree, lambda names: sorted(names, key=lambda name: name.encode("utf-16-be", ERRORS)))),
+        tree, lambda names: sorted(names, key=lambda name: name.encode("utf-16-be", "surrogatepass")))),
     Choice("sorted-by-value", 4, lambda tree: _level(tree, sorted(tree, key=lambda name: str(tree[name])))),
     Choice("sorted-by-value", 4, lambda tree: _level(tree, sorted(tree, key=lambda name: (len(name), name)))),
 )  # fmt: skip
@@ -368,8 +369,8 @@ def _orders(case: Case) -> Iterator[Choice]:
     yield from _ORDERS
     # All 24 orders of four fields; of more, only those that are known to be built.
     for names in permutations(case.fields) if len(case.fields) <= 4 else _BUILT:
-        yield Choice("unsorted", 3 if names in _BUILT else 4, lambda tree, names=names: _level(
-            tree, [*(name for name in names if name in tree), *(name for name in tree if name not in names)]))  # fmt: skip
+        yield Choice("unsorted", 3 if names in _BUILT else 4, lambda tree, names=names: _level(tree, [
+            *(name for name in names if name in tree), *(name for name in tree if name not in names)]))  # fmt: skip
 
 
 # ---- serialisation -------------------------------------------------------------------------------------------
@@ -511,8 +512,8 @@ _FORMS = (
     Choice("params-as-repr", 4, _nested_as(lambda tree: "{" + _write(tree) + "}")),
     Choice("params-as-repr", 4, _nested_as(lambda tree: "[" + _write(tree) + "]")),
     Choice("params-as-repr", 4, _nested_as(lambda tree: "(" + _write(tree) + ")")),
-    Choice("params-as-repr", 3, _nested_as(lambda tree: "[object Object]")),
-    Choice("params-as-repr", 3, _nested_as(lambda tree: "Array")),
+    Choice("params-as-repr", 3, _nested_as(lambda _tree: "[object Object]")),
+    Choice("params-as-repr", 3, _nested_as(lambda _tree: "Array")),
     Choice("params-as-repr", 4, _nested_as(lambda tree: ",".join(_write({k: v}) for k, v in tree.items()))),
     Choice("params-as-repr", 3, _nested_as(_values_only("&"))),
     Choice("no-separators", 2, _joined("")),
@@ -705,8 +706,8 @@ def _wrappings(case: Case) -> Iterator[Choice]:
     yield from before(
         "method-signed", 3, f"{method}\n", f"{method}&", f"{method} ", f"{method}{path}", f"{method}\n{path}\n"
     )
-    yield from before("method-signed", 4, f"{method} {path} ", f"{method}{path}?", f"{method} {path}\n", f"{method}:{path}:",
-                      f"{method}&{quote(path, safe='')}&", f"{method}|{path}|", f"{method}:")  # fmt: skip
+    yield from before("method-signed", 4, f"{method} {path} ", f"{method}{path}?", f"{method} {path}\n",
+                      f"{method}:{path}:", f"{method}&{quote(path, safe='')}&", f"{method}|{path}|", f"{method}:")  # fmt: skip
     yield from behind("secret-in-string", 2, secret)
     yield from behind("secret-in-string", 3, f"&{secret}")
     yield from before("secret-in-string", 2, secret)
@@ -749,12 +750,12 @@ def _wrappings(case: Case) -> Iterator[Choice]:
     yield Choice("text-quoted", 4, _COMPACT)
     yield Choice("text-quoted", 4, lambda text: "{" + text + "}")
     yield Choice("text-quoted", 4, lambda text: f"b'{text}'")
-    yield Choice("other-charset", 3, lambda text: text.encode("utf-16-le", ERRORS))
-    yield Choice("other-charset", 4, lambda text: text.encode("utf-16", ERRORS))
-    yield Choice("other-charset", 4, lambda text: text.encode("utf-16-be", ERRORS))
+    yield Choice("other-charset", 3, lambda text: text.encode("utf-16-le", "surrogatepass"))
+    yield Choice("other-charset", 4, lambda text: text.encode("utf-16", "surrogatepass"))
+    yield Choice("other-charset", 4, lambda text: text.encode("utf-16-be", "surrogatepass"))
     yield Choice("other-charset", 3, lambda text: text.encode("latin-1", "replace"))
     yield Choice("other-charset", 3, lambda text: text.encode("cp1251", "replace"))
-    yield Choice("nothing-signed", 3, lambda text: "")
+    yield Choice("nothing-signed", 3, lambda _text: "")
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------
@@ -778,8 +779,8 @@ def _unbased(text: str) -> bytes | None:
         return None
 
 
-_PLACEHOLDERS = ("<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET", "your_api_secret",
-                 "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined", "TN_API_SECRET",
+_PLACEHOLDERS = ("<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET",
+                 "your_api_secret", "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined", "TN_API_SECRET",
                  "$TN_API_SECRET", "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]")  # fmt: skip
 
 
@@ -805,7 +806,7 @@ def _secrets(case: Case) -> Iterator[tuple[str, int, Text | None]]:
     yield "secret-encoded", 4, base64.urlsafe_b64encode(raw).rstrip(b"=")
     yield "secret-encoded", 4, _raw(secret)
     yield "secret-encoded", 4, unquote(secret, errors=ERRORS)
-    yield "secret-encoded", 4, secret.encode("utf-16-le", ERRORS)
+    yield "secret-encoded", 4, secret.encode("utf-16-le", "surrogatepass")
     yield "secret-upper-cased", 2, secret.upper()
     yield "secret-upper-cased", 2, secret.lower()
     yield "secret-upper-cased", 4, secret.swapcase()
@@ -1132,13 +1133,13 @@ class Search:
         right = self._case.expected
         for wrong, grade, name, old, new in self._swaps:
             if wraps[grade]:
-                text = _swapped(right, name, old, new)
-                if text is not None:
+                swapped = _swapped(right, name, old, new)
+                if swapped is not None:
                     for mistake, _grade, wrap in wraps[grade]:
-                        yield (wrong, mistake), wrap(text)
+                        yield (wrong, mistake), wrap(swapped)
                     for mistake, _grade, other, *number in swaps[grade]:
                         if name == "nonce" != other:
-                            yield (wrong, mistake), _swapped(text, other, *number)
+                            yield (wrong, mistake), _swapped(swapped, other, *number)
         for wrong, grade, wrap in self._wraps:
             for mistake, _grade, again in wraps[grade]:
                 once = wrap(right) if mistake != wrong else None

@@ -18,6 +18,9 @@ FLOORS = {
     "tn_contract.nonce": 0,
     "tn_contract.wire": 1,
     "tn_contract.corpus": 1,
+    "tn_contract.signers": 2,
+    "tn_contract.diagnosis": 2,
+    "tn_contract.requestfile": 2,
     "tn_contract.journal": 2,
     "tn_contract.transport": 2,
     "tn_contract.client": 3,
@@ -39,11 +42,13 @@ FLOORS = {
 SAME_FLOOR = {
     ("tn_contract.signing", "tn_contract.errors"),
     ("tn_contract.nonce", "tn_contract.errors"),
+    ("tn_contract.diagnosis", "tn_contract.signers"),
+    ("tn_contract.journal", "tn_contract.diagnosis"),
     ("tn_contract.suite", "tn_contract.plugin"),
     ("tn_contract.checks", "tn_contract.checks"),
 }
 OUTSIDE = {
-    "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
+    "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
                 "tn_contract.plugin", "mock_server.app"},
     "httpx": {"tn_contract.transport"},
     "hypothesis": {"tn_contract.strategies"},
