@@ -427,8 +427,9 @@ def _numbers(tree: Nested) -> dict[str, Any]:
 
 
 def _mixed(tree: Nested) -> dict[str, Any]:
-    """The nonce as text, what is in params as numbers."""
-    return {name: _numbers(value) if isinstance(value, dict) else value for name, value in tree.items()}
+    """Numbers as numbers, but the nonce as text."""
+    return {name: value if name == "nonce" else number for (name, value), number in
+            zip(tree.items(), _numbers(tree).values(), strict=True)}  # fmt: skip
 
 
 def _inner_json(write: Callable[[Any], str], typed: Callable[[Nested], Any]) -> Callable[[Nested], str | None]:
@@ -473,7 +474,7 @@ def _values_only(between: str) -> Callable[[Nested], str]:
 _FORMS = (
     Choice("brackets", 1, _pairs("{}[{}]")),
     Choice("percent-encoded", 1, _form(_plus, _plus)),
-    Choice("percent-encoded", 3, _form(_raw, _raw)),
+    Choice("percent-encoded", 2, _form(_raw, _raw)),
     Choice("percent-encoded", 3, _form(_component, _component)),
     Choice("percent-encoded", 3, lambda tree: _lower(_form(_plus, _plus)(tree))),
     Choice("percent-encoded", 4, lambda tree: _lower(_form(_raw, _raw)(tree))),
@@ -572,10 +573,12 @@ def number_forms(text: str) -> Iterator[tuple[str, int, str]]:
     short = next((form for places in range(17) if float(form := f"{real:.{places}e}") == real), mantissa).partition(
         "e"
     )[0]
-    for base in dict.fromkeys((short, f"{real:.13e}".partition("e")[0].rstrip("0").rstrip("."), digits)):
+    # PHP prints 14 digits and a capital E, Python and JavaScript as many as it takes.
+    php = f"{real:.13e}".partition("e")[0].rstrip("0").rstrip(".")
+    for base in dict.fromkeys((short, php, digits)):
         whole = base if "." in base else f"{base}.0"
         yield "in-exponent", 2 if base is short else 4, f"{base}e+{power:02d}"
-        yield "in-exponent", 3 if base is short else 4, f"{whole}E+{power}"
+        yield "in-exponent", 2 if base == php else 4, f"{whole}E+{power}"
         yield "in-exponent", 3 if base is short else 4, f"{base}E+{power}"
         yield "in-exponent", 4, f"{whole}e+{power:02d}"
         yield "in-exponent", 4, f"{whole}E{power}"
@@ -883,7 +886,7 @@ def _mac(name: str, key: bytes) -> Mac:
 def _digests(size: int, key: bytes) -> Iterator[tuple[str, int, Mac]]:
     """The wrong digests of at least `size` bytes."""
     exact = _SIZES.get(size)
-    for name in dict.fromkeys(filter(None, (exact, "sha256", "sha512", "sha384", "sha1"))):
+    for name in dict.fromkeys(filter(None, (exact, "sha256", "sha512", "sha384", "sha1", "md5"))):
         start = getattr(hashlib, name)
         if start().digest_size < size:
             continue
@@ -900,7 +903,7 @@ def _digests(size: int, key: bytes) -> Iterator[tuple[str, int, Mac]]:
             yield "secret-appended", 4, lambda text, start=start: start(text + b":" + key).digest()
             yield "secret-appended", 4, lambda text, start=start: start(key + b"&" + text).digest()
             yield "secret-appended", 4, lambda text, start=start: start(key + text + key).digest()
-            yield "message-and-secret-swapped", 3, lambda text, name=name: _mac(name, text)(key)
+            yield "message-and-secret-swapped", 2, lambda text, name=name: _mac(name, text)(key)
 
             def once(text: bytes, name: str = name) -> bytes:
                 return _mac(name, key)(text)
@@ -1222,6 +1225,11 @@ def _find(search: Search, case: Case, reading: Reading, most: int) -> Finding | 
     if most == 1 or len(zero) > _LONG:
         return None
     # Two.
+    for key, (mistake, grade) in keys.items():
+        if grade < 3:
+            for wrong_digest, other, digest in _digests(size, key):
+                if other == 2 and matches(digest(zero)):
+                    return found((mistake, wrong_digest), search.right.text)
     for mistake, grade, digest in digests:
         for written, text in beside[grade]:
             if matches(digest(text)):
@@ -1232,11 +1240,6 @@ def _find(search: Search, case: Case, reading: Reading, most: int) -> Finding | 
             for written, text in beside[grade]:
                 if matches(keyed(text)):
                     return found((*written.mistakes, mistake, *named), written.text)
-    for key, (mistake, grade) in keys.items():
-        if grade < 3:
-            for wrong_digest, other, digest in _digests(size, key):
-                if other == 2 and matches(digest(zero)):
-                    return found((mistake, wrong_digest), search.right.text)
     macs = [(named, _mac(name, secret)) for name, named in told.items()]
     seen: set[Text | None] = {None, search.right.text, *(written.text for written in search.singles)}
     for mistakes, signed in search.pairs():
