@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tn_contract.checks import Check
     from tn_contract.corpus import Evidence, Payload
     from tn_contract.diagnosis import Explanation
+    from tn_contract.wire import Request
 
 DEFAULT_PORT = 8787
 NONCE_POLICIES = ("monotonic", "unique", "none")
@@ -441,7 +442,8 @@ def explain_request(file: Any, as_json: bool) -> None:
     if not secret:
         raise click.UsageError("set TN_API_SECRET: the secret is never an option, for process lists show those")
     pair = Credentials(key, Secret(secret)) if key else None
-    explained, before = [], []
+    explained: list[Explanation] = []
+    before: list[Request] = []
     for request in read_requests(file.read()):
         explained.append(explain(request, Secret(secret), pair, at_ns=time.time_ns(), earlier=before))
         before.append(request)

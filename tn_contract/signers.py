@@ -472,7 +472,7 @@ def _values_only(between: str) -> Callable[[Nested], str]:
 
 
 _FORMS = (
-    Choice("brackets", 1, _pairs("{}[{}]")),
+    Choice("brackets", 2, _pairs("{}[{}]")),
     Choice("percent-encoded", 1, _form(_plus, _plus)),
     Choice("percent-encoded", 2, _form(_raw, _raw)),
     Choice("percent-encoded", 3, _form(_component, _component)),
@@ -710,7 +710,8 @@ def _wrappings(case: Case) -> Iterator[Choice]:
         "method-signed", 3, f"{method}\n", f"{method}&", f"{method} ", f"{method}{path}", f"{method}\n{path}\n"
     )
     yield from before("method-signed", 4, f"{method} {path} ", f"{method}{path}?", f"{method} {path}\n",
-                      f"{method}:{path}:", f"{method}&{quote(path, safe='')}&", f"{method}|{path}|", f"{method}:")  # fmt: skip
+                      f"{method}:{path}:", f"{method}&{quote(path, safe='')}&", f"{method}|{path}|",
+                      f"{method}:")  # fmt: skip
     yield from behind("secret-in-string", 2, secret)
     yield from behind("secret-in-string", 3, f"&{secret}")
     yield from before("secret-in-string", 2, secret)
@@ -783,8 +784,8 @@ def _unbased(text: str) -> bytes | None:
 
 
 _PLACEHOLDERS = ("<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET",
-                 "your_api_secret", "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined", "TN_API_SECRET",
-                 "$TN_API_SECRET", "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]")  # fmt: skip
+                 "your_api_secret", "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined",
+                 "TN_API_SECRET", "$TN_API_SECRET", "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]")  # fmt: skip
 
 
 def _secrets(case: Case) -> Iterator[tuple[str, int, Text | None]]:
@@ -891,12 +892,12 @@ def _digests(size: int, key: bytes) -> Iterator[tuple[str, int, Mac]]:
         if start().digest_size < size:
             continue
         usual = name in (exact, "sha256")
-        grade = 1 if usual else 4
+        grade = 2 if usual else 4
         if name != "sha256":
             yield f"hmac-{name}", grade, lambda text, name=name: _mac(name, key)(text)
         yield "plain-hash", grade, lambda text, start=start: start(text).digest()
         appended = "v1-rule" if name == "md5" else "secret-appended"
-        yield appended, min(grade + 1, 4), lambda text, start=start: start(text + key).digest()
+        yield appended, grade, lambda text, start=start: start(text + key).digest()
         yield "secret-appended", 2 if usual else 4, lambda text, start=start: start(key + text).digest()
         if usual:
             yield appended, 4, lambda text, start=start: start(text + b"&" + key).digest()
@@ -1059,14 +1060,11 @@ WRITINGS: dict[str, Callable[[bytes], str]] = {
 
 
 class _Written(NamedTuple):
-    """A text that a wrong signer may have signed."""
+    """What a wrong signer may have signed."""
 
     mistakes: tuple[str, ...]
     grade: int
-    text: Text
-
-
-_Tree: TypeAlias = "tuple[str, int, Nested, Nested]"  # mistake, grade, as given, sorted
+    text: bytes
 
 
 class Search:
@@ -1074,80 +1072,95 @@ class Search:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._seen: set[Text] = {case.expected}
         self._orders, self._forms = [*_orders(case)], [*_FORMS, *_messages(case)]
         self._swaps, self._wraps = [*_numbers_changed(case)], [*_wrappings(case)]
         self._changes = [*_fields(case), *_ANY_VALUE_CHOICES, *(_VALUE_CHOICES if _PLAIN.search(case.expected) else ())]
-        # The texts before numbers and wrapping, which pairs start from.
-        self._trees: list[_Tree] = []
-        self._formed: list[_Written] = []
-        self.right = _Written((), 0, case.expected)
-        self.singles = list(self._singles())
+        self.right = _Written((), 0, _encoded(case.expected))
+        self.singles: list[_Written] = []
+        self._seen: set[bytes] = {self.right.text}
+        # What pairs start from: changed fields (as they came, and sorted), and texts before numbers and wrapping.
+        self._trees: list[tuple[str, int, Nested, Nested]] = []
+        self._formed: list[tuple[str, int, str]] = []
+        self._try_singles()
 
-    def _new(self, mistakes: tuple[str, ...], grade: int, text: Text | None) -> Iterator[_Written]:
-        if text is not None and text not in self._seen:
-            self._seen.add(text)
-            yield _Written(mistakes, grade, text)
+    def _add(self, mistake: str, grade: int, text: Text | None) -> bool:
+        if text is None:
+            return False
+        raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
+        if raw in self._seen:
+            return False
+        self._seen.add(raw)
+        self.singles.append(_Written((mistake,), grade, raw))
+        return True
 
-    def _singles(self) -> Iterator[_Written]:
+    def _try_singles(self) -> None:
         tree, right = self._case.fields, self._case.expected
         inner = _sorted(tree)
+        formed: list[tuple[str, int, str | None]] = []
         for mistake, grade, change in self._changes:
             changed = change(tree)
             if changed is not None:
                 ordered = _sorted(changed)
                 self._trees.append((mistake, grade, changed, ordered))
-                self._formed += self._new((mistake,), grade, _write(ordered))
-        for mistake, grade, arrange in self._orders:
-            self._formed += self._new((mistake,), grade, _write(arrange(tree)))
-        for mistake, grade, form in self._forms:
-            self._formed += self._new((mistake,), grade, form(inner))
-        yield from self._formed
+                formed.append((mistake, grade, _write(ordered)))
+        formed += [(mistake, grade, _write(arrange(tree))) for mistake, grade, arrange in self._orders]
+        formed += [(mistake, grade, form(inner)) for mistake, grade, form in self._forms]
+        for mistake, grade, text in formed:
+            if text is not None and self._add(mistake, grade, text):
+                self._formed.append((mistake, grade, text))
         for mistake, grade, name, old, new in self._swaps:
-            yield from self._new((mistake,), grade, _swapped(right, name, old, new))
+            self._add(mistake, grade, _swapped(right, name, old, new))
         for mistake, grade, wrap in self._wraps:
-            yield from self._new((mistake,), grade, wrap(right))
+            self._add(mistake, grade, wrap(right))
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], Text | None]]:
-        """Texts with two wrong choices; some come twice, and None is a pair that cannot be."""
+    def pairs(self) -> Iterator[_Written]:
+        """Texts with two wrong choices."""
+        seen = self._seen.copy()
+        for first, second, text in self._pairs():
+            if text is not None:
+                raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
+                if raw not in seen:
+                    seen.add(raw)
+                    yield _Written((first, second), 0, raw)
+
+    def _pairs(self) -> Iterator[tuple[str, str, Text | None]]:
         tree = self._case.fields
         changes, orders, forms, wraps = map(_by_room, (self._changes, self._orders, self._forms, self._wraps))
         swaps = _by_room(self._swaps)
         for wrong, grade, given, ordered in self._trees:
             for mistake, _grade, form in forms[grade]:
-                yield (wrong, mistake), form(ordered)
+                yield wrong, mistake, form(ordered)
             for mistake, _grade, arrange in orders[grade]:
-                yield (wrong, mistake), _write(arrange(given))
+                yield wrong, mistake, _write(arrange(given))
             for mistake, _grade, change in changes[grade]:
                 changed = change(given) if mistake > wrong else None
                 if changed is not None:
-                    yield (wrong, mistake), _write(_sorted(changed))
+                    yield wrong, mistake, _write(_sorted(changed))
         for wrong, grade, arrange in self._orders:
             if forms[grade]:
                 ordered = arrange(tree)
                 for mistake, _grade, form in forms[grade]:
-                    yield (wrong, mistake), form(ordered)
-        for mistakes, grade, text in self._formed:
-            assert isinstance(text, str)  # noqa: S101 # bytes come from wrapping only
+                    yield wrong, mistake, form(ordered)
+        for wrong, grade, text in self._formed:
             for mistake, _grade, name, old, new in swaps[grade]:
-                yield (*mistakes, mistake), _swapped(text, name, old, new)
+                yield wrong, mistake, _swapped(text, name, old, new)
             for mistake, _grade, wrap in wraps[grade]:
-                yield (*mistakes, mistake), wrap(text)
+                yield wrong, mistake, wrap(text)
         right = self._case.expected
         for wrong, grade, name, old, new in self._swaps:
             if wraps[grade]:
                 swapped = _swapped(right, name, old, new)
                 if swapped is not None:
                     for mistake, _grade, wrap in wraps[grade]:
-                        yield (wrong, mistake), wrap(swapped)
+                        yield wrong, mistake, wrap(swapped)
                     for mistake, _grade, other, *number in swaps[grade]:
                         if name == "nonce" != other:
-                            yield (wrong, mistake), _swapped(swapped, other, *number)
+                            yield wrong, mistake, _swapped(swapped, other, *number)
         for wrong, grade, wrap in self._wraps:
             for mistake, _grade, again in wraps[grade]:
                 once = wrap(right) if mistake != wrong else None
                 if isinstance(once, str):
-                    yield (wrong, mistake), again(once)
+                    yield wrong, mistake, again(once)
 
 
 def _by_room(choices: list[Any]) -> dict[int, list[Any]]:
@@ -1187,69 +1200,56 @@ def _damaged(received: str, right: str) -> bool:
 
 
 def _find(search: Search, case: Case, reading: Reading, most: int) -> Finding | None:
-    matches, size = reading.matches, reading.size
-    secret = _encoded(_reveal(case.credentials))
+    matches = reading.matches
+    for mistakes, mac, texts in _attempts(search, case, reading.size, most):
+        for written in texts:
+            if matches(mac(written.text)):
+                named = dict.fromkeys((*written.mistakes, *mistakes, *reading.mistakes))
+                return Finding(tuple(named), written.text.decode(ENCODING, ERRORS))
+    return None
+
+
+def _attempts(
+    search: Search, case: Case, size: int, most: int
+) -> Iterator[tuple[tuple[str, ...], Mac, Iterable[_Written]]]:
+    """Digests under keys and the texts to try them on, first with one wrong choice, then with two."""
+    secret, right, singles = _encoded(_reveal(case.credentials)), [search.right], search.singles
     # The length tells the digest, so the search goes on under it as if it were the right one.
-    name = _SIZES.get(size, "sha256") if size != 32 else "sha256"
+    name = _SIZES.get(size, "sha256")
     told: dict[str, tuple[str, ...]] = {name: () if name == "sha256" else (f"hmac-{name}",)}
     if size < 32:
         told["sha256"] = ("truncated",)
-
-    def found(mistakes: Iterable[str], text: Text) -> Finding:
-        signed = text if isinstance(text, str) else text.decode(ENCODING, "backslashreplace")
-        return Finding(tuple(dict.fromkeys((*mistakes, *reading.mistakes))), signed)
-
-    zero = _encoded(search.right.text)
-    singles = [(written, _encoded(written.text)) for written in search.singles]
-    beside = {grade: [(w, text) for w, text in singles if w.grade + grade <= _GRADES] for grade in (1, 2, 3, 4)}
+    macs = [(named, name, _mac(name, secret)) for name, named in told.items()]
     digests = list(_digests(size, secret))
-    keys = {secret: ("", 9)}
+    keys: dict[bytes, tuple[str, int]] = {}
     for mistake, grade, wrong in _secrets(case):
-        if wrong is not None:
-            keys.setdefault(_encoded(wrong), (mistake, grade))
-    del keys[secret]
-    # One wrong choice.
+        if wrong is not None and (key := _encoded(wrong)) != secret:
+            keys.setdefault(key, (mistake, grade))
+
+    for named, _name, mac in macs:
+        yield named, mac, right
     for mistake, _grade, digest in digests:
-        if matches(digest(zero)):
-            return found((mistake,), search.right.text)
-    for name, named in told.items():
-        mac = _mac(name, secret)
-        if matches(mac(zero)):
-            return found(named, search.right.text)
+        yield (mistake,), digest, right
+    for named, name, mac in macs:
         for key, (mistake, _grade) in keys.items():
-            if matches(_mac(name, key)(zero)):
-                return found((mistake, *named), search.right.text)
-        for written, text in singles:
-            if matches(mac(text)):
-                return found((*written.mistakes, *named), written.text)
-    if most == 1 or len(zero) > _LONG:
-        return None
-    # Two.
+            yield (mistake, *named), _mac(name, key), right
+        yield named, mac, singles
+    if most == 1 or len(search.right.text) > _LONG:
+        return
+    beside = {grade: [each for each in singles if each.grade + grade <= _GRADES] for grade in (1, 2, 3, 4)}
     for key, (mistake, grade) in keys.items():
         if grade < 3:
             for wrong_digest, other, digest in _digests(size, key):
-                if other == 2 and matches(digest(zero)):
-                    return found((mistake, wrong_digest), search.right.text)
+                if other == 2:
+                    yield (mistake, wrong_digest), digest, right
     for mistake, grade, digest in digests:
-        for written, text in beside[grade]:
-            if matches(digest(text)):
-                return found((*written.mistakes, mistake), written.text)
-    for key, (mistake, grade) in keys.items():
-        for name, named in told.items() if beside[grade] else ():
-            keyed = _mac(name, key)
-            for written, text in beside[grade]:
-                if matches(keyed(text)):
-                    return found((*written.mistakes, mistake, *named), written.text)
-    macs = [(named, _mac(name, secret)) for name, named in told.items()]
-    seen: set[Text | None] = {None, search.right.text, *(written.text for written in search.singles)}
-    for mistakes, signed in search.pairs():
-        if signed not in seen:
-            seen.add(signed)
-            text = signed.encode(ENCODING, ERRORS) if isinstance(signed, str) else signed or b""
-            for named, mac in macs:
-                if matches(mac(text)):
-                    return found((*mistakes, *named), signed or "")
-    return None
+        yield (mistake,), digest, beside[grade]
+    for named, name, _mac_of_secret in macs:
+        for key, (mistake, grade) in keys.items():
+            if beside[grade]:
+                yield (mistake, *named), _mac(name, key), beside[grade]
+    for named, _name, mac in macs:
+        yield named, mac, search.pairs()
 
 
 def wrong_signatures(fields: Mapping[str, Any], credentials: Credentials) -> Iterator[tuple[str, str]]:
@@ -1263,7 +1263,7 @@ def wrong_signatures(fields: Mapping[str, Any], credentials: Credentials) -> Ite
     zero = _encoded(case.expected)
     correct = right(zero).hex()
     candidates: list[tuple[str, str]] = []
-    candidates += [(written.mistakes[0], right(_encoded(written.text)).hex()) for written in Search(case).singles]
+    candidates += [(written.mistakes[0], right(written.text).hex()) for written in Search(case).singles]
     candidates += [
         (mistake, _mac("sha256", _encoded(key))(zero).hex()) for mistake, _g, key in _secrets(case) if key is not None
     ]

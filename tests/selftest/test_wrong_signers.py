@@ -70,7 +70,9 @@ def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
 def flat(items: list[tuple[str, Any]], shape: str) -> list[tuple[str, str]]:
     pairs = []
     for name, value in items:
-        pairs += [(shape % (name, inner), text) for inner, text in value] if isinstance(value, list) else [(name, value)]
+        pairs += (
+            [(shape % (name, inner), text) for inner, text in value] if isinstance(value, list) else [(name, value)]
+        )
     return pairs
 
 

@@ -48,8 +48,8 @@ SAME_FLOOR = {
     ("tn_contract.checks", "tn_contract.checks"),
 }
 OUTSIDE = {
-    "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
-                "tn_contract.plugin", "mock_server.app"},
+    "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report",
+                "tn_contract.lint", "tn_contract.plugin", "mock_server.app"},
     "httpx": {"tn_contract.transport"},
     "hypothesis": {"tn_contract.strategies"},
     "flask": {"mock_server.app"},
