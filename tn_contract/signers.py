@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
@@ -783,9 +783,11 @@ def _unbased(text: str) -> bytes | None:
         return None
 
 
-_PLACEHOLDERS = ("<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET",
-                 "your_api_secret", "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined",
-                 "TN_API_SECRET", "$TN_API_SECRET", "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]")  # fmt: skip
+_PLACEHOLDERS = (
+    "<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET", "your_api_secret",
+    "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined", "TN_API_SECRET", "$TN_API_SECRET",
+    "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]",
+)  # fmt: skip
 
 
 def _secrets(case: Case) -> Iterator[tuple[str, int, Text | None]]:
@@ -1072,16 +1074,22 @@ class Search:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._orders, self._forms = [*_orders(case)], [*_FORMS, *_messages(case)]
-        self._swaps, self._wraps = [*_numbers_changed(case)], [*_wrappings(case)]
-        self._changes = [*_fields(case), *_ANY_VALUE_CHOICES, *(_VALUE_CHOICES if _PLAIN.search(case.expected) else ())]
         self.right = _Written((), 0, _encoded(case.expected))
-        self.singles: list[_Written] = []
         self._seen: set[bytes] = {self.right.text}
+        self._singles: list[_Written] = []
         # What pairs start from: changed fields (as they came, and sorted), and texts before numbers and wrapping.
         self._trees: list[tuple[str, int, Nested, Nested]] = []
         self._formed: list[tuple[str, int, str]] = []
+
+    @cached_property
+    def singles(self) -> list[_Written]:
+        """Texts with one wrong choice."""
+        case = self._case
+        self._orders, self._forms = [*_orders(case)], [*_FORMS, *_messages(case)]
+        self._swaps, self._wraps = [*_numbers_changed(case)], [*_wrappings(case)]
+        self._changes = [*_fields(case), *_ANY_VALUE_CHOICES, *(_VALUE_CHOICES if _PLAIN.search(case.expected) else ())]
         self._try_singles()
+        return self._singles
 
     def _add(self, mistake: str, grade: int, text: Text | None) -> bool:
         if text is None:
@@ -1090,7 +1098,7 @@ class Search:
         if raw in self._seen:
             return False
         self._seen.add(raw)
-        self.singles.append(_Written((mistake,), grade, raw))
+        self._singles.append(_Written((mistake,), grade, raw))
         return True
 
     def _try_singles(self) -> None:
@@ -1114,8 +1122,8 @@ class Search:
             self._add(mistake, grade, wrap(right))
 
     def pairs(self) -> Iterator[_Written]:
-        """Texts with two wrong choices."""
-        seen = self._seen.copy()
+        """Texts with two wrong choices; those with one are tried before."""
+        seen = {self.right.text, *(written.text for written in self.singles)}
         for first, second, text in self._pairs():
             if text is not None:
                 raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
@@ -1213,7 +1221,7 @@ def _attempts(
     search: Search, case: Case, size: int, most: int
 ) -> Iterator[tuple[tuple[str, ...], Mac, Iterable[_Written]]]:
     """Digests under keys and the texts to try them on, first with one wrong choice, then with two."""
-    secret, right, singles = _encoded(_reveal(case.credentials)), [search.right], search.singles
+    secret, right = _encoded(_reveal(case.credentials)), [search.right]
     # The length tells the digest, so the search goes on under it as if it were the right one.
     name = _SIZES.get(size, "sha256")
     told: dict[str, tuple[str, ...]] = {name: () if name == "sha256" else (f"hmac-{name}",)}
@@ -1233,10 +1241,10 @@ def _attempts(
     for named, name, mac in macs:
         for key, (mistake, _grade) in keys.items():
             yield (mistake, *named), _mac(name, key), right
-        yield named, mac, singles
+        yield named, mac, search.singles
     if most == 1 or len(search.right.text) > _LONG:
         return
-    beside = {grade: [each for each in singles if each.grade + grade <= _GRADES] for grade in (1, 2, 3, 4)}
+    beside = {grade: [each for each in search.singles if each.grade + grade <= _GRADES] for grade in (1, 2, 3, 4)}
     for key, (mistake, grade) in keys.items():
         if grade < 3:
             for wrong_digest, other, digest in _digests(size, key):

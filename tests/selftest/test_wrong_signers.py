@@ -1,4 +1,4 @@
-"""Is the diagnosis any good? Wrong signers that know nothing of its stages, one mistake or two, over varied requests."""
+"""Is the diagnosis any good? Wrong signers that know nothing of its stages make one mistake or two."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ def float_of_php(value: int) -> str:
     return f"{mantissa if '.' in mantissa else mantissa + '.0'}E+{int(exponent)}"
 
 
+COMPACT = (",", ":")
 PATH = "/api/v2/cmd/delTradeOrder"
 # What a signer does wrong: the step, how, and the ids that name it (several where two mistakes give the same).
 WRONG: dict[str, tuple[str, Any, set[str]]] = {
@@ -126,11 +127,13 @@ WRONG: dict[str, tuple[str, Any, set[str]]] = {
         "write", lambda items: "&".join(f"{n}={v}" for n, v in flat(items, "%s[%s]")), {"brackets"}),
     "writes dots": ("write", lambda items: "&".join(f"{n}={v}" for n, v in flat(items, "%s.%s")), {"dotted-name"}),
     "params as compact JSON": (
-        "write", with_params(lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False)), {"params-as-json"}),
+        "write", with_params(lambda value: json.dumps(value, separators=COMPACT, ensure_ascii=False)),
+        {"params-as-json"}),
     "params as JSON": ("write", with_params(lambda value: json.dumps(value, ensure_ascii=False)), {"params-as-json"}),
     "params as Python prints it": ("write", with_params(str), {"params-as-repr"}),
     "everything as compact JSON": (
-        "write", lambda items: json.dumps(numbers(plain(items)), separators=(",", ":"), ensure_ascii=False), {"request-as-json"}),
+        "write", lambda items: json.dumps(numbers(plain(items)), separators=COMPACT, ensure_ascii=False),
+        {"request-as-json"}),
     "everything as JSON": (
         "write", lambda items: json.dumps(numbers(plain(items)), ensure_ascii=False), {"request-as-json"}),
     "joins with nothing": ("write", lambda items: join(items, ""), {"no-separators"}),
@@ -148,7 +151,8 @@ WRONG: dict[str, tuple[str, Any, set[str]]] = {
     "path first": ("after", lambda text, _: PATH + text, {"path-signed"}),
     "path and ?": ("after", lambda text, _: f"{PATH}?{text}", {"path-signed"}),
     "method first": ("after", lambda text, _: "POST" + text, {"method-signed"}),
-    "secret at the end": ("after", lambda text, program: text + program.secret, {"secret-in-string", "secret-appended"}),
+    "secret at the end": (
+        "after", lambda text, program: text + program.secret, {"secret-in-string", "secret-appended"}),
     "secret at the beginning": (
         "after", lambda text, program: program.secret + text, {"secret-in-string", "secret-appended"}),
     "key as secret": ("keyed", lambda program: program.key.encode(), {"key-as-secret"}),
@@ -168,7 +172,8 @@ WRONG: dict[str, tuple[str, Any, set[str]]] = {
     "sha256 with the secret behind": (
         "digest", lambda key, text: hashlib.sha256(text + key).digest(), {"secret-appended", "plain-hash"}),
     "v1": ("digest", lambda key, text: hashlib.md5(text + key).digest(), {"v1-rule"}),
-    "key and message swapped": ("digest", lambda key, text: hmac.digest(text, key, "sha256"), {"message-and-secret-swapped"}),
+    "key and message swapped": (
+        "digest", lambda key, text: hmac.digest(text, key, "sha256"), {"message-and-secret-swapped"}),
     "base64": ("spell", lambda digest: base64.b64encode(digest).decode(), {"base64"}),
     "base64 of the hex": ("spell", lambda digest: base64.b64encode(digest.hex().encode()).decode(), {"base64-of-hex"}),
     "capitals": ("spell", lambda digest: digest.hex().upper(), {"upper-case-hex"}),
