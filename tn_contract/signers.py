@@ -25,6 +25,7 @@ from tn_contract.signing import ENCODING, ERRORS, Credentials, canonical_string,
 from tn_contract.wire import COMMAND_PATH, Nested, nest
 
 Text: TypeAlias = "str | bytes"
+_Swaps: TypeAlias = "tuple[str, str, list[tuple[str, int, str]]]"
 Mac: TypeAlias = Callable[..., bytes]  # of the message
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -645,25 +646,21 @@ def _other_orders(case: Case) -> Iterator[tuple[str, int, str]]:
         yield "other-order-id", 4, other
 
 
-def _numbers_changed(case: Case) -> Iterator[tuple[str, int, str, str, str]]:
-    """Mistake, grade, and of the number its name, its right text and the wrong one."""
+def _numbers_changed(case: Case) -> Iterator[_Swaps]:
+    """Name and text of each number, and what may have been signed instead: mistake, grade, text."""
     if nonce := case.nonce:
-        for kind, grade, text in number_forms(nonce):
-            yield f"nonce-{kind}", grade, "nonce", nonce, text
-        for mistake, grade, text in _nonces(case):
-            yield mistake, grade, "nonce", nonce, text
+        forms = [(f"nonce-{kind}", grade, text) for kind, grade, text in number_forms(nonce)]
+        yield "nonce", nonce, [*forms, *_nonces(case)]
     name, order = case.order
     if order:
-        for kind, grade, text in number_forms(order):
-            yield f"order-id-{kind}", grade, name, order, text
-        for mistake, grade, text in _other_orders(case):
-            yield mistake, grade, name, order, text
+        forms = [(f"order-id-{kind}", grade, text) for kind, grade, text in number_forms(order)]
+        yield name, order, [*forms, *_other_orders(case)]
 
 
-def _swapped(text: str, name: str, old: str, new: str) -> str | None:
-    """Write another number, behind its name if that is there: short numbers also stand elsewhere."""
-    at = text.find(old, max(text.find(name), 0))
-    return None if at < 0 else text[:at] + new + text[at + len(old) :]
+def _gap(text: str, name: str, number: str) -> tuple[str, str] | None:
+    """Cut a number out of a text, behind its name if that is there: short numbers also stand elsewhere."""
+    at = text.find(number, max(text.find(name), 0))
+    return None if at < 0 else (text[:at], text[at + len(number) :])
 
 
 # ---- wrapping: what was done to the finished text -------------------------------------------------------------
@@ -1116,8 +1113,10 @@ class Search:
         for mistake, grade, text in formed:
             if text is not None and self._add(mistake, grade, text):
                 self._formed.append((mistake, grade, text))
-        for mistake, grade, name, old, new in self._swaps:
-            self._add(mistake, grade, _swapped(right, name, old, new))
+        for name, number, wrong in self._swaps:
+            if gap := _gap(right, name, number):
+                for mistake, grade, text in wrong:
+                    self._add(mistake, grade, gap[0] + text + gap[1])
         for mistake, grade, wrap in self._wraps:
             self._add(mistake, grade, wrap(right))
 
@@ -1134,7 +1133,7 @@ class Search:
     def _pairs(self) -> Iterator[tuple[str, str, Text | None]]:
         tree = self._case.fields
         changes, orders, forms, wraps = map(_by_room, (self._changes, self._orders, self._forms, self._wraps))
-        swaps = _by_room(self._swaps)
+        swaps = [(name, number, _by_room(wrong)) for name, number, wrong in self._swaps]
         for wrong, grade, given, ordered in self._trees:
             for mistake, _grade, form in forms[grade]:
                 yield wrong, mistake, form(ordered)
@@ -1150,20 +1149,24 @@ class Search:
                 for mistake, _grade, form in forms[grade]:
                     yield wrong, mistake, form(ordered)
         for wrong, grade, text in self._formed:
-            for mistake, _grade, name, old, new in swaps[grade]:
-                yield wrong, mistake, _swapped(text, name, old, new)
+            for name, number, others in swaps:
+                if others[grade] and (gap := _gap(text, name, number)):
+                    for mistake, _grade, other in others[grade]:
+                        yield wrong, mistake, gap[0] + other + gap[1]
             for mistake, _grade, wrap in wraps[grade]:
                 yield wrong, mistake, wrap(text)
         right = self._case.expected
-        for wrong, grade, name, old, new in self._swaps:
-            if wraps[grade]:
-                swapped = _swapped(right, name, old, new)
-                if swapped is not None:
+        for index, (name, number, choices) in enumerate(self._swaps):
+            gap = _gap(right, name, number) or ("", "")
+            for wrong, grade, changed_number in choices:
+                if wraps[grade]:
+                    text = gap[0] + changed_number + gap[1]
                     for mistake, _grade, wrap in wraps[grade]:
-                        yield wrong, mistake, wrap(swapped)
-                    for mistake, _grade, other, *number in swaps[grade]:
-                        if name == "nonce" != other:
-                            yield wrong, mistake, _swapped(swapped, other, *number)
+                        yield wrong, mistake, wrap(text)
+                    for name, number, others in swaps[index + 1 :]:
+                        if second := _gap(text, name, number):
+                            for mistake, _grade, other in others[grade]:
+                                yield wrong, mistake, second[0] + other + second[1]
         for wrong, grade, wrap in self._wraps:
             for mistake, _grade, again in wraps[grade]:
                 once = wrap(right) if mistake != wrong else None
