@@ -472,9 +472,10 @@ def _values_only(between: str) -> Callable[[Nested], str]:
     return lambda tree: between.join([value for _name, value in _flat(tree)])
 
 
+_BODY = _form(_plus, _plus)
 _FORMS = (
     Choice("brackets", 2, _pairs("{}[{}]")),
-    Choice("percent-encoded", 1, _form(_plus, _plus)),
+    Choice("percent-encoded", 1, _BODY),
     Choice("percent-encoded", 2, _form(_raw, _raw)),
     Choice("percent-encoded", 3, _form(_component, _component)),
     Choice("percent-encoded", 3, lambda tree: _lower(_form(_plus, _plus)(tree))),
@@ -534,6 +535,17 @@ _FORMS = (
 
 
 def _messages(case: Case) -> Iterator[Choice]:
+    key, nonce = case.key, case.nonce
+    for text in (
+        nonce,
+        key,
+        nonce + key,
+        key + nonce,
+        f"{nonce}{case.fields.get('cmd')}",
+        case.path,
+        nonce + case.path,
+    ):
+        yield Choice("values-only", 4, lambda _tree, text=text: text)
     for grade, stamp in enumerate(case.stamps):
         yield Choice("v3-message", min(2 + grade, 4), _v3(_COMPACT, _numbers, stamp))
         yield Choice("v3-message", 4, _v3(_COMPACT, _same, stamp))
@@ -582,10 +594,8 @@ def number_forms(text: str) -> Iterator[tuple[str, int, str]]:
         yield "in-exponent", 2 if base == php else 4, f"{whole}E+{power}"
         yield "in-exponent", 3 if base is short else 4, f"{base}E+{power}"
         yield "in-exponent", 4, f"{whole}e+{power:02d}"
-        yield "in-exponent", 4, f"{whole}E{power}"
         yield "in-exponent", 4, f"{base}e{power}"
     yield "in-exponent", 4, f"{real:e}"
-    yield "in-exponent", 4, f"{real:E}"
     yield "in-exponent", 4, f"{real:g}"
     yield "rounded", 2, str(int(real))
     for kept in (17, 15, 14, 7):
@@ -596,7 +606,6 @@ def number_forms(text: str) -> Iterator[tuple[str, int, str]]:
         yield "wrapped", 3, str(low - 2**bits if bits == 32 and low >= 2**31 else low)
         yield "wrapped", 4, str(low)
     yield "wrapped", 4, str(2**31 - 1)
-    yield "wrapped", 4, str(2**63 - 1)
     yield "quoted", 3, f'"{text}"'
     yield "quoted", 4, f"'{text}'"
     yield "padded", 4, f" {text}"
@@ -781,9 +790,16 @@ def _unbased(text: str) -> bytes | None:
 
 
 _PLACEHOLDERS = (
-    "<YOUR_API_SECRET_KEY>", "YOUR_API_SECRET_KEY", "<YOUR_API_SECRET>", "YOUR_API_SECRET", "your_api_secret",
-    "your-secret", "secret", "***", "Secret('***')", "None", "null", "undefined", "TN_API_SECRET", "$TN_API_SECRET",
-    "${TN_API_SECRET}", "<hash>", "changeme", "test", "[object Object]",
+    "<YOUR_API_SECRET_KEY>",
+    "YOUR_API_SECRET_KEY",
+    "YOUR_API_SECRET",
+    "***",
+    "Secret('***')",
+    "None",
+    "null",
+    "undefined",
+    "secret",
+    "<hash>",
 )  # fmt: skip
 
 
@@ -921,6 +937,7 @@ def _digests(size: int, key: bytes) -> Iterator[tuple[str, int, Mac]]:
         yield "hmac-sha3", 4, lambda text: _mac("blake2s", key)(text)
         yield "plain-hash", 4, lambda text: hashlib.sha3_256(text).digest()
         yield "plain-hash", 4, lambda text: hashlib.blake2s(text).digest()
+        yield "hmac-sha3", 4, lambda text: hashlib.blake2s(text, key=key[:32]).digest()
         yield "hmac-sha3", 4, lambda text: hashlib.blake2b(text, key=key[:64], digest_size=32).digest()
     if size <= 64:
         yield "hmac-sha3", 4, lambda text: _mac("sha3_512", key)(text)
@@ -1076,7 +1093,7 @@ class Search:
         self._singles: list[_Written] = []
         # What pairs start from: changed fields (as they came, and sorted), and texts before numbers and wrapping.
         self._trees: list[tuple[str, int, Nested, Nested]] = []
-        self._formed: list[tuple[str, int, str]] = []
+        self._formed: list[tuple[tuple[str, ...], int, str]] = []
 
     @cached_property
     def singles(self) -> list[_Written]:
@@ -1088,14 +1105,14 @@ class Search:
         self._try_singles()
         return self._singles
 
-    def _add(self, mistake: str, grade: int, text: Text | None) -> bool:
+    def _add(self, mistakes: tuple[str, ...], grade: int, text: Text | None) -> bool:
         if text is None:
             return False
         raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
         if raw in self._seen:
             return False
         self._seen.add(raw)
-        self._singles.append(_Written((mistake,), grade, raw))
+        self._singles.append(_Written(mistakes, grade, raw))
         return True
 
     def _try_singles(self) -> None:
@@ -1111,14 +1128,18 @@ class Search:
         formed += [(mistake, grade, _write(arrange(tree))) for mistake, grade, arrange in self._orders]
         formed += [(mistake, grade, form(inner)) for mistake, grade, form in self._forms]
         for mistake, grade, text in formed:
-            if text is not None and self._add(mistake, grade, text):
-                self._formed.append((mistake, grade, text))
+            if text is not None and self._add((mistake,), grade, text):
+                self._formed.append(((mistake,), grade, text))
+        # The body as it is sent has two mistakes, and yet is what comes to mind first.
+        body, both = _BODY(tree), ("unsorted", "percent-encoded")
+        if self._add(both, 1, body):
+            self._formed.append((both, 1, body))
         for name, number, wrong in self._swaps:
             if gap := _gap(right, name, number):
                 for mistake, grade, text in wrong:
-                    self._add(mistake, grade, gap[0] + text + gap[1])
+                    self._add((mistake,), grade, gap[0] + text + gap[1])
         for mistake, grade, wrap in self._wraps:
-            self._add(mistake, grade, wrap(right))
+            self._add((mistake,), grade, wrap(right))
 
     def pairs(self) -> Iterator[_Written]:
         """Texts with two wrong choices; those with one are tried before."""
@@ -1128,33 +1149,33 @@ class Search:
                 raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
                 if raw not in seen:
                     seen.add(raw)
-                    yield _Written((first, second), 0, raw)
+                    yield _Written((*first, second), 0, raw)
 
-    def _pairs(self) -> Iterator[tuple[str, str, Text | None]]:
+    def _pairs(self) -> Iterator[tuple[tuple[str, ...], str, Text | None]]:
         tree = self._case.fields
         changes, orders, forms, wraps = map(_by_room, (self._changes, self._orders, self._forms, self._wraps))
         swaps = [(name, number, _by_room(wrong)) for name, number, wrong in self._swaps]
         for wrong, grade, given, ordered in self._trees:
             for mistake, _grade, form in forms[grade]:
-                yield wrong, mistake, form(ordered)
+                yield (wrong,), mistake, form(ordered)
             for mistake, _grade, arrange in orders[grade]:
-                yield wrong, mistake, _write(arrange(given))
+                yield (wrong,), mistake, _write(arrange(given))
             for mistake, _grade, change in changes[grade]:
                 changed = change(given) if mistake > wrong else None
                 if changed is not None:
-                    yield wrong, mistake, _write(_sorted(changed))
+                    yield (wrong,), mistake, _write(_sorted(changed))
         for wrong, grade, arrange in self._orders:
             if forms[grade]:
                 ordered = arrange(tree)
                 for mistake, _grade, form in forms[grade]:
-                    yield wrong, mistake, form(ordered)
-        for wrong, grade, text in self._formed:
+                    yield (wrong,), mistake, form(ordered)
+        for wrongs, grade, text in self._formed:
             for name, number, others in swaps:
                 if others[grade] and (gap := _gap(text, name, number)):
                     for mistake, _grade, other in others[grade]:
-                        yield wrong, mistake, gap[0] + other + gap[1]
+                        yield wrongs, mistake, gap[0] + other + gap[1]
             for mistake, _grade, wrap in wraps[grade]:
-                yield wrong, mistake, wrap(text)
+                yield wrongs, mistake, wrap(text)
         right = self._case.expected
         for index, (name, number, choices) in enumerate(self._swaps):
             gap = _gap(right, name, number) or ("", "")
@@ -1162,16 +1183,16 @@ class Search:
                 if wraps[grade]:
                     text = gap[0] + changed_number + gap[1]
                     for mistake, _grade, wrap in wraps[grade]:
-                        yield wrong, mistake, wrap(text)
+                        yield (wrong,), mistake, wrap(text)
                     for name, number, others in swaps[index + 1 :]:
                         if second := _gap(text, name, number):
                             for mistake, _grade, other in others[grade]:
-                                yield wrong, mistake, second[0] + other + second[1]
+                                yield (wrong,), mistake, second[0] + other + second[1]
         for wrong, grade, wrap in self._wraps:
             for mistake, _grade, again in wraps[grade]:
                 once = wrap(right) if mistake != wrong else None
                 if isinstance(once, str):
-                    yield wrong, mistake, again(once)
+                    yield (wrong,), mistake, again(once)
 
 
 def _by_room(choices: list[Any]) -> dict[int, list[Any]]:
@@ -1261,6 +1282,8 @@ def _attempts(
                 yield (mistake, *named), _mac(name, key), beside[grade]
     for named, _name, mac in macs:
         yield named, mac, search.pairs()
+    if size == 16:  # v1 itself is without key and separators
+        yield ("v1-rule",), lambda text: hashlib.md5(text + secret).digest(), search.pairs()  # noqa: S324 # its rule
 
 
 def wrong_signatures(fields: Mapping[str, Any], credentials: Credentials) -> Iterator[tuple[str, str]]:
