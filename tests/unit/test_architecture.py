@@ -49,7 +49,7 @@ SAME_FLOOR = {
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report",
-                "tn_contract.lint", "tn_contract.plugin", "mock_server.app"},
+                "tn_contract.lint", "tn_contract.plugin", "tn_contract.cli", "mock_server.app"},
     "httpx": {"tn_contract.transport"},
     "hypothesis": {"tn_contract.strategies"},
     "flask": {"mock_server.app"},
