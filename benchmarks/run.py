@@ -34,8 +34,9 @@ from cheroot import wsgi
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import THREADS, listen
 from tn_contract import Client, NonceSource
-from tn_contract.signing import Secret, sign
-from tn_contract.wire import Reply, Request, compose
+from tn_contract.diagnosis import diagnose
+from tn_contract.signing import Credentials, Secret, sign
+from tn_contract.wire import Reply, Request, compose, with_signature
 
 ROOT = Path(__file__).parent
 Row = tuple[str, str, str, str]
@@ -78,6 +79,26 @@ def signing(quick: bool) -> Row:
         5 if quick else 15,
     )
     return "sign a cancel, every stage | bare hmac + hashlib", f"{ours:.1f} µs", f"{bare:.1f} µs", spread(ratios)
+
+
+def diagnosing(quick: bool) -> Row:
+    """The worst case: nothing that a wrong signer is known to do gives the signature, so everything is tried."""
+    pair = Credentials("k" * 32, Secret("0123456789abcdef" * 2 + "01234567"))
+    request = compose(pair, "delTradeOrder", 17_953_797_860_021_223, {"order_id": "2929292929"}).request
+    unknown = with_signature(request, "ab" * 32)
+    unsorted = b"cmd=delTradeOrder&apiKey=" + b"k" * 32 + b"&nonce=17953797860021223&params=order_id=2929292929"
+    usual = with_signature(request, pair.secret.mac(unsorted))
+    worst, typical, ratios = turns(
+        microseconds(lambda: diagnose(unknown, "signature-invalid", pair, at_ns=0), 20),
+        microseconds(lambda: diagnose(usual, "signature-invalid", pair, at_ns=0), 20),
+        5 if quick else 15,
+    )
+    return (
+        "name a wrong signature's mistake, none found | one found (unsorted)",
+        f"{worst / 1000:.2f} ms",
+        f"{typical / 1000:.2f} ms",
+        spread(ratios),
+    )
 
 
 # ---- the mock ----------------------------------------------------------------------------------------------
@@ -262,7 +283,7 @@ for number in range(1, {total} + 1):
     return name, f"{late:.1f} MB", f"{early:.1f} MB", f"{late / early:.3f}"
 
 
-MEASURES = (signing, mock_rate, client_cost, first_reply, verify_time, memory)
+MEASURES = (signing, diagnosing, mock_rate, client_cost, first_reply, verify_time, memory)
 
 
 def main() -> None:

@@ -15,14 +15,15 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope, scheme_of
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
+from tn_contract.diagnosis import Diagnosis, diagnose
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Journal
+from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal
 from tn_contract.nonce import NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
@@ -138,9 +139,9 @@ class Broker:
         self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._closed: deque[Secret] = deque(maxlen=journal_size)
+        self._closed: deque[Credentials] = deque(maxlen=journal_size)
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
-        self.strays = Journal("", self._all_secrets, journal_size)
+        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None))
         self.reset()
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
@@ -171,20 +172,42 @@ class Broker:
             session = Session(
                 credentials,
                 NonceLedger(self.policy),
-                Journal(credentials.api_key, lambda: (credentials.secret,), self._journal_size),
+                Journal(
+                    credentials.api_key,
+                    lambda: (credentials.secret,),
+                    self._journal_size,
+                    self._diagnoser(credentials),
+                ),
             )
             self._sessions[credentials.api_key] = session
         return session
 
+    def _all_credentials(self) -> list[Credentials]:
+        return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
+
     def _all_secrets(self) -> list[Secret]:
-        return [*self._closed, *(session.credentials.secret for session in tuple(self._sessions.values()))]
+        return [credentials.secret for credentials in self._all_credentials()]
+
+    def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
+        def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
+            return diagnose(
+                request,
+                assessment.situation,
+                credentials,
+                at_ns=at_ns,
+                last_nonce=assessment.last_nonce or None,
+                earlier=earlier if credentials else (),
+                others=self._all_credentials(),
+            )
+
+        return name
 
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
         with self._lock:
             session = self._sessions.pop(api_key, None)
             if session:
-                self._closed.append(session.credentials.secret)
+                self._closed.append(session.credentials)
         return session is not None
 
     def session(self, api_key: str) -> Session | None:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from mock_server.serve import RunningMock
     from tn_contract.corpus import Evidence, Payload
+    from tn_contract.diagnosis import Explanation
     from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
-    from tn_contract.wire import SignedRequest
+    from tn_contract.wire import Request, SignedRequest
 
 DEFAULT_PORT = 8787
 NONCE_POLICIES = ("monotonic", "unique", "none")
@@ -529,6 +530,71 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
         lines += [f"  {source.provenance}: {source.title}, {source.publisher}", f"    {told}"]
         if source.provenance != "synthetic":
             lines.append(f"    {source.url}")
+    return lines
+
+
+# ---- explain-request -----------------------------------------------------------------------------------------
+
+
+@main.command("explain-request")
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain_request(file: Any, as_json: bool) -> None:
+    """Judge a saved request: is it right, and if not, what did the client do wrong?
+
+    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body) or a HAR file, of which every
+    POST is judged. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the request. Exit code 0
+    when every request is right, 1 when one would be refused.
+    """
+    from tn_contract.diagnosis import explain
+    from tn_contract.requestfile import read_requests
+    from tn_contract.signing import Credentials, Secret
+
+    secret, key = os.environ.get("TN_API_SECRET"), os.environ.get("TN_API_KEY")
+    if not secret:
+        raise click.UsageError("set TN_API_SECRET: the secret is never an option, for process lists show those")
+    pair = Credentials(key, Secret(secret)) if key else None
+    explained: list[Explanation] = []
+    before: list[Request] = []
+    for request in read_requests(file.read()):
+        explained.append(explain(request, Secret(secret), pair, at_ns=time.time_ns(), earlier=before))
+        before.append(request)
+    if as_json:
+        import msgspec
+
+        click.echo(json.dumps(msgspec.to_builtins(explained), indent=2, ensure_ascii=False))
+    else:
+        for number, each in enumerate(explained):
+            click.echo(("\n" if number else "") + "\n".join(_explanation_lines(each)))
+    sys.exit(0 if all(each.right for each in explained) else 1)
+
+
+def _explanation_lines(explained: Explanation) -> list[str]:
+    from tn_contract.corpus import load_corpus
+
+    statement = load_corpus().situations[explained.situation].statement
+    verdict = click.style("right", fg="green") if explained.right else click.style("refused", fg="red")
+    lines = [explained.line, f"verdict   {verdict} ({explained.situation}): {statement}"]
+    diagnosis = explained.diagnosis
+    if diagnosis is None:
+        return lines
+    if diagnosis.mistakes:
+        lines += [
+            f"mistake   {', '.join(diagnosis.mistakes)}",
+            f"          {diagnosis.told}",
+            f"fix       {diagnosis.fix}",
+        ]
+    else:
+        lines += ["mistake   none that is known gives this", f"hint      {diagnosis.hint}"]
+    if diagnosis.expected and not diagnosis.signed and not diagnosis.mistakes:
+        lines.append(f"expected  {diagnosis.expected!r}")
+    if diagnosis.difference >= 0:
+        signed, expected = repr(diagnosis.signed), repr(diagnosis.expected)
+        at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+        marked = [
+            f"{text[:at]}{click.style(text[at:], fg=colour)}" for text, colour in ((signed, "red"), (expected, "green"))
+        ]
+        lines += [f"signed    {marked[0]}", f"expected  {marked[1]}", " " * (10 + at) + "^ differs from here"]
     return lines
 
 

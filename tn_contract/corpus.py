@@ -179,12 +179,17 @@ class KeyPair(Record):
 class Mistake(Record):
     """What a wrong signer did: `digest` of `signed` under `secret`, written in `encoding`.
 
-    Plain digests ignore `secret`. `hex-last-digit-changed`: the last digit plus one, `f` becomes `0`.
+    Plain digests ignore `secret`; `secret_form` tells how its text is to be read. `hex-last-digit-changed`: the
+    last digit plus one, `f` becomes `0`.
     """
 
     signed: str
     secret: str
-    digest: Literal["hmac-sha256", "hmac-sha1", "hmac-md5", "hmac-sha512", "sha256", "md5"] = "hmac-sha256"
+    digest: Literal[
+        "hmac-sha256", "hmac-sha1", "hmac-md5", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha3-256",
+        "sha256", "md5"
+    ] = "hmac-sha256"  # fmt: skip
+    secret_form: Literal["utf8", "hex", "base64"] = "utf8"  # noqa: S105 # no secret
     encoding: Literal["hex", "upper-hex", "base64", "hex-truncated-32", "hex-last-digit-changed"] = "hex"
 
 
@@ -225,6 +230,34 @@ class VectorFile(Record):
 
     notes: dict[str, Flag]
     groups: Annotated[list[VectorGroup], Meta(min_length=1)]
+
+
+class Example(Record):
+    """A raw HTTP request that is refused: in which situation, and what the server knew.
+
+    Its key is `public` with the secret `secret`; `at` (ns since 1970) is when it came, `earlier` what came before.
+    """
+
+    request: str
+    situation: Id
+    last_nonce: Decimal | None = None
+    at: Decimal | None = None
+    earlier: list[str] = []
+
+
+class NamedMistake(Record, kw_only=True):
+    """What a client may do wrong, by name; shown by an invalid vector or by an example."""
+
+    id: Id
+    group: Literal[
+        "header", "fields", "order", "text", "value", "secret", "digest", "writing", "nonce", "body"
+    ]  # fmt: skip
+    title: str
+    fix: str
+    vector: Id | None = None
+    example: Example | None = None
+    provenance: Provenance
+    evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
 
 class NonceStep(Record, kw_only=True):
@@ -291,6 +324,7 @@ LAYOUT: dict[str, Any] = {
     "errors.json": list[ErrorKind],
     "situations.json": list[Situation],
     "orders.json": list[MagicOrder],
+    "mistakes.json": list[NamedMistake],
     "targets.json": list[Target],
     "seed.json": list[Passage],
     "nonces.json": NonceFile,
@@ -398,6 +432,11 @@ class Corpus:
             return "accepted", None
         payload = self.payloads[order.payload]
         return ("unknown", None) if order.loses_reply else (payload.outcome, payload.kind)
+
+    @cached_property
+    def mistakes(self) -> dict[str, NamedMistake]:
+        """What clients do wrong, by id."""
+        return {mistake.id: mistake for mistake in self.read("mistakes.json", list[NamedMistake])}
 
     @cached_property
     def targets(self) -> list[Target]:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import quote, quote_plus
 
 from msgspec import Struct, structs
 
 from tn_contract.corpus import Scheme
-from tn_contract.signing import ENCODING, ERRORS, Secret
+from tn_contract.diagnosis import Diagnosis
+from tn_contract.signing import Secret, blank
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
 STRANGE_BODY_KEPT = 200
+# A diagnosis looks this far back.
+EARLIER_SEEN = 16
 
 _HEX_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_URL_SAFE = str.maketrans("+/", "-_")
 
 _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 
@@ -60,7 +60,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class Exchange(Struct, frozen=True, omit_defaults=True):
-    """One request with its reply or failure, and the assessment of it.
+    """One request with its reply or failure, the assessment of it, and what the client did wrong.
 
     `leaks` names the parts of the request that held the secret: `address`, `body`, or a header's name.
     """
@@ -72,7 +72,12 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
     reply: Message | None = None
     failure: str = ""
     assessment: Assessment | None = None
+    diagnosis: Diagnosis | None = None
     leaks: tuple[str, ...] = ()
+
+
+# Names what a client did wrong: of a request, its assessment, when it came (ns), and the requests before it.
+Diagnose: TypeAlias = Callable[[Request, Assessment, int, Sequence[Request]], Diagnosis | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Blank every secret, in each spelling that it may travel in."""
-        for secret in self.secrets:
-            for spelling in _spellings(secret):
-                text = text.replace(spelling, "***")
+        text = blank(text, self.secrets)
         for key in self.private_keys:
             for spelling in {key, quote(key, safe=""), quote_plus(key)}:
                 text = text.replace(spelling, "<api key>")
@@ -101,13 +104,13 @@ class Redactor:
 
     def reveals(self, text: str) -> bool:
         """Say if a secret stands in the text, in any spelling that it may travel in."""
-        return any(spelling in text for secret in self.secrets for spelling in _spellings(secret))
+        return blank(text, self.secrets) != text
 
     def leaks(self, request: Request) -> tuple[str, ...]:
         """Name the parts of a request in which a secret stands."""
         parts = [("address", f"{request.path}?{request.query}"), ("body", _legible(request.body))]
         parts += [(name, f"{name}: {value}") for name, value in request.headers]
-        return tuple(part for part, text in parts if self.reveals(text))
+        return tuple(self.text(part) for part, text in parts if self.reveals(text))
 
     def headers(self, headers: Headers) -> list[tuple[str, str]]:
         """Keep headers; in private records only the harmless ones, and of the signature its shape."""
@@ -145,6 +148,7 @@ class Redactor:
         reply: Reply | None,
         failure: str = "",
         assessment: Assessment | None = None,
+        diagnosis: Diagnosis | None = None,
     ) -> Exchange:
         """Write one exchange."""
         target = request.path + (f"?{request.query}" if request.query else "")
@@ -156,6 +160,7 @@ class Redactor:
             None if reply is None else self._reply(reply),
             self.text(failure),
             None if assessment is None else self._assessment(assessment),
+            diagnosis,
             self.leaks(request),
         )  # fmt: skip
 
@@ -180,33 +185,12 @@ def _legible(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace")
 
 
-@lru_cache(maxsize=256)
-def _spellings(secret: Secret) -> tuple[str, ...]:
-    """List the ways in which a secret may stand in a text, longest first."""
-    raw = secret.reveal().encode(ENCODING, ERRORS)
-    whole = "".join(f"%{byte:02X}" for byte in raw)
-    escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
-    text = raw.decode("utf-8", "backslashreplace")
-    in_json = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    in_json |= {spelling.replace("/", "\\/") for spelling in in_json}  # as PHP writes it
-    found = {text, raw.hex(), raw.hex().upper(), *escaped, *in_json}
-    found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
-    for offset in range(3):
-        # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
-        # character there may depend on the neighbours.
-        encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
-        inner = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        if len(inner) >= 8:
-            found |= {inner, inner.translate(_URL_SAFE)}
-    return tuple(sorted(found - {""}, key=len, reverse=True))
-
-
 def timestamp(nanoseconds: int) -> str:
     """RFC 3339, UTC, microseconds."""
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     seq: int
     at_ns: int
@@ -214,29 +198,39 @@ class _Entry:
     reply: Reply | None
     assessment: Assessment
     failure: str
+    diagnosable: bool
+    diagnosis: Diagnosis | None = None
     leaks: tuple[str, ...] = ()
 
 
 class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
-    `secrets` tells which secrets may stand in what is recorded.
+    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong.
     """
 
-    def __init__(self, session: str, secrets: Callable[[], Iterable[Secret]] = tuple, size: int = 1000) -> None:
+    def __init__(
+        self,
+        session: str,
+        secrets: Callable[[], Iterable[Secret]] = tuple,
+        size: int = 1000,
+        diagnose: Diagnose | None = None,
+    ) -> None:
         self._session = session
+        self._diagnose = diagnose
         self._secrets = secrets
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
         """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
-        leaks: tuple[str, ...] = ()
+        entry = _Entry(next(self._seq), at_ns, request, reply, assessment, failure, diagnosable=True)
         if len(request.body) > BODY_KEPT:
             redactor = self._redactor()
-            leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
-            request = replace(request, body=redactor.body(request.body).encode())
-        self._entries.append(_Entry(next(self._seq), at_ns, request, reply, assessment, failure, leaks))
+            entry.leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
+            entry.request = replace(request, body=redactor.body(request.body).encode())
+            entry.diagnosable = False
+        self._entries.append(entry)
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -251,11 +245,29 @@ class Journal:
 
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
-        redactor = self._redactor()
-        return [self._rendered(entry, redactor) for entry in tuple(self._entries)]
+        redactor, entries = self._redactor(), tuple(self._entries)
+        return [
+            self._rendered(entry, redactor, entries[max(0, index - EARLIER_SEEN) : index])
+            for index, entry in enumerate(entries)
+        ]
 
-    def _rendered(self, entry: _Entry, redactor: Redactor) -> Exchange:
+    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry]) -> Exchange:
         record = redactor.record(
-            entry.seq, entry.at_ns, self._session, entry.request, entry.reply, entry.failure, entry.assessment
+            entry.seq,
+            entry.at_ns,
+            self._session,
+            entry.request,
+            entry.reply,
+            entry.failure,
+            entry.assessment,
+            self._diagnosis(entry, before),
         )
         return structs.replace(record, leaks=entry.leaks) if entry.leaks else record
+
+    def _diagnosis(self, entry: _Entry, before: Sequence[_Entry]) -> Diagnosis | None:
+        # Once per entry and only when somebody reads: it costs a hundred times what answering does.
+        if entry.diagnosable and self._diagnose:
+            requests = [each.request for each in before]
+            entry.diagnosis = self._diagnose(entry.request, entry.assessment, entry.at_ns, requests)
+            entry.diagnosable = False
+        return entry.diagnosis

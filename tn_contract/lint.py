@@ -72,6 +72,7 @@ def _ids(corpus: Corpus) -> dict[str, list[str]]:
         "errors.json": [kind.kind for kind in corpus.errors],
         "situations.json": [each.id for each in corpus.read("situations.json", LAYOUT["situations.json"])],
         "orders.json": [order.order_id for order in corpus.read("orders.json", LAYOUT["orders.json"])],
+        "mistakes.json": [each.id for each in corpus.read("mistakes.json", LAYOUT["mistakes.json"])],
         "targets.json": [target.host for target in corpus.targets],
         "nonces.json": [sequence.id for sequence in corpus.nonces.sequences],
         "vectors": [vector.id for _group, vector in corpus.vectors],
@@ -195,6 +196,21 @@ def _vectors(corpus: Corpus) -> Iterator[str]:
         yield f"nonces.json: the flag {flag} is used without a note, or noted without use"
 
 
+def _mistakes(corpus: Corpus) -> Iterator[str]:
+    invalid = {vector.id for _group, vector in corpus.vectors if vector.result == "invalid"}
+    shown = Counter(mistake.vector for mistake in corpus.mistakes.values() if mistake.vector)
+    for mistake in corpus.mistakes.values():
+        if (mistake.vector is None) == (mistake.example is None):
+            yield f"mistakes.json: {mistake.id} must be shown by a vector or by an example, one of them"
+        if mistake.vector and mistake.vector not in invalid:
+            yield f"mistakes.json: {mistake.id}: no invalid vector is called {mistake.vector}"
+        if mistake.example and mistake.example.situation not in corpus.situations:
+            yield f"mistakes.json: {mistake.id}: no situation is called {mistake.example.situation}"
+    for name in sorted(invalid):
+        if shown[name] != 1:
+            yield f"mistakes.json: {shown[name]} mistakes are shown by the vector {name}; there must be one"
+
+
 def _seed(corpus: Corpus) -> Iterator[str]:
     known = set(corpus.clauses) | set(corpus.payloads) | set(catalogue()) | {README_REFERENCE}
     known |= {vector.id for _group, vector in corpus.vectors}
@@ -218,5 +234,6 @@ _RULES = (
     _payloads,
     _error_kinds,
     _vectors,
+    _mistakes,
     _seed,
 )

@@ -7,13 +7,17 @@ v3 (official, the vendor's PHP and Python SDKs): the body as it is sent, then th
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
+from urllib.parse import quote, quote_plus
 
 from tn_contract.errors import InvalidRequest, UsageError
 
@@ -22,6 +26,7 @@ Parameters: TypeAlias = Mapping[str, Value]
 
 # Bytes of a body that are no UTF-8 travel through str unharmed and are signed as they came.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
+_URL_SAFE = str.maketrans("+/", "-_")
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -62,6 +67,35 @@ class Secret:
         return hash(self._text)
 
 
+def blank(text: str, secrets: Iterable[Secret]) -> str:
+    """Write *** for every secret in a text, in each spelling that it may stand there in."""
+    for secret in secrets:
+        for spelling in _spellings(secret):
+            text = text.replace(spelling, "***")
+    return text
+
+
+@lru_cache(maxsize=256)
+def _spellings(secret: Secret) -> tuple[str, ...]:
+    """List the ways in which a secret may stand in a text, longest first."""
+    raw = secret.reveal().encode(ENCODING, ERRORS)
+    whole = "".join(f"%{byte:02X}" for byte in raw)
+    escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
+    text = raw.decode("utf-8", "backslashreplace")
+    in_json = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    in_json |= {spelling.replace("/", "\\/") for spelling in in_json}  # as PHP writes it
+    found = {text, raw.hex(), raw.hex().upper(), *escaped, *in_json}
+    found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
+    for offset in range(3):
+        # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
+        # character there may depend on the neighbours.
+        encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
+        inner = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+        if len(inner) >= 8:
+            found |= {inner, inner.translate(_URL_SAFE)}
+    return tuple(sorted(found - {""}, key=len, reverse=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A key pair; the secret never shows in `repr`. Raises `UsageError` when one of the two is empty."""
@@ -100,7 +134,8 @@ def _is_list_index(key: str) -> bool:
     return key.isascii() and key.isdigit() and (key == "0" or key[0] != "0")
 
 
-def _key_order(keys: Iterable[str]) -> list[str]:
+def key_order(keys: Iterable[str]) -> list[str]:
+    """Sort the names of one level: by their bytes, the indexes of a list as numbers."""
     names = list(keys)
     try:
         joined = "".join(names)
@@ -151,7 +186,7 @@ def canonical_string(parameters: Parameters, _path: tuple[str, ...] = ()) -> str
     Raises `InvalidRequest` for values without an agreed text: bool, None, float, empty maps and lists.
     """
     parts = []
-    for key in _key_order(parameters):
+    for key in key_order(parameters):
         value = parameters[key]
         parts.append(f"{key}={value}" if type(value) is str else f"{key}={_text(value, (*_path, key))}")
     return "&".join(parts)

@@ -18,6 +18,9 @@ FLOORS = {
     "tn_contract.nonce": 0,
     "tn_contract.wire": 1,
     "tn_contract.corpus": 1,
+    "tn_contract.signers": 2,
+    "tn_contract.diagnosis": 2,
+    "tn_contract.requestfile": 2,
     "tn_contract.journal": 2,
     "tn_contract.transport": 2,
     "tn_contract.verdicts": 3,
@@ -45,6 +48,8 @@ FLOORS = {
 SAME_FLOOR = {
     ("tn_contract.signing", "tn_contract.errors"),
     ("tn_contract.nonce", "tn_contract.errors"),
+    ("tn_contract.diagnosis", "tn_contract.signers"),
+    ("tn_contract.journal", "tn_contract.diagnosis"),
     ("tn_contract.suite", "tn_contract.plugin"),
     ("tn_contract.checks", "tn_contract.checks"),
     ("tn_contract.client_checks", "tn_contract.client_checks"),
@@ -52,8 +57,8 @@ SAME_FLOOR = {
     ("mock_server.broker", "mock_server.envelopes"),
 }
 OUTSIDE = {
-    "msgspec": {"tn_contract.corpus", "tn_contract.journal", "tn_contract.report", "tn_contract.lint",
-                "tn_contract.plugin", "mock_server.app",
+    "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report",
+                "tn_contract.lint", "tn_contract.plugin", "tn_contract.cli", "mock_server.app",
                 "tn_contract.evidence", "tn_contract.trial"},
     "httpx": {"tn_contract.transport", "mock_server.inprocess"},
     "hypothesis": {"tn_contract.strategies"},

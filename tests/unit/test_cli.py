@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import json
 import os
@@ -186,6 +187,73 @@ def test_an_interrupted_run_says_so_in_its_reports(tmp_path: Path, tn_mock: Runn
     told = json.loads(report.read_text("utf-8"))
     assert told["exit_code"] == 2
     assert told["unjudged"] == len(catalogue()) - len(told["checks"]) > 0
+
+
+# ---- explain-request ---------------------------------------------------------------------------------------
+
+SAVED = """POST https://tradernet.com/api/v2/cmd/delTradeOrder HTTP/1.1
+Content-Type: application/x-www-form-urlencoded
+X-NtApi-Sig: {signature}
+
+cmd=delTradeOrder&apiKey=public&nonce=17000000000000&params%5Border_id%5D=2929292929
+"""
+RIGHT = "apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=order_id=2929292929"
+
+
+def _saved(folder: Path, signed: str, secret: str = "planted-secret") -> str:
+    file = folder / "request.http"
+    file.write_text(SAVED.format(signature=hmac.new(secret.encode(), signed.encode(), "sha256").hexdigest()))
+    return str(file)
+
+
+def test_explain_request_says_that_a_request_is_right(tmp_path: Path) -> None:
+    ran = _run("explain-request", _saved(tmp_path, RIGHT), TN_API_SECRET="planted-secret")
+    assert ran.returncode == 0, ran.stderr
+    assert "verdict   right" in ran.stdout
+
+
+def test_explain_request_names_the_mistake_and_marks_the_first_difference(tmp_path: Path) -> None:
+    file = _saved(tmp_path, RIGHT.replace("params=order_id", "params[order_id]") + "planted-secret")
+    ran = _run("explain-request", file, TN_API_SECRET="planted-secret")
+    assert ran.returncode == 1
+    assert "brackets, secret-in-string" in ran.stdout
+    assert "planted-secret" not in ran.stdout
+    signed, expected, caret = ran.stdout.splitlines()[-3:]
+    at = caret.index("^")
+    assert signed[:at].split()[1:] == expected[:at].split()[1:]
+    assert (signed[at], expected[at]) == ("[", "=")
+
+
+def test_explain_request_gives_json_and_reads_standard_input(tmp_path: Path) -> None:
+    file = _saved(tmp_path, RIGHT, "public")
+    ran = subprocess.run(
+        [*PROGRAM, "explain-request", "-", "--json"],
+        input=Path(file).read_text("utf-8"),
+        env=_environment(TN_API_SECRET="planted-secret"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 1, ran.stderr
+    (explained,) = json.loads(ran.stdout)
+    assert explained["situation"] == "signature-invalid"
+    assert explained["diagnosis"]["mistakes"] == ["key-as-secret"]
+
+
+def test_explain_request_notices_another_key_than_the_given_one(tmp_path: Path) -> None:
+    ran = _run("explain-request", _saved(tmp_path, RIGHT), TN_API_SECRET="planted-secret", TN_API_KEY="mine")
+    assert ran.returncode == 1
+    assert "key-unknown" in ran.stdout
+
+
+@pytest.mark.parametrize(("content", "secret"), [(SAVED, ""), ("hello", "planted-secret"), ("{}", "planted-secret")])
+def test_explain_request_wants_a_secret_and_a_request(tmp_path: Path, content: str, secret: str) -> None:
+    file = tmp_path / "file"
+    file.write_text(content)
+    ran = _run("explain-request", str(file), TN_API_SECRET=secret)
+    assert ran.returncode == 4
+    assert "Traceback" not in ran.stderr
 
 
 # ---- serve -------------------------------------------------------------------------------------------------

@@ -1,0 +1,302 @@
+"""The diagnosis: each mistake of the catalogue is named, a right request never is, and no secret shows."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mock_server.broker import Broker
+from tn_contract.corpus import NamedMistake, load_corpus
+from tn_contract.diagnosis import Diagnosis, diagnose, explain, situation_of
+from tn_contract.requestfile import read_requests
+from tn_contract.signers import find, wrong_signatures
+from tn_contract.signing import Credentials, Secret, sign
+from tn_contract.wire import COMMAND_PATH, FORM_TYPE, SIGNATURE_HEADER, Request, compose, dress, with_signature
+
+CORPUS = load_corpus()
+PAIR = Credentials("public", Secret("secret"))
+OTHER = Credentials("other", Secret("other-secret"))
+FIELDS = {"cmd": "delTradeOrder", "apiKey": "public", "nonce": "17000000000000", "params": {"order_id": "2929292929"}}
+VECTORS = {vector.id: (group, vector) for group, vector in CORPUS.vectors}
+
+BY_VECTOR = [mistake for mistake in CORPUS.mistakes.values() if mistake.vector]
+BY_EXAMPLE = [mistake for mistake in CORPUS.mistakes.values() if mistake.example]
+NO_KEY_KNOWN = ("form", "key-missing", "key-unknown")
+
+
+def one(text: str) -> Request:
+    (request,) = read_requests(text.encode())
+    return request
+
+
+def judge(request: Request, situation: str = "signature-invalid", pair: Credentials = PAIR) -> Diagnosis | None:
+    return diagnose(request, situation, pair, at_ns=0)
+
+
+def mistakes(request: Request, situation: str = "signature-invalid", pair: Credentials = PAIR) -> tuple[str, ...]:
+    found = judge(request, situation, pair)
+    assert found is not None
+    return found.mistakes
+
+
+# ---- the catalogue -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mistake", BY_VECTOR, ids=lambda mistake: mistake.id)
+def test_the_vector_of_a_mistake_is_diagnosed_as_it(mistake: NamedMistake) -> None:
+    group, vector = VECTORS[mistake.vector or ""]
+    pair = Credentials(group.credentials.api_key, Secret(group.credentials.secret))
+    request = Request("POST", COMMAND_PATH + "delTradeOrder", tuple(vector.headers.items()), vector.body.encode())
+    # The secret of another pair can be named only if that pair is known.
+    found = diagnose(request, "signature-invalid", pair, at_ns=0, others=[OTHER])
+    assert found is not None
+    assert found.mistakes == (mistake.id,)
+
+
+@pytest.mark.parametrize("mistake", BY_EXAMPLE, ids=lambda mistake: mistake.id)
+def test_the_request_of_a_mistake_is_diagnosed_as_it(mistake: NamedMistake) -> None:
+    example = mistake.example
+    assert example is not None
+    found = diagnose(
+        one(example.request),
+        example.situation,
+        None if example.situation in NO_KEY_KNOWN else PAIR,
+        at_ns=int(example.at or 0),
+        last_nonce=example.last_nonce,
+        earlier=[one(text) for text in example.earlier],
+        others=[PAIR, OTHER],
+    )
+    assert found is not None
+    assert found.mistakes == (mistake.id,)
+    assert mistake.title in found.told
+    assert found.fix == mistake.fix
+
+
+@pytest.mark.parametrize("mistake", BY_EXAMPLE, ids=lambda mistake: mistake.id)
+def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake: NamedMistake) -> None:
+    example = mistake.example
+    assert example is not None
+    broker = Broker(strict_path=True)
+    broker.open_session("public", "secret")
+    session = broker.session("public")
+    assert session is not None
+    session.ledger.last = int(example.last_nonce) if example.last_nonce else None
+    assessment = broker.handle(one(example.request)).assessment
+    assert assessment is not None
+    assert assessment.situation == example.situation
+
+
+def test_every_mistake_of_a_request_tells_what_to_do_in_whole_sentences() -> None:
+    for mistake in CORPUS.mistakes.values():
+        assert mistake.title.endswith("."), mistake.id
+        assert mistake.fix.endswith((".", "?")), mistake.id
+    assert len(CORPUS.mistakes) >= 50
+
+
+# ---- what is right -----------------------------------------------------------------------------------------
+
+texts = st.text(min_size=1, max_size=30)
+params = st.dictionaries(
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8), texts, max_size=4
+)
+
+
+@settings(deadline=None)
+@given(key=texts, secret=texts, nonce=st.integers(0, 2**63 - 1), more=params)
+def test_a_valid_request_never_gets_a_diagnosis(key: str, secret: str, nonce: int, more: dict[str, str]) -> None:
+    pair = Credentials(key, Secret(secret))
+    request = compose(pair, "delTradeOrder", nonce, {**more, "order_id": "5"}).request
+    for situation in CORPUS.situations:
+        if situation not in NO_KEY_KNOWN:
+            assert diagnose(request, situation, pair, at_ns=time.time_ns(), last_nonce=None) is None
+    assert explain(request, pair.secret, pair, at_ns=0).right
+
+
+def test_a_valid_vector_is_never_diagnosed() -> None:
+    for group, vector in CORPUS.vectors:
+        if group.scheme == "v2" and vector.result == "valid" and vector.body:
+            pair = Credentials(group.credentials.api_key, Secret(group.credentials.secret))
+            request = Request("POST", COMMAND_PATH, tuple(vector.headers.items()), vector.body.encode())
+            assert diagnose(request, "signature-invalid", pair, at_ns=0) is None
+
+
+# ---- what is not found -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("signature", "hint"),
+    [
+        ("ab" * 32, "64 hex digits, the right shape"),
+        ("ab" * 20, "40 hex digits, as SHA-1 gives; HMAC-SHA256 has 64"),
+        ("ab" * 16, "32 hex digits, as MD5 gives"),
+        ("ab" * 64, "128 hex digits, as SHA-512 gives"),
+        ("hello", "5 characters that are no hex digits"),
+    ],
+)
+def test_what_cannot_be_named_is_not_guessed(signature: str, hint: str) -> None:
+    found = judge(with_signature(dress("delTradeOrder", FIELDS, ""), signature))
+    assert found is not None
+    assert (found.mistakes, found.told, found.fix, found.signed) == ((), "", "", "")
+    assert found.hint.startswith(hint)
+
+
+@settings(deadline=None, max_examples=50)
+@given(body=st.binary(max_size=80), signature=texts, header=st.sampled_from([FORM_TYPE, "application/json", ""]))
+def test_whatever_bytes_come_there_is_an_answer(body: bytes, signature: str, header: str) -> None:
+    headers = (("Content-Type", header), (SIGNATURE_HEADER, signature), ("X-Own", "é" * 20))
+    request = Request("POST", "/api/v2", headers, b"apiKey=public&" + body, "a=b&sig=%ff")
+    for each in (request, Request("POST", "/api/v2", headers, body)):
+        situation = situation_of(each, PAIR)
+        found = diagnose(each, situation, PAIR, at_ns=0, last_nonce="5", earlier=[request], others=[OTHER])
+        assert found is None or set(found.mistakes) <= set(CORPUS.mistakes)
+
+
+# ---- two mistakes, details, secrets ------------------------------------------------------------------------
+
+
+def test_two_mistakes_are_both_named_and_the_strings_compared() -> None:
+    wrong = sign({"x": "1"}, Secret("public"))  # only for its shape
+    assert len(wrong.signature) == 64
+    text = "cmd=delTradeOrder&apiKey=public&nonce=17000000000000&params=order_id=2929292929"
+    request = with_signature(dress("delTradeOrder", FIELDS, ""), Secret("public").mac(text.encode()))
+    found = judge(request)
+    assert found is not None
+    assert set(found.mistakes) == {"unsorted", "key-as-secret"}
+    assert found.signed == text
+    assert found.expected.startswith("apiKey=public&cmd=")
+    assert found.difference == 0
+
+
+def test_a_mistake_in_writing_leaves_the_strings_equal() -> None:
+    request = dress("delTradeOrder", FIELDS, sign(FIELDS, "secret").signature.upper())
+    found = judge(request)
+    assert found is not None
+    assert found.mistakes == ("upper-case-hex",)
+    assert found.signed == found.expected
+    assert found.difference == -1
+
+
+def test_a_wrong_signature_is_found_under_a_wrong_name_too() -> None:
+    signature = Secret("secret").mac(b"cmd=delTradeOrder&apiKey=public&nonce=17000000000000&params=order_id=2929292929")
+    request = with_signature(dress("delTradeOrder", FIELDS, ""), None)
+    request = Request(request.method, request.path, (*request.headers, ("X-Nt-Sign", signature)), request.body)
+    found = judge(request, "signature-missing")
+    assert found is not None
+    assert found.mistakes == ("header-misspelt", "unsorted")
+    assert "X-Nt-Sign" in found.told
+
+
+@settings(deadline=None, max_examples=40)
+@given(secret=st.text(st.characters(min_codepoint=33, max_codepoint=0x24F), min_size=8, max_size=40))
+def test_a_planted_secret_never_shows(secret: str) -> None:
+    pair = Credentials("public", Secret(f"a{secret}b"))
+    planted = pair.secret.reveal()
+    expected = sign(FIELDS, pair.secret).string_to_sign
+    for text in (expected + planted, f"{planted}&{expected}", f"{expected}&secret={planted}"):
+        found = judge(dress("delTradeOrder", FIELDS, pair.secret.mac(text.encode())), pair=pair)
+        assert found is not None
+        assert found.mistakes
+        assert "***" in found.signed
+        assert planted not in repr(found)
+    swapped = dress("delTradeOrder", {**FIELDS, "apiKey": planted}, "ab" * 32)
+    unknown = diagnose(swapped, "key-unknown", None, at_ns=0, others=[pair])
+    assert unknown is not None
+    assert unknown.mistakes == ("key-and-secret-swapped",)
+    assert planted not in repr(unknown)
+
+
+def test_each_wrong_signature_is_traced_back_to_a_mistake() -> None:
+    wrong = list(wrong_signatures(FIELDS, PAIR))
+    assert {mistake for mistake, _ in wrong} <= set(CORPUS.mistakes)
+    assert len({mistake for mistake, _ in wrong}) > 60
+    for mistake, signature in wrong:
+        assert mistakes(dress("delTradeOrder", FIELDS, signature)), mistake
+
+
+def test_an_earlier_request_tells_which_nonce_was_signed() -> None:
+    earlier = dress("delTradeOrder", {**FIELDS, "nonce": "16123456789"}, "")
+    wrong = sign({**FIELDS, "nonce": "16123456789"}, "secret").signature
+    request = dress("delTradeOrder", FIELDS, wrong)
+    assert mistakes(request) == ()
+    found = diagnose(request, "signature-invalid", PAIR, at_ns=0, earlier=[earlier])
+    assert found is not None
+    assert found.mistakes == ("other-request-signed",)
+
+
+# ---- nonces ------------------------------------------------------------------------------------------------
+
+NOW = 1_790_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("last", "nonce", "mistake"),
+    [
+        (NOW // 100, NOW // 10**6, "nonce-unit-changed"),
+        (NOW // 10**6, NOW // 10**9, "nonce-unit-changed"),
+        (NOW, NOW // 100, "nonce-unit-changed"),
+        (NOW // 100, NOW // 100 - 7, "nonces-out-of-order"),
+        (NOW // 10**6, NOW // 10**6 - 2000, "nonces-out-of-order"),
+        (NOW // 100, NOW // 100 - 3600 * 10**7, "clock-behind"),
+        (NOW // 100 + 3600 * 10**7, NOW // 100, "nonce-ran-ahead"),
+        (2**63 - 1, NOW // 100, "nonce-ran-ahead"),
+        (NOW // 100, 12, "nonce-from-counter"),
+        (500, 1, "counter-restarted"),
+        (500, 499, "nonces-out-of-order"),
+    ],
+)
+def test_a_stale_nonce_is_explained_by_the_clock(last: int, nonce: int, mistake: str) -> None:
+    request = compose(PAIR, "delTradeOrder", nonce, {"order_id": "5"}).request
+    found = diagnose(request, "nonce-stale", PAIR, at_ns=NOW, last_nonce=str(last))
+    assert found is not None
+    assert found.mistakes == (mistake,)
+
+
+# ---- in the journal ----------------------------------------------------------------------------------------
+
+
+def test_the_journal_names_the_mistake_and_the_strays_too() -> None:
+    broker = Broker(clock=lambda: NOW)
+    demo = broker.demo
+    right = compose(demo, "delTradeOrder", NOW // 100, {"order_id": "5"}).request
+    broker.handle(right)
+    broker.handle(right)
+    broker.handle(
+        with_signature(
+            right,
+            right.header(
+                SIGNATURE_HEADER,
+            )
+            and "0" * 64,
+        )
+    )
+    swapped = compose(Credentials(demo.secret.reveal(), Secret(demo.api_key)), "delTradeOrder", 1, {"order_id": "5"})
+    broker.handle(swapped.request)
+    session = broker.session(demo.api_key)
+    assert session is not None
+    first, again, third = session.journal.exchanges()
+    assert first.diagnosis is None
+    assert again.diagnosis is not None
+    assert again.diagnosis.mistakes == ("request-sent-again",)
+    assert third.diagnosis is not None
+    assert third.diagnosis.hint.startswith("64 hex digits")
+    (stray,) = broker.strays.exchanges()
+    assert stray.diagnosis is not None
+    assert stray.diagnosis.mistakes == ("key-and-secret-swapped",)
+    assert session.journal.exchanges()[1].diagnosis is again.diagnosis, "found once, then kept"
+
+
+def test_a_journal_is_diagnosed_only_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("tn_contract.diagnosis.find", lambda *_: asked.append("find"))
+    broker = Broker()
+    broker.handle(with_signature(compose(broker.demo, "delTradeOrder", 1, {"order_id": "5"}).request, "ab" * 32))
+    assert not asked
+    session = broker.session(broker.demo.api_key)
+    assert session is not None
+    session.journal.exchanges()
+    session.journal.exchanges()
+    assert asked == ["find"]
+    assert find is not None

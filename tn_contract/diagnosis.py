@@ -1,0 +1,525 @@
+"""Names what a client did wrong when its request is refused: the mistakes of `fixtures/mistakes.json`.
+
+Nothing is guessed: a signature mistake is named only when it gives the very signature that came, the others only
+when they stand in the request. Secrets are blanked before a diagnosis leaves this room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from tn_contract.corpus import load_corpus
+from tn_contract.errors import InvalidRequest
+from tn_contract.nonce import NONCE_MAX, parse_nonce
+from tn_contract.signers import Case, find, from_json, read_signature, stamps_of
+from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, blank, canonical_string, legible, verify
+from tn_contract.wire import (
+    COMMAND_PATH,
+    FORM_TYPE,
+    ORDER_ID_MAX,
+    PUBLIC_KEY_HEADER,
+    SIGNATURE_HEADER,
+    Nested,
+    Request,
+    nest,
+    parse_fields,
+)
+
+ACCEPTED = ("cancel-accepted", "session-opened")
+TIMESTAMP_HEADER = "X-NtApi-Timestamp"
+
+# Nanoseconds in one step of the clocks that nonces are taken from.
+_UNITS = {
+    "seconds": 10**9,
+    "milliseconds": 10**6,
+    "ticks of 0.1 ms": 10**5,
+    "microseconds": 10**3,
+    "ticks of 100 ns": 100,
+    "nanoseconds": 1,
+}
+# Nonces so close together (ns) come from requests under way at the same time; clocks differ by more.
+_CLOSE_NS = 5 * 10**9
+# Longer texts are not shown: nobody would compare them by eye.
+_SHOWN = 4000
+
+_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
+_PLACEHOLDER = re.compile(
+    r"<.*>|\$\{?\w*\}?|undefined|null|none|nan|your[_ -].*|\[object .*|\[B@.*|System\..*|.* object at .*",
+    re.IGNORECASE,
+)
+_STANDARD_HEADERS = {"content-type", "content-length", "host", "accept", "user-agent", "accept-encoding", "connection",
+                     "x-ntapi-publickey", "x-ntapi-timestamp", "cookie", "origin", "referer"}  # fmt: skip
+_FIELD_NAMES = ("apiKey", "cmd", "nonce", "params")
+
+
+class Diagnosis(Struct, frozen=True, omit_defaults=True):
+    """What a client did wrong: `mistakes` are ids of `fixtures/mistakes.json`, empty when none was found.
+
+    `signed` and `expected` are the strings to sign, the client's and the right one; they first differ at the index
+    `difference`, -1 when they do not. `hint` tells what the shape of the signature says when nothing was found.
+    """
+
+    mistakes: tuple[str, ...] = ()
+    told: str = ""
+    fix: str = ""
+    signed: str = ""
+    expected: str = ""
+    difference: int = -1
+    hint: str = ""
+
+
+class Explanation(Struct, frozen=True, omit_defaults=True):
+    """A saved request, judged by itself: the situation that it ends in, and what the client did wrong."""
+
+    line: str
+    situation: str
+    right: bool
+    diagnosis: Diagnosis | None = None
+
+
+class _Found(NamedTuple):
+    """Findings before they are put into words."""
+
+    mistakes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    signed: str | None = None
+    expected: str = ""
+    hint: str = ""
+
+
+class _Read(NamedTuple):
+    """A request as the server reads it."""
+
+    request: Request
+    pairs: tuple[tuple[str, str], ...]
+    fields: Nested
+    is_form: bool
+    content_type: str
+
+    @property
+    def key(self) -> str:
+        key = self.fields.get("apiKey", self.request.header(PUBLIC_KEY_HEADER))
+        return key if isinstance(key, str) else ""
+
+
+def _read(request: Request) -> _Read:
+    content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    pairs = tuple(parse_fields(request.body)) if content_type == FORM_TYPE else ()
+    return _Read(request, pairs, nest(pairs), content_type == FORM_TYPE, content_type)
+
+
+def situation_of(request: Request, credentials: Credentials | None) -> str:
+    """Say in which situation of `fixtures/situations.json` a request ends, by itself: no nonce was used before it.
+
+    `credentials` are the key pair that the server knows; None when it knows none.
+    """
+    read = _read(request)
+    if request.method != "POST":
+        return "method"
+    if not read.key:
+        return "key-missing" if read.is_form else "form"
+    if credentials is None or read.key != credentials.api_key:
+        return "key-unknown"
+    signature = request.header(SIGNATURE_HEADER)
+    if not signature:
+        return "signature-missing"
+    if not verify(canonical_string(read.fields), credentials.secret, signature):
+        return "signature-invalid"
+    nonce, command, params = (read.fields.get(name) for name in ("nonce", "cmd", "params"))
+    if nonce is None:
+        return "nonce-missing"
+    if not isinstance(nonce, str) or parse_nonce(nonce) is None:
+        return "nonce-malformed"
+    if not isinstance(command, str) or not command:
+        return "command-missing"
+    if command != "delTradeOrder":
+        return "session-opened" if command == "getAuthInfo" else "command-unknown"
+    order_id = params.get("order_id") if isinstance(params, dict) else None
+    if order_id is None:
+        return "order-id-missing"
+    if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id) or int(order_id) > ORDER_ID_MAX:
+        return "order-id-malformed"
+    return "cancel-accepted"
+
+
+def diagnose(
+    request: Request,
+    situation: str,
+    credentials: Credentials | None,
+    *,
+    at_ns: int,
+    last_nonce: str | None = None,
+    earlier: Sequence[Request] = (),
+    others: Sequence[Credentials] = (),
+) -> Diagnosis | None:
+    """Name the mistake behind a refusal, or None when there is nothing to name.
+
+    `situation` is why the server refused, `credentials` the key pair of the request (None: the key is unknown),
+    `at_ns` when it came (ns since 1970), `last_nonce` the last one accepted, `earlier` requests with the same key,
+    `others` further key pairs that it may have been meant for.
+    """
+    if situation in ACCEPTED:
+        return None
+    read = _read(request)
+    if situation == "signature-invalid":
+        found = _signature(read, credentials, earlier, others) if credentials else None
+    elif situation == "signature-missing":
+        found = _missing_signature(read, credentials, earlier, others)
+    elif situation in ("form", "key-missing"):
+        found = _unread_body(read, situation, others)
+    elif situation == "key-unknown":
+        found = _unknown_key(read, others)
+    elif situation.startswith("nonce-"):
+        found = _nonce(read, at_ns, last_nonce, earlier)
+    elif situation == "method":
+        found = None if request.method == "POST" else _Found(("wrong-method",), (f"It came as {request.method}.",))
+    else:
+        found = _contents(read)
+    if found is None:
+        return None
+    return _in_words(found, (*([credentials] if credentials else ()), *others))
+
+
+def explain(
+    request: Request, secret: Secret, pair: Credentials | None = None, *, at_ns: int, earlier: Sequence[Request] = ()
+) -> Explanation:
+    """Judge a saved request under a secret; `pair` is the key pair if its key is known too.
+
+    Without `pair` the key is taken from the request, so that a wrong one is not noticed.
+    """
+    read = _read(request)
+    key = read.key or _meant_key(request)
+    credentials = pair or (Credentials(key, secret) if key else None)
+    situation = situation_of(request, credentials)
+    known = (credentials,) if credentials else ()
+    mine = credentials if credentials and credentials.api_key == read.key else None
+    diagnosis = diagnose(request, situation, mine, at_ns=at_ns, earlier=earlier, others=known)
+    target = request.path + (f"?{request.query}" if request.query else "")
+    line = legible(blank(f"{request.method} {target}", [secret]))
+    return Explanation(line, situation, situation in ACCEPTED, diagnosis)
+
+
+def _meant_key(request: Request) -> str:
+    """Find a key in a body that is no form, or in the query."""
+    found = re.search(
+        rb'"apiKey":\s*"([^"]+)"|(?:^|&)api_?key=([^&]+)', request.body or request.query.encode(), re.IGNORECASE
+    )
+    if not found:
+        return ""
+    return (found[1] or found[2]).decode(ENCODING, ERRORS)
+
+
+def _in_words(found: _Found, pairs: Iterable[Credentials]) -> Diagnosis:
+    secrets = [pair.secret for pair in pairs]
+    catalogue = load_corpus().mistakes
+    named = [catalogue[mistake] for mistake in found.mistakes]
+    signed, expected = (legible(blank(text or "", secrets)) for text in (found.signed, found.expected))
+    difference = -1
+    if found.signed is not None and signed != expected:
+        shorter = min(len(signed), len(expected))
+        difference = next((at for at in range(shorter) if signed[at] != expected[at]), shorter)
+    return Diagnosis(
+        found.mistakes,
+        " ".join([*(kind.title for kind in named), *(legible(blank(detail, secrets)) for detail in found.details)]),
+        " ".join(dict.fromkeys(kind.fix for kind in named)),
+        _legible(signed),
+        _legible(expected),
+        difference,
+        found.hint,
+    )
+
+
+def _legible(text: str) -> str:
+    shown = text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= _SHOWN else f"({len(shown)} characters: too long to show)"
+
+
+# ---- signatures ------------------------------------------------------------------------------------------------
+
+
+def _case(read: _Read, fields: Nested, credentials: Credentials, earlier: Sequence[Request],
+          others: Sequence[Credentials]) -> Case:  # fmt: skip
+    request = read.request
+    before = [_read(each).fields for each in earlier[-4:]]
+    return Case(
+        fields,
+        credentials,
+        read.pairs,
+        request.method,
+        request.path,
+        request.header("Host") or "tradernet.com",
+        tuple(tree for tree in before if tree and tree != fields),
+        tuple(pair for pair in others if pair != credentials)[:16],
+        stamps_of(fields, request.header(TIMESTAMP_HEADER) or ""),
+    )
+
+
+def _signature(
+    read: _Read, credentials: Credentials, earlier: Sequence[Request], others: Sequence[Credentials]
+) -> _Found | None:
+    received = read.request.header(SIGNATURE_HEADER) or ""
+    expected = canonical_string(read.fields)
+    if verify(expected, credentials.secret, received):
+        return None
+    case = _case(read, read.fields, credentials, earlier, others)
+    found = find(case, received)
+    if found:
+        return _Found(found.mistakes, (), found.signed, expected)
+    if _PLACEHOLDER.fullmatch(received.strip()):
+        return _Found(("signature-placeholder",), (f"It came as {received.strip()[:40]}.",), None, expected)
+    for each in earlier[-16:]:
+        if each.header(SIGNATURE_HEADER) == received:
+            return _Found(("signature-sent-again",), (), canonical_string(_read(each).fields), expected)
+    return _Found((), (), None, expected, _shape(received))
+
+
+def _shape(received: str) -> str:
+    text = received.strip()
+    if not re.fullmatch("[0-9a-fA-F]+", text):
+        return f"{len(text)} characters that are no hex digits; HMAC-SHA256 is 64 lower-case hex digits"
+    if len(text) == 64:
+        return "64 hex digits, the right shape: so the string that was signed or the secret differs, in a way not known"
+    made = {32: ", as MD5 gives", 40: ", as SHA-1 gives", 96: ", as SHA-384 gives", 128: ", as SHA-512 gives"}
+    return f"{len(text)} hex digits{made.get(len(text), '')}; HMAC-SHA256 has 64"
+
+
+def _missing_signature(
+    read: _Read, credentials: Credentials | None, earlier: Sequence[Request], others: Sequence[Credentials]
+) -> _Found | None:
+    """Look for the signature in other places, and for what is wrong with it there."""
+    if read.request.header(SIGNATURE_HEADER):
+        return None
+    for mistake, place, name, text in _places(read):
+        fields = {
+            field: value for field, value in read.fields.items() if mistake != "signature-in-body" or field != name
+        }
+        if credentials and read_signature(text):
+            expected = canonical_string(fields)
+            if verify(expected, credentials.secret, text):
+                return _Found((mistake,), (place,), None, expected)
+            case = _case(read, fields, credentials, earlier, others)
+            found = find(case, text)
+            if found:
+                # `Authorization: Bearer …` is one mistake, not two.
+                more = [
+                    each
+                    for each in found.mistakes
+                    if each != "signature-prefixed" or mistake != "signature-in-authorization"
+                ]
+                return _Found((mistake, *more), (place,), found.signed, expected)
+    for mistake, place, name, _text in _places(read):
+        if re.search("sig|hash|hmac", name, re.IGNORECASE):
+            return _Found((mistake,), (place,))
+    empty = read.request.header(SIGNATURE_HEADER) is not None
+    return _Found(("signature-empty" if empty else "no-signature",))
+
+
+def _places(read: _Read) -> Iterator[tuple[str, str, str, str]]:
+    """Where else a signature may stand: the mistake, the place in words, name and text."""
+    for name, value in read.request.headers:
+        if name.lower() == "authorization":
+            yield "signature-in-authorization", "It came in the header Authorization.", name, value
+        elif name.lower() not in _STANDARD_HEADERS and name.lower() != SIGNATURE_HEADER.lower():
+            yield "header-misspelt", f"It came in the header {name}.", name, value
+    for name, value in parse_qsl(read.request.query):
+        if name not in _FIELD_NAMES:
+            yield "signature-in-query", f"It came as {name} in the query.", name, value
+    for name, value in read.pairs:
+        if name not in _FIELD_NAMES and not name.startswith("params"):
+            yield "signature-in-body", f"It came as the field {name}.", name, value
+
+
+# ---- bodies ----------------------------------------------------------------------------------------------------
+
+
+def _unread_body(read: _Read, situation: str, others: Sequence[Credentials]) -> _Found | None:
+    """Say why no key was found in a body."""
+    request, body = read.request, read.request.body.strip()
+    fields = from_json(body.decode(ENCODING, "replace")) if body[:1] == b"{" else None
+    if fields is not None:
+        if request.header(TIMESTAMP_HEADER):
+            return _Found(("v3-request",))
+        return _with_signature(read, fields, "json-body", others)
+    if b"form-data; name=" in body or read.content_type == "multipart/form-data":
+        parts = re.findall(
+            rb'name="?([^"\r\n;]*)"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n--', request.body, re.DOTALL
+        )
+        text = [(name.decode(ENCODING, ERRORS), value.decode(ENCODING, ERRORS)) for name, value in parts]
+        return _with_signature(read, nest(text), "multipart-body", others)
+    if not body:
+        query = nest(parse_fields(request.query.encode(ENCODING, ERRORS)))
+        mistake = "fields-in-query" if "apiKey" in query or "cmd" in query else "empty-body"
+        return _with_signature(read, query, mistake, others)
+    fields = nest(parse_fields(request.body))
+    if situation == "form":
+        return _with_signature(read, fields, "wrong-content-type" if read.content_type else "no-content-type", others)
+    if "q" in fields:
+        return _Found(("v1-envelope",))
+    near = _near("apiKey", fields) or _near("apiKey", fields, ("api_key", "publicKey", "public_key", "key", "token"))
+    if near:
+        meant: Nested = {"apiKey" if name == near else name: value for name, value in fields.items()}
+        return _with_signature(read, meant, "key-misspelt", others, f"It came as {near}.")
+    if any("%" in name for name in fields):
+        return _Found(("names-encoded-twice",))
+    return _Found(("no-key",))
+
+
+def _with_signature(
+    read: _Read, fields: Nested, mistake: str, others: Sequence[Credentials], detail: str = ""
+) -> _Found:
+    """Judge the signature too, over the fields that were meant, if their key is known."""
+    details = (detail,) if detail else ()
+    received = read.request.header(SIGNATURE_HEADER)
+    key = fields.get("apiKey", read.request.header(PUBLIC_KEY_HEADER))
+    pair = next((pair for pair in others if pair.api_key == key), None)
+    if pair is None or not received:
+        return _Found((mistake,), details)
+    try:
+        expected = canonical_string(fields)
+        right = verify(expected, pair.secret, received)
+    except InvalidRequest:  # JSON holds more than can be signed
+        return _Found((mistake,), details)
+    if right:
+        return _Found((mistake,), details)
+    found = find(_case(read, fields, pair, (), others), received)
+    return _Found((mistake, *found.mistakes), details, found.signed, expected) if found else _Found((mistake,), details)
+
+
+def _near(wanted: str, names: Iterable[str], also: Sequence[str] = ()) -> str:
+    """Find the name that was meant to be `wanted`, or is one of `also`; "" when there is none."""
+    lower = {name.lower(): name for name in names if name != wanted and name not in _FIELD_NAMES}
+    listed = next((lower[name.lower()] for name in also if name.lower() in lower), "")
+    close = get_close_matches(wanted.lower(), lower, 1, 0.75)
+    return listed or (lower[close[0]] if close else "")
+
+
+def _unknown_key(read: _Read, others: Sequence[Credentials]) -> _Found:
+    key = read.key
+    if any(pair.secret.reveal() == key for pair in others):
+        return _Found(("key-and-secret-swapped",))
+    if _PLACEHOLDER.fullmatch(key):
+        return _Found(("placeholder-key",), (f"It came as {key[:40]}.",))
+    bare = key.strip(" \t\r\n\"'<>").lower()
+    if any(pair.api_key.lower() == bare for pair in others):
+        return _Found(("key-altered",), (f"It came as {key[:80]!r}.",))
+    return _Found((), (), None, "", "no key pair here has this key: it belongs to another server, or was mistyped")
+
+
+def _contents(read: _Read) -> _Found | None:
+    """Say what is wrong with the command or the order id."""
+    fields, path = read.fields, read.request.path
+    command, params = fields.get("cmd"), fields.get("params")
+    if not isinstance(command, str) or not command:
+        near = _near("cmd", fields, ("command", "method", "action"))
+        if near:
+            return _Found(("cmd-misspelt",), (f"It came as {near}.",))
+        return _Found(("cmd-only-in-path",) if path.startswith(COMMAND_PATH) else ("no-cmd-sent",))
+    if command not in ("delTradeOrder", "getAuthInfo"):
+        return _Found(("command-respelt",), (f"It came as {command[:60]}.",))
+    if path != COMMAND_PATH + command:
+        wrong_path = _Found(("path-without-command",), (f"It went to {path[:120]}.",))
+    else:
+        wrong_path = None
+    if command == "getAuthInfo":
+        return wrong_path
+    order_id = params.get("order_id") if isinstance(params, dict) else None
+    if order_id is None:
+        return _missing_order(read)
+    if isinstance(order_id, dict):
+        return _Found(("order-id-nested",))
+    if _ORDER_ID.fullmatch(order_id) and int(order_id) <= ORDER_ID_MAX:
+        return wrong_path
+    return _Found((f"order-id-sent-{_kind_of_number(order_id)}",), (f"It came as {order_id[:60]!r}.",))
+
+
+def _missing_order(read: _Read) -> _Found:
+    fields, params = read.fields, read.fields.get("params")
+    if isinstance(params, str):
+        return _Found(("params-sent-as-json",) if params.lstrip()[:1] in ("{", "[") else ("params-sent-as-text",))
+    if any("%5b" in name.lower() for name in fields):
+        return _Found(("names-encoded-twice",))
+    if any(name.startswith("params.") for name, _value in read.pairs):
+        return _Found(("dotted-name-sent",))
+    if "order_id" in fields:
+        return _Found(("params-sent-lifted",))
+    inner = params or next((v for k, v in fields.items() if isinstance(v, dict) and k not in _FIELD_NAMES), {})
+    if not params and inner:
+        near = next(name for name, value in fields.items() if value is inner)
+        return _Found(("params-misspelt",), (f"It came as {near}.",))
+    if any(isinstance(value, dict) and "order_id" in value for value in inner.values()):
+        return _Found(("order-id-too-deep",))
+    spelled = ("orderId", "order", "id", "orderid", "order-id")
+    near = _near("order_id", inner, spelled) or _near("order_id", fields, spelled)
+    return _Found(("order-id-misspelt",), (f"It came as {near}.",)) if near else _Found(("no-order-id",))
+
+
+def _kind_of_number(text: str) -> str:
+    """Name how a text fails to be a whole number above zero in plain digits."""
+    bare = text.strip()
+    if bare.lower() in ("", "none", "null", "undefined", "nan"):
+        return "empty"
+    if re.fullmatch(r"[+-]?[0-9]+\.[0-9]*|[+-]?\.[0-9]+", bare):
+        return "as-float"
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]+", bare):
+        return "in-exponent"
+    if re.fullmatch(r"""(["']).*\1""", bare):
+        return "quoted"
+    if re.fullmatch("-[0-9]+", bare) or bare == "0":
+        return "negative"
+    if re.fullmatch(r"[+]?[0-9]+[Ln]?", bare):
+        return "padded" if int(bare.strip("+Ln")[:40]) <= NONCE_MAX else "too-great"
+    return "as-text"
+
+
+# ---- nonces ----------------------------------------------------------------------------------------------------
+
+
+def _nonce(read: _Read, at_ns: int, last_nonce: str | None, earlier: Sequence[Request]) -> _Found | None:
+    text = read.fields.get("nonce")
+    if text is None:
+        near = _near("nonce", read.fields, ("timestamp", "time", "ts", "nounce"))
+        return _Found(("nonce-misspelt",), (f"It came as {near}.",)) if near else _Found(("no-nonce-sent",))
+    if isinstance(text, dict):
+        return _Found(("nonce-sent-nested",))
+    nonce = parse_nonce(text)
+    if nonce is None:
+        return _Found((f"nonce-sent-{_kind_of_number(text)}",), (f"It came as {text[:60]!r}.",))
+    last = parse_nonce(last_nonce) if last_nonce else None
+    same = [each for each in earlier if _read(each).fields.get("nonce") == text]
+    if any(each.body == read.request.body for each in same):
+        return _Found(("request-sent-again",))
+    if same or nonce == last:
+        return _Found(("nonce-used-twice",))
+    if last is None or nonce > last:
+        return None
+    return _stale(nonce, last, at_ns)
+
+
+def _unit(nonce: int, at_ns: int) -> str:
+    """Name the unit that makes a nonce a time of about now; "" when none does."""
+    return next((name for name, ns in _UNITS.items() if at_ns / 2 < nonce * ns < at_ns * 3 / 2), "")
+
+
+def _stale(nonce: int, last: int, at_ns: int) -> _Found:
+    unit, before = _unit(nonce, at_ns), _unit(last, at_ns)
+    if not before:
+        if not unit and nonce < 10**6 and last < 10**9:
+            return _Found(("counter-restarted" if nonce <= 10 < last or nonce * 4 < last else "nonces-out-of-order",))
+        return _Found(("nonce-ran-ahead",), (f"The last one accepted is {last}.",))
+    if not unit:
+        return _Found(("nonce-from-counter",), (f"{last} was taken from a clock, {nonce} was not.",))
+    if unit != before:
+        return _Found(("nonce-unit-changed",), (f"{last} counts {before}, {nonce} counts {unit}.",))
+    behind_ns = (last - nonce) * _UNITS[unit]
+    told = f"It is {behind_ns / 1e9:.6g} s behind the last one."
+    if last * _UNITS[unit] > at_ns + _CLOSE_NS:
+        return _Found(("nonce-ran-ahead",), (f"The last one accepted is {last}.", told))
+    if behind_ns <= _CLOSE_NS:
+        return _Found(("nonces-out-of-order",), (told,))
+    return _Found(("clock-behind",), (told,))
