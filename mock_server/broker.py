@@ -190,6 +190,8 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
+            if assessment.scheme != "v2":
+                return None
             return diagnose(
                 request,
                 assessment.situation,

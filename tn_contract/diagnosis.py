@@ -219,7 +219,7 @@ def _in_words(found: _Found, pairs: Iterable[Credentials]) -> Diagnosis:
     secrets = [pair.secret for pair in pairs]
     catalogue = load_corpus().mistakes
     named = [catalogue[mistake] for mistake in found.mistakes]
-    signed, expected = (legible(blank(text or "", secrets)) for text in (found.signed, found.expected))
+    signed, expected = (blank(text or "", secrets) for text in (found.signed, found.expected))
     difference = -1
     if found.signed is not None and signed != expected:
         shorter = min(len(signed), len(expected))

@@ -93,13 +93,16 @@ class Redactor:
     private: bool = False
 
     def text(self, text: str) -> str:
-        """Blank every secret, in each spelling that it may travel in."""
+        """Blank every secret, in each spelling that it may travel in; in private records signatures as well."""
+        text = self._without_secrets(text)
+        # Misplaced on purpose, a signature may still be good for a replay.
+        return _HEX_DIGEST.sub("<signature>", text) if self.private else text
+
+    def _without_secrets(self, text: str) -> str:
         text = blank(text, self.secrets)
         for key in self.private_keys:
             for spelling in {key, quote(key, safe=""), quote_plus(key)}:
                 text = text.replace(spelling, "<api key>")
-        if self.private:  # a signature misplaced on purpose may still be good for a replay
-            text = _HEX_DIGEST.sub("<signature>", text)
         return text
 
     def reveals(self, text: str) -> bool:
@@ -119,7 +122,7 @@ class Redactor:
             if not self.private or name.lower() in _PLAIN_HEADERS:
                 kept.append((self.text(name), self.text(value)))
             elif name.lower() == SIGNATURE_HEADER.lower():
-                kept.append((name, f"{self.text(value)[:8]}… ({len(value)} characters)"))
+                kept.append((name, f"{self._without_secrets(value)[:8]}… ({len(value)} characters)"))
         return kept
 
     def body(self, body: bytes) -> str:

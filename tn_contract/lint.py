@@ -197,7 +197,7 @@ def _vectors(corpus: Corpus) -> Iterator[str]:
 
 
 def _mistakes(corpus: Corpus) -> Iterator[str]:
-    invalid = {vector.id for _group, vector in corpus.vectors if vector.result == "invalid"}
+    invalid = {vector.id for group, vector in corpus.vectors if vector.result == "invalid" and group.scheme == "v2"}
     shown = Counter(mistake.vector for mistake in corpus.mistakes.values() if mistake.vector)
     for mistake in corpus.mistakes.values():
         if (mistake.vector is None) == (mistake.example is None):

@@ -148,6 +148,12 @@ def test_a_private_record_drops_every_header_it_does_not_know() -> None:
     assert exchange.reply.headers == list(harmless)
 
 
+def test_a_private_record_keeps_no_signature_that_was_put_elsewhere() -> None:
+    digest = "0123456789abcdef" * 4
+    exchange = private(Request("POST", "/", (), f"sig={digest}".encode(), f"sign={digest}"))
+    assert (exchange.request.line, exchange.request.body) == ("POST /?sign=<signature>", "sig=<signature>")
+
+
 def test_a_private_record_keeps_the_shape_of_a_signature_only() -> None:
     exchange = private(Request("POST", "/", (("x-ntapi-sig", "0123456789abcdef" * 4),)))
     assert exchange.request.headers == [("x-ntapi-sig", "01234567… (64 characters)")]
