@@ -721,7 +721,6 @@ def _fields_from(file: Any) -> dict[str, Any]:
 @main.command("lint")
 def lint_() -> None:
     """Check the corpus: schemas, ids, digests, sources, and that clauses and checks belong together."""
-    from tn_contract import client_checks
     from tn_contract.checks import catalogue
     from tn_contract.corpus import load_corpus
     from tn_contract.lint import lint
@@ -733,6 +732,8 @@ def lint_() -> None:
         click.echo(problem)
     if problems:
         _fail(f"{len(problems)} problems in the corpus", 1)
+    from tn_contract import client_checks
+
     provenance: dict[str, int] = {}
     for payload in corpus.payloads.values():
         provenance[payload.provenance] = provenance.get(payload.provenance, 0) + 1

@@ -79,7 +79,7 @@ def test_verify_writes_junit_json_and_html(tmp_path: Path, tn_mock: RunningMock)
     assert {re.search(r"\[(.*)\]", case.attrib["name"])[1] for case in cases} == expected  # type: ignore[index]
     told = json.loads(report.read_text("utf-8"))
     assert {row["id"] for row in told["checks"]} == expected
-    assert told["target"]["base_url"] == tn_mock.base_url
+    assert told["subject"]["name"] == tn_mock.base_url
     assert told["counts"]["pass"] + told["counts"]["info"] == len(expected)
     assert all(row["exchanges"] for row in told["checks"])
     html = page.read_text("utf-8")
