@@ -7,6 +7,8 @@ else is refused. It looks no name up and connects to no other address, so that n
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterable, Iterator
@@ -94,6 +96,9 @@ class _Tunnel:
             try:
                 # A client that has said all may still listen; when the mock has said all, nothing more can come.
                 await _pipe(mock_reader, writer)
+            except ConnectionResetError:
+                _reset(writer)
+                raise
             finally:
                 outward.cancel()
                 await asyncio.gather(outward, return_exceptions=True)
@@ -107,6 +112,13 @@ async def _pipe(reader: StreamReader, writer: StreamWriter) -> None:
         await writer.drain()
     with suppress(OSError):
         writer.write_eof()
+
+
+def _reset(writer: StreamWriter) -> None:
+    """Break the client's connection off as the mock's was, which is not the same to it as an end."""
+    client = writer.get_extra_info("socket")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def _plain(host: str) -> str:

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import stat
+import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import THREADS, RunningMock, listen, running
+from mock_server.tunnel import running_tunnel
 from tn_contract.errors import UsageError
 from tn_contract.wire import compose
 
@@ -260,6 +262,21 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(mock: RunningMock) -> N
     for _ in range(20):
         opened(mock).close()
     assert cancel(through_the_tunnel(mock)) == 2929292929
+
+
+def test_a_connection_that_the_mock_breaks_off_is_broken_off_for_the_client_too() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as breaking,
+        running_tunnel([HOST], breaking.getsockname()) as (_, tunnel),
+        raw(f":{tunnel}") as client,
+    ):
+        client.sendall(f"CONNECT {HOST}:443 HTTP/1.1\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        connection, _ = breaking.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        with pytest.raises(ConnectionResetError):
+            client.recv(100)
 
 
 def test_many_go_through_the_tunnel_at_once(mock: RunningMock) -> None:
