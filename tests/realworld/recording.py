@@ -49,14 +49,14 @@ def record(client: RealClient) -> Seen:
     ordinary, exchanges = drive(client, ORDINARY, policy="monotonic")
     answers, asked = drive(client, QUESTIONS, policy="none")
     corpus = load_corpus()
-    sent = [exchange.assessment.order_id for exchange in asked if exchange.assessment]
+    sent = [exchange.request.body for exchange in asked]
     misread, again = {}, {}
     for order_id, outcome in zip(map(str, QUESTIONS), _outcomes(answers), strict=True):
         expected = corpus.payloads[corpus.magic_orders[order_id].payload].outcome
         if outcome != expected:
             misread[order_id] = f"{expected}, reported as {outcome}"
-        if sent.count(order_id) > 1:
-            again[order_id] = sent.count(order_id)
+        if (count := sum(order_id in body for body in sent)) > 1:
+            again[order_id] = count
     return {
         "requests": [_request(exchange) for exchange in exchanges],
         "nonces": _nonces(exchanges),
