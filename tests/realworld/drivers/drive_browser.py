@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -71,12 +70,12 @@ def main() -> None:
                 "--ignore-certificate-errors",  # safe here: the tunnel leads to the mock alone
                 f"http://localhost:{server.server_port}/",
             ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             in_time = done.wait(PATIENCE)
         finally:
-            os.killpg(browser.pid, signal.SIGKILL)
+            browser.terminate()  # it stays in this process's group, so that who ends that ends both
             browser.wait()
     if not in_time:
         sys.exit(f"the page did not come to an end within {PATIENCE} seconds")
