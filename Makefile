@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test check wheel corpus bench lock clean
+.PHONY: verify test realworld realworld-seen check wheel corpus bench lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -14,6 +14,12 @@ test: $(READY) check      ## every check of the code, then every test
 	$(BIN)/coverage run -m pytest -n auto --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+realworld: $(READY)       ## published clients against the mock (needs the network once, PHP, npm and Chromium)
+	$(BIN)/pytest tests/realworld
+
+realworld-seen: $(READY)  ## record anew what they send and report
+	$(BIN)/python -m tests.realworld.recording
 
 check: $(READY)           ## style, types, corpus
 	$(BIN)/ruff format --check .
@@ -32,6 +38,7 @@ bench: $(READY)           ## speed, side by side, as ratios
 
 lock:                     ## pin the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate tests/realworld/libraries.in -o tests/realworld/libraries.txt
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

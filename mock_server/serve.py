@@ -5,12 +5,14 @@ from __future__ import annotations
 import select
 import signal
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -18,9 +20,13 @@ from urllib.parse import unquote_to_bytes
 from cheroot import errors as cheroot_errors
 from cheroot import server as cheroot
 from cheroot import wsgi
+from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from mock_server.broker import DISTURB, READ_LIMIT, Broker, harness_error, no_address
+from mock_server.certificates import Certificates, issue
+from mock_server.tunnel import running_tunnel
 from tn_contract.errors import UsageError
+from tn_contract.wire import Reply
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -77,17 +83,21 @@ class _MarkedRequest(cheroot.HTTPRequest):
             reply = no_address(self.uri.decode("latin-1").partition("?")[0])
             text = f"{reply.status} Unknown"
         self.close_connection = True
-        lines = [
-            f"HTTP/1.1 {text}",
-            f"Content-Length: {len(reply.body)}",
-            "Connection: close",
-            *(f"{name}: {value}" for name, value in reply.headers),
-        ]
         try:
-            self.conn.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + reply.body)
+            self.conn.wfile.write(_last_words(text, reply))
         except OSError as error:
             if error.args[0] not in cheroot_errors.socket_errors_to_ignore:
                 raise
+
+
+def _last_words(status: str, reply: Reply) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(reply.body)}",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in reply.headers),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + reply.body
 
 
 class _MarkedConnection(cheroot.HTTPConnection):
@@ -101,6 +111,23 @@ class _MarkedConnection(cheroot.HTTPConnection):
             self.wfile.raw.close()
         else:
             super()._close_kernel_socket()  # type: ignore[misc] # the stubs leave it out
+
+    def communicate(self) -> bool:
+        if isinstance(self.socket, ssl.SSLSocket) and self.socket.version() is None:
+            try:
+                self.socket.do_handshake()
+            except OSError as error:  # also when the client is silent, leaves, or does not trust us
+                if getattr(error, "reason", "") == "HTTP_REQUEST":
+                    self._ask_for_tls(self.socket)
+                return False
+        kept: bool = super().communicate()  # type: ignore[no-untyped-call]
+        return kept
+
+    @staticmethod
+    def _ask_for_tls(client: ssl.SSLSocket) -> None:
+        reply = harness_error("this port speaks TLS only", "write https:// instead of http://", 400)
+        with suppress(OSError):
+            socket.socket.sendall(client, _last_words("400 Bad Request", reply))  # past the TLS that never began
 
 
 class _DisturbingGateway(wsgi.Gateway_10):
@@ -137,6 +164,17 @@ class _DisturbingGateway(wsgi.Gateway_10):
                 return
 
 
+class _TlsAdapter(BuiltinSSLAdapter):
+    """Leaves the handshake to the worker: in the accepting thread, one silent client would stop all others."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+
 class _Server(wsgi.Server):
     ConnectionClass = _MarkedConnection
 
@@ -152,13 +190,18 @@ class _Server(wsgi.Server):
 
 @dataclass(frozen=True)
 class RunningMock:
-    """A mock that listens."""
+    """A mock that listens.
+
+    With TLS, `certificates` has the file to trust, and `environment` the variables that lead a client here.
+    """
 
     base_url: str
     broker: Broker
     app: Flask
     stop: Callable[[], None]
     serve: Callable[[], None]
+    certificates: Certificates | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def control_url(self) -> str:
@@ -166,16 +209,48 @@ class RunningMock:
         return f"{self.base_url}/__tn__/"
 
 
-def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0, **options: Any) -> RunningMock:
+def listen(
+    broker: Broker | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: Sequence[str] = (),
+    ca_file: Path | None = None,
+    **options: Any,
+) -> RunningMock:
     """Bind a port (0: any free one); requests are answered once `serve()` runs.
 
-    Raises `UsageError` when the address cannot be bound.
+    With `tls`, names of hosts, it speaks HTTPS in their names and in this machine's, and a tunnel leads clients
+    here that have one of them in their code. `options` are those of `Broker`.
+
+    Raises `UsageError` when the address cannot be bound, or when there can be no certificate.
     """
     from mock_server.app import create_app
 
     if not host:
         raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
+    if ca_file and not tls:
+        raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
     app = create_app(broker, **options)
+    with ExitStack() as started:
+        server = _bound(app, host, port)
+        started.callback(server.stop)
+        bound = server.bind_addr
+        scheme, certificates, environment = "http", None, {}
+        if tls:
+            scheme, certificates = "https", started.enter_context(issue((*tls, host), ca_file))
+            server.ssl_adapter = _TlsAdapter(certificates.context)
+            proxy = _address(started.enter_context(running_tunnel(tls, bound[:2])))
+            environment = certificates.environment
+            for name, value in (("HTTPS_PROXY", f"http://{proxy}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
+                environment |= {name: value, name.lower(): value}  # curl and others read only one of the spellings
+            started.callback(server.stop)  # again, to come first: what is under way is answered before it is cut
+        stop = started.pop_all().close
+    mock = app.extensions["tn_broker"]
+    return RunningMock(f"{scheme}://{_address(bound)}", mock, app, stop, server.serve, certificates, environment)
+
+
+def _bound(app: Flask, host: str, port: int) -> _Server:
     server = _Server(
         (host, port),
         app,
@@ -197,9 +272,12 @@ def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0,
         if "already in use" in reason:  # said briefly, for the server adds the whole address list
             reason = "the address is already in use"
         raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
-    bound = server.bind_addr
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return RunningMock(f"http://{shown}:{bound[1]}", app.extensions["tn_broker"], app, server.stop, server.serve)
+    return server
+
+
+def _address(bound: tuple[Any, ...]) -> str:
+    host, port = bound[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,19 @@ def main() -> None:
 )
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
 @click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
+@click.option(
+    "--tls",
+    metavar="[HOST]",
+    multiple=True,
+    is_flag=False,
+    flag_value="localhost",
+    help="Speak HTTPS, also in the name of HOST, and open a tunnel for clients that have it in their code. Repeatable.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the certificate to trust, anew at each start (default: a folder removed at the end).",
+)
 def serve(
     host: str,
     port: int,
@@ -100,6 +114,8 @@ def serve(
     timestamp_tolerance: float,
     reply: tuple[str, ...],
     seed: int | None,
+    tls: tuple[str, ...],
+    ca_file: Path | None,
 ) -> None:
     """Run the mock until SIGTERM or Ctrl-C.
 
@@ -115,6 +131,8 @@ def serve(
     mock = server.listen(
         host=host,
         port=port,
+        tls=tls,
+        ca_file=ca_file,
         policy=nonces,
         strict_path=strict_path,
         timestamp_tolerance=timestamp_tolerance,
@@ -132,12 +150,14 @@ def serve(
 
 def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None:
     demo = mock.broker.demo
-    facts = {
+    facts: dict[str, Any] = {
         "base_url": mock.base_url,
         "control_url": mock.control_url,
         "api_key": demo.api_key,
         "api_secret": demo.secret.reveal(),
     }
+    if mock.certificates:
+        facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
     line = json.dumps(facts)
     if ready_file:
         _write_whole(ready_file, line + "\n")
@@ -145,6 +165,9 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
         f"control {mock.control_url}health · Ctrl-C stops it"
     )
+    if mock.certificates:
+        exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
+        sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
 

@@ -1,18 +1,19 @@
 """Sends one request once, and says in which phase it failed. The only room that knows httpx.
 
-No retries, no redirects followed, no cookies kept, TLS verified. The system's proxy settings count, except for
-addresses of this machine.
+No retries, no redirects followed, no cookies kept, TLS verified (against SSL_CERT_FILE or SSL_CERT_DIR where set). The
+system's proxy settings count, except for addresses of this machine.
 """
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -117,12 +118,15 @@ class _Transport:
         return httpx.Timeout(connect=limits.connect, write=limits.send, read=limits.receive, pool=limits.connect)
 
     @property
-    def _trust_env(self) -> bool:
-        return not is_loopback(self.base_url)
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
+    def _options(self) -> dict[str, Any]:
+        return {
+            "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
+            "cookies": _no_cookies(),
+            "timeout": self._timeout,
+            # httpx means both by this: proxies and the variables of trust. The latter count everywhere.
+            "trust_env": not is_loopback(self.base_url),
+            "verify": _trusted(),
+        }
 
     def _build(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
         url = f"{self.base_url}{request.path}" + (f"?{request.query}" if request.query else "")
@@ -130,6 +134,16 @@ class _Transport:
             return client.build_request(request.method, url, headers=list(request.headers), content=request.body)
         except (httpx.InvalidURL, ValueError) as error:
             raise TransportFailure("connect", type(error).__name__, str(error)) from error
+
+
+def _trusted() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise UsageError(
+            f"the certificates to trust cannot be read ({error.strerror or error}): "
+            "let SSL_CERT_FILE name a PEM file, or unset it"
+        ) from error
 
 
 def _no_cookies() -> CookieJar:
@@ -152,9 +166,7 @@ class Transport(_Transport):
     def __init__(self, base_url: str, timeouts: Timeouts | None = None) -> None:
         """`base_url` ends after host and port. Raises `UsageError` when it does not."""
         super().__init__(base_url, timeouts)
-        self._client = httpx.Client(
-            headers=self._headers, cookies=_no_cookies(), timeout=self._timeout, trust_env=self._trust_env
-        )
+        self._client = httpx.Client(**self._options)
 
     def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
@@ -176,9 +188,7 @@ class AsyncTransport(_Transport):
     def __init__(self, base_url: str, timeouts: Timeouts | None = None) -> None:
         """`base_url` ends after host and port. Raises `UsageError` when it does not."""
         super().__init__(base_url, timeouts)
-        self._client = httpx.AsyncClient(
-            headers=self._headers, cookies=_no_cookies(), timeout=self._timeout, trust_env=self._trust_env
-        )
+        self._client = httpx.AsyncClient(**self._options)
 
     async def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""

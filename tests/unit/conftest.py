@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 
@@ -16,7 +15,6 @@ class RawServer:
     def __init__(self) -> None:
         self.reply = b""
         self.received: list[bytes] = []
-        self.tls: ssl.SSLContext | None = None
         self.arrived = threading.Event()
         self.silent_until = threading.Event()
         self.silent_until.set()
@@ -46,21 +44,18 @@ class RawServer:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(20)
-        if self.tls:
-            connection = self.tls.wrap_socket(connection, server_side=True)
-        with connection:
-            received = b""
-            while part := connection.recv(65536):
-                received += part
-                head, end, body = received.partition(b"\r\n\r\n")
-                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                if end and len(body) >= int(lengths[0].partition(b":")[2] if lengths else 0):
-                    break
-            if received:
-                self.received.append(received)
-                self.arrived.set()
-                self.silent_until.wait(20)
-                connection.sendall(self.reply)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+            head, end, body = received.partition(b"\r\n\r\n")
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            if end and len(body) >= int(lengths[0].partition(b":")[2] if lengths else 0):
+                break
+        if received:
+            self.received.append(received)
+            self.arrived.set()
+            self.silent_until.wait(20)
+            connection.sendall(self.reply)
 
     def close(self) -> None:
         self._closing = True

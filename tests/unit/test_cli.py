@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -128,6 +129,9 @@ def test_check_and_exclude_take_ids_groups_and_globs() -> None:
         (["serve", "--reply", "no-such=success", "--port", "0"], 4, "no situation is called 'no-such'"),
         (["serve", "--reply", "method=nope", "--port", "0"], 4, "no payload is called 'nope'"),
         (["serve", "--port", "0", "--ready-file", "no/such/folder/ready"], 4, "cannot write"),
+        (["serve", "--tls", "https://tradernet.com", "--port", "0"], 4, "is no host name"),
+        (["serve", "--tls", "tradernet.com", "--ca-file", "no/such/folder/ca", "--port", "0"], 4, "cannot write"),
+        (["serve", "--ca-file", "ca.pem", "--port", "0"], 4, "a CA file belongs to TLS"),
         (["serve", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1:0"),
         (["frobnicate"], 4, "No such command"),
     ],
@@ -290,6 +294,37 @@ def test_serve_takes_its_rules_from_options() -> None:
         first = _get(base_url, "/__tn__/sessions", method="POST")["api_key"]
     with _serving(*options) as (_process, line):
         assert _get(json.loads(line)["base_url"], "/__tn__/sessions", method="POST")["api_key"] == first
+
+
+@pytest.mark.parametrize(("options", "host"), [(["--tls"], "localhost"), (["--tls", "tradernet.com"], "tradernet.com")])
+def test_serve_with_tls_tells_how_to_trust_it_and_where_the_tunnel_is(options: list[str], host: str) -> None:
+    with _serving("--json", *options) as (process, line):
+        facts = json.loads(line)
+        tunnel = http.client.HTTPSConnection(
+            facts["environment"]["HTTPS_PROXY"].removeprefix("http://"),
+            context=ssl.create_default_context(cafile=facts["ca_file"]),
+        )
+        tunnel.set_tunnel(host)
+        tunnel.request("GET", "/__tn__/health")
+        assert json.loads(tunnel.getresponse().read())["mock"] == "tn-contract"
+        tunnel.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert facts["base_url"].startswith("https://127.0.0.1:")
+    assert not Path(facts["ca_file"]).exists()
+
+
+def test_serve_with_tls_prints_lines_to_paste_into_a_shell(tmp_path: Path) -> None:
+    ca_file = tmp_path / "the ca.pem"
+    with _serving("--tls", "tradernet.com", "--ca-file", str(ca_file)) as (process, _line):
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(10)]
+        pasted = "".join(lines[1:9]) + "printenv"
+        environment = subprocess.run(["sh", "-c", pasted], capture_output=True, text=True, check=True).stdout
+        assert f"SSL_CERT_FILE={ca_file}\n" in environment
+        assert "https_proxy=http://127.0.0.1:" in environment
+        assert lines[9].startswith("  php -d curl.cainfo=")
+    assert ca_file.exists(), "a file that was asked for stays"
 
 
 def _get(base_url: str, path: str, method: str = "GET") -> Any:

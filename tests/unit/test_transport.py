@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +13,7 @@ import httpx
 import pytest
 import respx
 
+from mock_server.broker import DEMO
 from mock_server.serve import running
 from tn_contract import transport as transport_module
 from tn_contract.errors import UsageError
@@ -29,10 +27,11 @@ from tn_contract.transport import (
     check_base_url,
     is_loopback,
 )
-from tn_contract.wire import Reply, Request
+from tn_contract.wire import Reply, Request, compose
 
 BASE = "http://transport.test"
 REQUEST = Request("POST", "/api/v2/cmd/x", (("Content-Type", "text/plain"), ("X-Own", "1")), b"a=b", "q=%20")
+CANCEL = compose(DEMO, "delTradeOrder", 1, {"order_id": 2929292929}).request
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 Send = Callable[..., list[Reply]]
@@ -370,22 +369,35 @@ def test_a_system_proxy_is_used_for_any_other_host(
     assert received.startswith(b"POST http://transport.test/api/v2/cmd/x?q=%20 HTTP/1.1\r\n")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_failure_to_connect(
-    raw_server: Any, send: Send, tmp_path: Path
-) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    raw_server.reply = OK
-    raw_server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    raw_server.tls.load_cert_chain(certificate, key)
-    with pytest.raises(TransportFailure, match="certificate verify failed") as caught:
-        send(f"https://{raw_server.address}", REQUEST)
+def test_a_certificate_that_nobody_vouches_for_is_a_failure_to_connect(send: Send) -> None:
+    with running(tls=["localhost"]) as mock:
+        with pytest.raises(TransportFailure, match="certificate verify failed") as caught:
+            send(mock.base_url, CANCEL)
+        session = mock.broker.session(DEMO.api_key)
+        assert session is not None
+        assert len(session.journal) == 0
     assert (caught.value.phase, caught.value.kind) == ("connect", "ConnectError")
-    assert raw_server.received == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_certificate_named_by_the_environment_is_trusted_also_on_this_machine(
+    host: str, send: Send, raw_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tls=["localhost"]) as mock:
+        monkeypatch.setenv("SSL_CERT_FILE", mock.environment["SSL_CERT_FILE"])
+        monkeypatch.setenv("HTTPS_PROXY", raw_server.base_url)
+        (reply,) = send(mock.base_url.replace("127.0.0.1", host), CANCEL)
+    assert reply.status == 200
+    assert raw_server.received == [], "a proxy is still ignored for this machine"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(
+    content: str | None, tmp_path: Path, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(UsageError, match="SSL_CERT_FILE"):
+        send(BASE, REQUEST)

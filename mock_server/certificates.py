@@ -1,0 +1,64 @@
+"""A certificate authority of the mock's own, so that clients which insist on https can be tested."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tn_contract.errors import UsageError
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What the server shows, and the file that makes clients believe it."""
+
+    context: ssl.SSLContext
+    ca_file: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the usual TLS libraries trust the mock, and nobody else."""
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+        return dict.fromkeys(names, str(self.ca_file))
+
+    @property
+    def php_options(self) -> str:
+        """The same for PHP, which reads no environment."""
+        return f"-d curl.cainfo={self.ca_file} -d openssl.cafile={self.ca_file}"
+
+
+@contextmanager
+def issue(hosts: Iterable[str], ca_file: Path | None = None) -> Iterator[Certificates]:
+    """Make a new authority and a server certificate for `hosts` and this machine.
+
+    The authority's certificate is written to `ca_file`, by default in a folder that is removed when the block ends.
+    Its private key never leaves the memory. Raises `UsageError` when trustme is missing, a host is no name, or the
+    file cannot be written.
+    """
+    try:
+        import trustme
+    except ImportError as error:
+        raise UsageError("TLS needs the package trustme: pip install 'tn-contract[tls]'") from error
+    authority = trustme.CA(organization_name="tn-contract mock", organization_unit_name="for tests only")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name in (wanted := tuple(dict.fromkeys((*hosts, *_LOCAL)))):
+        if not name or set(name) & set("/@? "):
+            raise UsageError(f"{name!r} is no host name: write it like tradernet.com, without https:// and path")
+    try:
+        certificate = authority.issue_cert(*wanted)
+    except (ValueError, UnicodeError) as error:
+        raise UsageError(f"no certificate can be made for {', '.join(wanted)} ({error})") from error
+    certificate.configure_cert(context)
+    with TemporaryDirectory(prefix="tn-contract-") as folder:
+        path = (ca_file or Path(folder) / "ca.pem").absolute()
+        try:
+            path.write_bytes(authority.cert_pem.bytes())
+        except OSError as error:
+            raise UsageError(f"cannot write {path} ({error.strerror}): name a file in a folder that exists") from error
+        yield Certificates(context, path)

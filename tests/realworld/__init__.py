@@ -1,0 +1,1 @@
+"""Published clients, unmodified, against the mock: what they send, and what they make of the replies."""
