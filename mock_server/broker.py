@@ -198,7 +198,9 @@ class Broker:
         if len(request.body) > MAX_BODY:
             return Answer(TOO_LARGE, None)
         if request.path != API_ROOT and not request.path.startswith(f"{API_ROOT}/"):
-            return Answer(no_address(request.path), None)
+            reply = no_address(request.path)
+            self.strays.add(self._clock(), request, reply, Assessment("address"))
+            return Answer(reply, None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         examination = _Examination()
