@@ -28,7 +28,7 @@ FLOORS = {
     "tn_contract.checks": 4,
     "tn_contract.client_checks": 4,
     "mock_server.inprocess": 4,
-    "tn_contract.strategies": 4,
+    "tn_contract.strategies": 5,
     "mock_server.app": 5,
     "tn_contract.lint": 5,
     "tn_contract.report": 5,
