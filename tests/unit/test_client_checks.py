@@ -455,6 +455,11 @@ def test_each_order_is_reported_once(outcomes: dict[str, str], found: str) -> No
     assert judge("runs/reports-each-order", told).verdict == found
 
 
+def test_a_crash_where_the_clock_was_set_back_by_force_is_nobody_s_fault() -> None:
+    crashed = process(ended=Ended("crashed", 1, "OSError: [Errno 22] Invalid argument"))
+    assert judge("runs/to-the-end", evidence(crashed, case="clock-steps-back")).verdict == "skipped"
+
+
 def test_who_did_not_end_by_itself_owes_no_report() -> None:
     hung = process(orders=["1"], reports=[Reported("2", "accepted")], ended=Ended("hung"))
     assert judge("runs/reports-each-order", evidence(hung)).verdict == "skipped"

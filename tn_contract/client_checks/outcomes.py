@@ -325,8 +325,10 @@ _waits("after-429", "waits a second after HTTP 429 without Retry-After", "rate-l
 @client_check("runs/to-the-end", "ends by itself, whatever the server does", clause="client-ends", cases=cases())
 def runs_to_the_end(evidence: Evidence) -> Finding:
     """Look for processes that crashed or were still running at their deadline (a silent server has its own check)."""
+    # A clock that is set back by force can break a program that is right: its sleeps fail.
+    firm = [case for case in evidence.cases if case.id != "clock-steps-back"]
     expected, ended = "every process ends by itself", 0
-    for case in evidence.cases:
+    for case in firm:
         for process in case.processes:
             if process.ended is None:
                 continue
