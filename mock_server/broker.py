@@ -236,7 +236,9 @@ class Broker:
             return Answer(TOO_LARGE, None)
         scheme = scheme_of(request.path)
         if scheme is None:
-            return Answer(no_address(request.path), None)
+            reply = no_address(request.path)
+            self.strays.add(self._clock(), request, reply, Assessment("address"))
+            return Answer(reply, None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         examination = _Examination()

@@ -18,10 +18,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each selected check and client."""
     try:
         names = client_names(metafunc.config)
-    except UsageError as error:
-        pytest.exit(str(error), returncode=4)
-    if not names:
-        pytest.exit("no client to judge: --tn-exec CMD tries one, --tn-journal FILE reads what one did", returncode=4)
+    except UsageError:
+        names = []  # to be told when everything is collected: here an exit would look like an interruption
     metafunc.parametrize(
         ("tn_agent", "tn_client_check_id"),
         [

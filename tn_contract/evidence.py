@@ -23,7 +23,7 @@ from tn_contract.journal import Exchange
 from tn_contract.nonce import parse_nonce
 from tn_contract.wire import nest, parse_fields, read_body
 
-ReportedOutcome = Literal["accepted", "rejected", "unknown", "not-sent"]
+OUTCOMES = ("accepted", "rejected", "unknown", "not-sent")
 CANCEL = "delTradeOrder"
 V3_TIMESTAMP = "x-ntapi-timestamp"
 
@@ -61,10 +61,10 @@ class ExchangeLine(Struct, frozen=True, tag="exchange", tag_field="line"):
 
 
 class Reported(Struct, frozen=True, tag="reported", tag_field="line", omit_defaults=True):
-    """The client reported what became of an order."""
+    """The client reported what became of an order: one of `OUTCOMES`, or a word of its own that is none."""
 
     order_id: str
-    outcome: ReportedOutcome
+    outcome: str
     kind: str | None = None
     code: int | str | None = None
 

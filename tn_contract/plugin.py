@@ -180,6 +180,8 @@ def client_names(config: pytest.Config) -> list[str]:
             name = evidence.agent if evidence.agent not in run.recorded else path
             run.recorded[name] = evidence
     tried = _trial(config)
+    if not (tried or run.recorded):
+        raise UsageError("no client to judge: --tn-exec CMD tries one, --tn-journal FILE reads what one did")
     return [*([tried.name] if tried else []), *run.recorded]
 
 

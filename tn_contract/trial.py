@@ -16,11 +16,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, get_args
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +28,7 @@ from msgspec import Struct
 from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.embedded import load_mock
 from tn_contract.errors import UsageError
-from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, ReportedOutcome, Sent
+from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
 from tn_contract.journal import Redactor, timestamp
 from tn_contract.signing import Secret
 
@@ -40,23 +40,33 @@ DEADLINE = 20.0
 REPLY_TIMEOUT = 3
 KILL_AFTER = 1.0
 OUTPUT_KEPT = 1024 * 1024
+OUTPUT_MOST = 64 * OUTPUT_KEPT
 WORDS_KEPT = 200
 _TICK = 0.02
 
-# Routes are compiled with the ast module, which two threads must not use at a time (CPython 3.11).
-_BUILDING = threading.Lock()
-
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/*/faketime/libfaketimeMT.so.1", "/opt/*/lib/faketime/*MT*")
-OUTCOMES = get_args(ReportedOutcome)
 
 
 class _Spoken(Struct):
     """A line of the program's output that speaks the protocol."""
 
     outcome: str
-    kind: str | None = None
-    code: int | str | None = None
-    order_id: int | str | None = None
+    kind: Any = None
+    code: Any = None
+    order_id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended (`status` None: its time was up), and the last that it printed."""
+
+    status: int | None
+    output: str = ""
+    errors: str = ""
+
+
+class _Abandoned(Exception):
+    """The trial was interrupted, so its processes are ended at once."""
 
 
 @dataclass(frozen=True)
@@ -88,27 +98,41 @@ class Trial:
     def run(self, specs: Iterable[CaseSpec], done: Callable[[str], None] = lambda _case: None) -> Evidence:
         """Run the cases, several at a time, and return what the client did; `done` hears of each that has ended."""
         started = timestamp(time.time_ns())
+        specs = list(specs)
+        jobs = self.jobs or min(8, 2 * (os.cpu_count() or 1))
+        abandoned = threading.Event()
+        with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as closing:
 
-        def run(spec: CaseSpec) -> Case:
-            case = self._run_case(spec)
-            done(spec.id)
-            return case
+            def run(spec: CaseSpec) -> Case:
+                case = self._run_case(spec, closing, abandoned)
+                done(spec.id)
+                return case
 
-        with ThreadPoolExecutor(self.jobs or min(8, 2 * (os.cpu_count() or 1))) as pool:
-            cases = list(pool.map(run, specs))
-        evidence = Evidence(self.name, cases, started)
+            try:
+                # Those that wait for the server begin first, so that the others run meanwhile.
+                cases = {case.id: case for case in pool.map(run, sorted(specs, key=lambda spec: not spec.slow))}
+            except BaseException:
+                abandoned.set()
+                raise
+        evidence = Evidence(self.name, [cases[spec.id] for spec in specs], started)
         _find_crashes(evidence)
         return evidence
 
-    def _run_case(self, spec: CaseSpec) -> Case:
+    def _run_case(self, spec: CaseSpec, closing: Executor, abandoned: threading.Event) -> Case:
         library = _find_faketime() if spec.clock_step else ""
         if spec.clock_step and not library:
             return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        with _mock() as mock, _Clock(library, spec.clock_step) as clock:
+        with _mock(closing) as mock, _Clock(library, spec.clock_step) as clock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
+
+            def tick() -> None:
+                if abandoned.is_set():
+                    raise _Abandoned
+                clock.tick(len(session.journal))
+
             with _address(mock.base_url, spec.server) as base_url:
                 for order_ids in spec.processes:
                     seen = len(case.sent)
@@ -120,9 +144,7 @@ class Trial:
                         "TN_TIMEOUT": str(REPLY_TIMEOUT),
                         **clock.environment,
                     }
-                    process = self._run_process(
-                        order_ids, environment, credentials.secret, lambda: clock.tick(len(session.journal))
-                    )
+                    process = _process(order_ids, self._execute(environment, tick), credentials.secret)
                     exchanges = sorted(
                         [*session.journal.exchanges(), *mock.broker.strays.exchanges()], key=lambda each: each.at
                     )
@@ -130,9 +152,8 @@ class Trial:
                     case.processes.append(process)
         return case
 
-    def _run_process(
-        self, order_ids: tuple[str, ...], environment: dict[str, str], secret: Secret, tick: Callable[[], None]
-    ) -> Process:
+    def _execute(self, environment: dict[str, str], tick: Callable[[], None]) -> Ran:
+        """Run the program once, to its end or its deadline; `tick` is called all the while."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
         local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -147,15 +168,12 @@ class Trial:
                 )
             except OSError as error:
                 raise UsageError(f"{self.command!r} cannot be started ({error.strerror})") from error
-            status = self._wait(program, tick)
-            redactor = Redactor((secret,))
-            spoken = redactor.text(_tail(output))
-            told = " ".join(redactor.text(_tail(errors)).split())[-WORDS_KEPT:]
-        reports, strange = _parse(spoken, order_ids)
-        ended = _ended(status, strange or told)
-        return Process(order_ids, reports=reports, ended=ended)
+            status = self._wait(program, tick, (output, errors))
+            return Ran(status, _tail(output), _tail(errors))
 
-    def _wait(self, program: subprocess.Popen[bytes], tick: Callable[[], None]) -> int | None:
+    def _wait(
+        self, program: subprocess.Popen[bytes], tick: Callable[[], None], written: tuple[IO[bytes], ...]
+    ) -> int | None:
         """Return the exit status, or None when the time was up; no process of the group is left."""
         deadline = time.monotonic() + self.deadline
         try:
@@ -164,7 +182,8 @@ class Trial:
                 try:
                     return program.wait(_TICK)
                 except subprocess.TimeoutExpired:
-                    continue
+                    if any(os.fstat(file.fileno()).st_size > OUTPUT_MOST for file in written):
+                        return -signal.SIGXFSZ  # as if a limit of the system's own had ended it
             return None
         finally:
             _end_group(program)
@@ -197,30 +216,42 @@ def _tail(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "backslashreplace")
 
 
+def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
+    """Make evidence of what a program printed, without the secret."""
+    redactor = Redactor((secret,))
+    told = " ".join(redactor.text(ran.errors).split())[-WORDS_KEPT:]
+    return Process(order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=_ended(ran.status, told))
+
+
 def _ended(status: int | None, told: str) -> Ended:
     if status is None:
         return Ended("hung", told=told)
     if status < 0:
-        return Ended("crashed", status, f"ended by {signal.Signals(-status).name}; {told}".rstrip("; "))
+        return Ended("crashed", status, f"ended by {_signal_name(-status)}; {told}".rstrip("; "))
     return Ended("exited", status, told)
 
 
-def _parse(output: str, order_ids: tuple[str, ...]) -> tuple[list[Reported], str]:
-    """Read the reports, the n-th for the n-th order unless it names one; and what is odd about the first odd line."""
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
+def _reports(output: str, order_ids: tuple[str, ...]) -> list[Reported]:
+    """Read the reports, the n-th for the n-th order unless it names one; an outcome that is none is kept as it is."""
     reports: list[Reported] = []
-    strange = ""
-    for line in output.splitlines():
+    for line in output.split("\n"):  # not splitlines, for JSON may hold other line ends as they are
         try:
             spoken = msgspec.json.decode(line, type=_Spoken)
         except (msgspec.DecodeError, RecursionError):
             continue
-        if spoken.outcome not in OUTCOMES:
-            strange = strange or f"it printed the outcome {spoken.outcome!r}: choose from {', '.join(OUTCOMES)}"
-            continue
         place = order_ids[len(reports)] if len(reports) < len(order_ids) else "(one more than asked)"
         order_id = place if spoken.order_id is None else str(spoken.order_id)
-        reports.append(Reported(order_id, spoken.outcome, spoken.kind, spoken.code))  # type: ignore[arg-type]
-    return reports, strange
+        kind = spoken.kind if isinstance(spoken.kind, str) else None
+        code = spoken.code if type(spoken.code) in (int, str) else None
+        reports.append(Reported(order_id[:WORDS_KEPT], spoken.outcome[:WORDS_KEPT], kind, code))
+    return reports
 
 
 def _find_crashes(evidence: Evidence) -> None:
@@ -239,15 +270,14 @@ def _find_crashes(evidence: Evidence) -> None:
 
 
 @contextmanager
-def _mock() -> Iterator[RunningMock]:
+def _mock(closing: Executor) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none")
-    with _BUILDING:
-        running = mock.__enter__()
+    mock = load_mock().running(policy="none", control=False)
+    running = mock.__enter__()
     try:
         yield running
     finally:
-        mock.__exit__(None, None, None)
+        closing.submit(mock.__exit__, None, None, None)  # which takes a tenth of a second: the next case need not wait
 
 
 @contextmanager

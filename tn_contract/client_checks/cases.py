@@ -17,7 +17,8 @@ CLOCK_STEP = -3600
 class CaseSpec:
     """Processes to start one after the other, each with the orders that it shall cancel.
 
-    `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens.
+    `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens;
+    a `slow` one has a reply that comes late or never.
     """
 
     id: str
@@ -25,6 +26,7 @@ class CaseSpec:
     processes: tuple[tuple[str, ...], ...]
     clock_step: int = 0
     server: bool = True
+    slow: bool = False
 
 
 def case_of(order_id: str) -> str:
@@ -40,10 +42,11 @@ def cases() -> dict[str, CaseSpec]:
     specs = [
         CaseSpec("plain", "ordinary orders, small and large", (("1", *BEYOND_32_BITS, *BEYOND_53_BITS),)),
         CaseSpec("restart", "two processes, one after the other", (("1000001", "1000002"), ("1000003",))),
-        CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP),
+        CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP, slow=True),
         CaseSpec("no-server", "nothing listens at the address", ((ORDINARY,),), server=False),
     ]
     for order in corpus.magic_orders.values():
         title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title
-        specs.append(CaseSpec(case_of(order.order_id), title, ((order.order_id, ORDINARY),)))
+        slow = order.fault in ("delay", "silence")
+        specs.append(CaseSpec(case_of(order.order_id), title, ((order.order_id, ORDINARY),), slow=slow))
     return {spec.id: spec for spec in specs}

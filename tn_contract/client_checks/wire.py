@@ -13,7 +13,7 @@ from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
 from tn_contract.nonce import parse_nonce
 from tn_contract.verdicts import Finding, NotApplicable, failed, passed
-from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest
+from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest, parse_fields
 
 ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
@@ -34,6 +34,7 @@ def _orders(outcome: str, **more: object) -> list[str]:
 
 REJECTED = _orders("rejected")
 LOST = [order_id for order_id in _orders("unknown") if load_corpus().magic_orders[order_id].loses_reply]
+UNCLEAR = [order_id for order_id in _orders("unknown") if order_id not in LOST]
 
 
 def _cancels(evidence: Evidence, scheme: str = "") -> list[Sent]:
@@ -208,7 +209,9 @@ def signs_each_request(evidence: Evidence) -> Finding:
             "signature-invalid": "a signature that does not verify",
         }.get(sent.situation, "")
 
-    return none_of(evidence.sent, "X-NtApi-Sig over the string to sign", wrong)
+    # What ended before the key was looked at says nothing of the signature.
+    looked_at = [sent for sent in evidence.sent if sent.situation not in ("address", "method")]
+    return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong)
 
 
 # ---- draws -------------------------------------------------------------------------------------------------
@@ -284,6 +287,15 @@ def draws_anew_after_lost_replies(evidence: Evidence) -> Finding:
     return _drawn_anew(evidence, LOST)
 
 
+@client_check(
+    "draws/anew-after-unclear-replies", "does not use a nonce again after an unclear reply",
+    clause="client-nonce-after-unclear-reply", cases=map(case_of, UNCLEAR),
+)  # fmt: skip
+def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
+    """Answer a cancel with what settles nothing, HTTP 5xx among it, and compare its nonce with those that follow."""
+    return _drawn_anew(evidence, UNCLEAR)
+
+
 def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
     for process in evidence.processes:
@@ -341,8 +353,10 @@ def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
     def wrong(sent: Sent) -> str:
         key = sent.exchange.session
         address = f"{sent.path}?{sent.query}"
-        found = any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
-        return "the API key is in the address" if key and found else ""
+        found = key and any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
+        # A request without a key in its body belongs to no session, so only the name tells.
+        named = any(name == "apiKey" for name, _ in parse_fields(sent.query.encode("utf-8", "surrogateescape")))
+        return "the API key is in the address" if found or named else ""
 
     return none_of(evidence.sent, "no API key in the address", wrong)
 

@@ -1,0 +1,88 @@
+"""Tries clients in this process: over real sockets to the real mock, with everything that waits shortened."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from unittest import mock
+
+from mock_server import app, serve
+from tn_contract import trial
+from tn_contract.client_checks import ClientJudge, catalogue
+from tn_contract.client_checks.cases import cases
+from tn_contract.evidence import Evidence
+from tn_contract.trial import Ran, Trial
+from tn_contract.verdicts import Result
+
+from .clients import Client
+
+# Seconds: a delayed reply comes well before the client is told to give up, that well before its deadline.
+DELAY, PATIENCE, DEADLINE = 0.3, 1.5, 6.0
+
+
+@dataclass(frozen=True)
+class InProcess(Trial):
+    """Tries a class instead of a program, in a thread for each process."""
+
+    client: type[Client] = Client
+
+    def __post_init__(self) -> None:
+        """Nothing needs to be on the PATH."""
+
+    def _execute(self, environment: dict[str, str], tick: Callable[[], None]) -> Ran:
+        lines: list[str] = []
+        errors: list[str] = []
+
+        def main() -> None:
+            try:
+                self.client(environment, lines.append).run()
+            except BaseException:  # noqa: BLE001 # what an interpreter makes of it
+                errors.append(traceback.format_exc())
+
+        thread = threading.Thread(target=main, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + self.deadline
+        while thread.is_alive() and time.monotonic() < deadline:
+            tick()
+            thread.join(0.02)
+        status = None if thread.is_alive() else len(errors)
+        return Ran(status, "\n".join(lines), "".join(errors))
+
+
+@contextlib.contextmanager
+def hurried() -> Iterator[None]:
+    """Let mock and trial wait for less, and set clocks without the library that real programs need."""
+    with (
+        mock.patch.object(app, "DELAY_SECONDS", DELAY),
+        mock.patch.object(serve, "SILENCE_SECONDS", 2 * DEADLINE),
+        mock.patch.object(trial, "REPLY_TIMEOUT", PATIENCE),
+        mock.patch.object(trial, "_find_faketime", return_value="none is needed"),
+    ):
+        yield
+
+
+def try_in_process(client: type[Client], wanted: Iterable[str] = ()) -> Evidence:
+    """Try a client, in all cases or in those named."""
+    chosen = set(wanted) or set(cases())
+    specs = [spec for spec in cases().values() if spec.id in chosen]
+    with hurried():
+        return InProcess("", client.__name__, DEADLINE, jobs=8, client=client).run(specs)
+
+
+def judged(evidence: Evidence) -> list[Result]:
+    """What every check finds."""
+    judge = ClientJudge(evidence, catalogue())
+    return [judge.judge(check_id) for check_id in catalogue()]
+
+
+def found(results: Iterable[Result]) -> dict[str, str]:
+    """The checks that hold something against the client, and what."""
+    return {
+        result.check.id: f"{result.verdict}: {result.finding.expected} / {result.finding.actual}"
+        for result in results
+        if result.verdict in ("fail", "warn", "error")
+    }

@@ -1,0 +1,465 @@
+"""The checks of clients on small evidence made by hand: what passes, what fails, what says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
+from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
+from tn_contract.client_checks.registry import client_check
+from tn_contract.corpus import load_corpus
+from tn_contract.errors import UsageError
+from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
+from tn_contract.journal import Assessment, Exchange, Message
+from tn_contract.verdicts import Result
+from tn_contract.wire import FORM_TYPE
+
+CORPUS = load_corpus()
+KEY = "a-key"
+V2 = "POST /api/v2/cmd/delTradeOrder"
+EXITED = Ended("exited", 0)
+
+
+def magic(payload: str) -> str:
+    return CORPUS.replies[payload]
+
+
+def fault(name: str) -> str:
+    return next(order.order_id for order in CORPUS.magic_orders.values() if order.fault == name)
+
+
+def cancel(
+    order_id: str = ORDINARY,
+    nonce: str = "1",
+    *,
+    line: str = V2,
+    body: str | None = None,
+    second: float = 0,
+    situation: str = "cancel-accepted",
+    leaks: tuple[str, ...] = (),
+    headers: Iterable[tuple[str, str]] = (("Content-Type", FORM_TYPE), ("X-NtApi-Sig", "s")),
+) -> Sent:
+    """A recorded cancel, as an honest client sends it."""
+    body = f"apiKey={KEY}&cmd=delTradeOrder&nonce={nonce}&params[order_id]={order_id}" if body is None else body
+    order = CORPUS.magic_orders.get(order_id)
+    payload = CORPUS.payloads[order.payload if order else "success"]
+    reply = Message([], payload.fill(order_id).decode(), status=payload.status)
+    at = f"2026-01-01T00:00:{second:09.6f}Z"
+    made_of_it = Assessment(situation, order_id=order_id)
+    return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), reply, "", made_of_it, leaks))
+
+
+def process(
+    *sent: Sent, orders: Iterable[str] = (), reports: Iterable[Reported] = (), ended: Ended | None = EXITED
+) -> Process:
+    return Process(tuple(orders), list(sent), list(reports), ended)
+
+
+def evidence(*processes: Process, case: str = "plain", skipped: str = "") -> Evidence:
+    return Evidence("by hand", [Case(case, list(processes), skipped)])
+
+
+def judge(check_id: str, seen: Evidence) -> Result:
+    return ClientJudge(seen, catalogue()).judge(check_id)
+
+
+def verdict(check_id: str, *sent: Sent) -> str:
+    return judge(check_id, evidence(process(*sent))).verdict
+
+
+# ---- the catalogue -----------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_is_sorted_by_group_and_knows_its_clauses_and_cases() -> None:
+    groups = [check.group for check in catalogue().values()]
+    assert groups == sorted(groups, key=GROUPS.index)
+    for check in catalogue().values():
+        assert CORPUS.clauses[check.clause].side == "client"
+        assert set(check.cases) <= set(cases())
+        assert check.does
+
+
+@pytest.mark.parametrize("check_id", ["sends/post", "no-group", "sends/Post"])
+def test_a_check_id_that_is_taken_or_malformed_is_refused(check_id: str) -> None:
+    with pytest.raises(UsageError, match="malformed or taken"):
+        client_check(check_id, "", clause="client-sends-post")(lambda evidence: pytest.fail("never run"))
+
+
+@pytest.mark.parametrize("check_id", catalogue())
+def test_who_did_nothing_is_neither_praised_nor_blamed(check_id: str) -> None:
+    assert judge(check_id, Evidence("nobody")).verdict == "skipped"
+
+
+# ---- sends -------------------------------------------------------------------------------------------------
+
+JSON = [("Content-Type", "application/json"), ("X-NtApi-Timestamp", "1767225600")]
+
+
+@pytest.mark.parametrize(
+    ("check_id", "good", "bad"),
+    [
+        ("sends/post", {}, {"line": V2.replace("POST", "GET")}),
+        ("sends/address", {"line": f"{V2}?a=b"}, {"line": "POST /api/v2"}),
+        ("sends/address", {"line": "POST /api/delTradeOrder", "headers": JSON}, {"headers": JSON}),
+        ("sends/content-type", {"headers": [("content-type", f"{FORM_TYPE}; charset=x")]}, {"headers": []}),
+        ("sends/content-type", {"headers": [("CONTENT-TYPE", FORM_TYPE.upper())]}, {"headers": JSON[:1]}),
+        ("sends/content-type", {"headers": JSON}, {"headers": [*JSON[1:], ("Content-Type", FORM_TYPE)]}),
+        ("sends/fields", {}, {"body": "cmd=delTradeOrder"}),
+        ("sends/fields", {}, {"body": "apiKey=k&cmd=delTradeOrder&nonce=1&params=5"}),
+        ("sends/fields", {}, {"body": "apiKey=k&cmd=delTradeOrder&nonce=1&nonce=2&params[order_id]=5"}),
+        ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&sid=1"}),
+        ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&params[id]=1"}),
+        ("signs/each-request", {}, {"situation": "signature-invalid"}),
+        ("signs/each-request", {"situation": "nonce-missing"}, {"situation": "key-unknown"}),
+        ("draws/whole-numbers", {"nonce": "9223372036854775807"}, {"nonce": "9223372036854775808"}),
+        ("draws/whole-numbers", {"nonce": "0"}, {"nonce": "1.5"}),
+        ("draws/timestamps-in-seconds", {"headers": JSON}, {"headers": [("X-NtApi-Timestamp", "1767225600000")]}),
+        ("draws/timestamps-in-seconds", {"headers": JSON}, {"headers": [("X-NtApi-Timestamp", "now")]}),
+        ("keeps/secret-out-of-body", {"leaks": ("address",)}, {"leaks": ("body",)}),
+        ("keeps/secret-out-of-address", {"leaks": ("body",)}, {"leaks": ("address",)}),
+        ("keeps/secret-out-of-headers", {"leaks": ("body", "address")}, {"leaks": ("Authorization",)}),
+        ("keeps/key-out-of-address", {"line": f"{V2}?order=5"}, {"line": f"{V2}?k={KEY}"}),
+        ("keeps/key-out-of-address", {"line": f"{V2}?key=5"}, {"line": f"{V2}?apiKey=other"}),
+    ],
+)
+def test_what_a_request_says_on_its_face(check_id: str, good: dict[str, object], bad: dict[str, object]) -> None:
+    broken = "fail" if CORPUS.clauses[catalogue()[check_id].clause].level == "must" else "warn"
+    assert verdict(check_id, cancel(**good)) == "pass"  # type: ignore[arg-type]
+    culprit = cancel(**bad)  # type: ignore[arg-type]
+    result = judge(check_id, evidence(process(cancel(**good), culprit)))  # type: ignore[arg-type]
+    assert result.verdict == broken
+    assert result.exchanges == (culprit.exchange,)
+
+
+@pytest.mark.parametrize("situation", ["address", "method"])
+def test_what_was_never_verified_says_nothing_of_the_signature(situation: str) -> None:
+    assert verdict("signs/each-request", cancel(situation=situation)) == "skipped"
+
+
+def test_what_was_asked_is_compared_in_order_and_repetitions_do_not_count() -> None:
+    def found(*named: str) -> str:
+        asked = process(*map(cancel, named), orders=("1", "2"))
+        return judge("sends/what-was-asked", evidence(asked, case="restart")).verdict
+
+    assert found("1", "2") == "pass"
+    assert found("1", "1", "2") == "pass"
+    assert {found("2", "1"), found("1"), found(), found("1", "3"), found("1", "2", "3")} == {"fail"}
+
+
+def test_a_case_that_could_not_be_arranged_is_skipped_with_the_reason() -> None:
+    result = judge("draws/rising-after-clock-step", evidence(case="clock-steps-back", skipped="no faketime"))
+    assert (result.verdict, result.finding.actual) == ("skipped", "no faketime")
+
+
+def test_an_ordinary_order_gets_one_request_each_time_it_is_asked_for() -> None:
+    def found(orders: Iterable[str], *sent: Sent) -> str:
+        return judge("sends/once", evidence(process(*sent, orders=orders))).verdict
+
+    assert found(["5"], cancel("5")) == "pass"
+    assert found(["5", "5"], cancel("5"), cancel("5")) == "pass"
+    assert found(["5"], cancel("5"), cancel("5")) == "fail"
+    assert found([], cancel("5"), cancel("5")) == "pass"  # a bare journal: nobody knows what was asked
+    assert found([magic("html")], cancel(magic("html")), cancel(magic("html"))) == "skipped"
+
+
+def test_order_ids_must_be_on_the_wire_digit_for_digit() -> None:
+    assert verdict("sends/ids-beyond-32-bits", *map(cancel, BEYOND_32_BITS)) == "pass"
+    assert verdict("sends/ids-beyond-32-bits", *map(cancel, BEYOND_32_BITS[:1])) == "fail"
+    assert verdict("sends/ids-to-63-bits", *map(cancel, BEYOND_53_BITS)) == "pass"
+    assert verdict("sends/ids-to-63-bits", cancel("9007199254740992"), cancel(BEYOND_53_BITS[1])) == "warn"
+
+
+def test_a_redirect_is_followed_when_a_request_comes_to_its_address() -> None:
+    order_id = magic("http-307")
+    found = [
+        judge("sends/nothing-after-redirects", evidence(process(*sent), case=case_of(order_id))).verdict
+        for sent in ([cancel(order_id)], [cancel(order_id), cancel(order_id, line=f"{V2}?redirected=1")])
+    ]
+    assert found == ["pass", "fail"]
+
+
+# ---- nonces ------------------------------------------------------------------------------------------------
+
+
+def test_nonces_rise_within_a_process() -> None:
+    assert verdict("draws/rising", cancel(nonce="1"), cancel(nonce="2")) == "pass"
+    assert verdict("draws/rising", cancel(nonce="2"), cancel(nonce="2")) == "fail"
+    assert verdict("draws/rising", cancel(nonce="2"), cancel(nonce="1")) == "fail"
+    assert verdict("draws/rising", cancel(nonce="2"), cancel(nonce="x")) == "skipped"
+
+
+@pytest.mark.parametrize("case", ["clock-steps-back", case_of(magic("html"))])
+def test_other_checks_look_at_nonces_where_something_went_wrong(case: str) -> None:
+    falling = process(cancel(nonce="2"), cancel(nonce="1"))
+    assert judge("draws/rising", evidence(falling, case=case)).verdict == "skipped"
+
+
+def test_nonces_rise_from_process_to_process() -> None:
+    def found(first: str, second: str) -> str:
+        pair = process(cancel(nonce="1"), cancel(nonce=first)), process(cancel(nonce=second), cancel(nonce="1"))
+        return judge("draws/rising-after-restart", evidence(*pair, case="restart")).verdict
+
+    assert found("5", "6") == "pass"
+    assert found("5", "5") == found("5", "4") == "fail"
+
+
+def test_nonces_rise_when_the_clock_steps_back() -> None:
+    def found(*nonces: str) -> str:
+        sent = [cancel(nonce=nonce) for nonce in nonces]
+        return judge("draws/rising-after-clock-step", evidence(process(*sent), case="clock-steps-back")).verdict
+
+    assert (found("5", "6"), found("5", "4"), found("5")) == ("pass", "warn", "skipped")
+
+
+@pytest.mark.parametrize(
+    ("check_id", "order_id"),
+    [
+        ("draws/anew-after-refusals", magic("method-error")),
+        ("draws/anew-after-lost-replies", fault("drop")),
+        ("draws/anew-after-unclear-replies", magic("http-500")),
+    ],
+)
+def test_a_nonce_is_not_used_again_whatever_came_of_it(check_id: str, order_id: str) -> None:
+    assert verdict(check_id, cancel(order_id, "5"), cancel(nonce="6")) == "pass"
+    assert verdict(check_id, cancel(order_id, "5"), cancel(nonce="5")) == "fail"
+    assert verdict(check_id, cancel(order_id, "5"), cancel(nonce="6"), cancel(nonce="5")) == "fail"
+    assert verdict(check_id, cancel(order_id, "5")) == "skipped"
+    assert verdict(check_id, cancel(nonce="5"), cancel(nonce="5")) == "skipped"
+
+
+def test_a_cookie_must_not_come_back() -> None:
+    order_id = magic("success-with-cookie")
+    with_cookie = cancel(headers=[("Cookie", "SID=1")])
+    assert verdict("keeps/no-cookies", cancel(order_id), cancel()) == "pass"
+    assert verdict("keeps/no-cookies", cancel(order_id), with_cookie) == "warn"
+    assert verdict("keeps/no-cookies", with_cookie, cancel(order_id)) == "skipped"
+
+
+# ---- reports -----------------------------------------------------------------------------------------------
+
+
+def reported(check_id: str, order_id: str, outcome: str | None, **more: object) -> Result:
+    """Judge a client that says `outcome` of an order that it cancelled."""
+    reports = [Reported(order_id, outcome)] if outcome else []
+    ended = more.get("ended", EXITED)
+    situation = str(more.get("situation", "cancel-accepted"))
+    tried = process(cancel(order_id, situation=situation), orders=[order_id], reports=reports, ended=ended)  # type: ignore[arg-type]
+    talker = process(orders=["1"], reports=[Reported("1", "accepted")])
+    return judge(check_id, Evidence("by hand", [Case(case_of(order_id), [tried]), Case("plain", [talker])]))
+
+
+OF_REPLIES = [
+    (check.id, case_id.removeprefix("order-"))
+    for check in catalogue().values()
+    if check.group == "reports" and check.id not in ("reports/codes-as-sent", "reports/not-sent")
+    for case_id in check.cases
+]
+
+
+@pytest.mark.parametrize(("check_id", "order_id"), OF_REPLIES)
+def test_a_report_is_compared_with_what_the_corpus_expects(check_id: str, order_id: str) -> None:
+    expected = CORPUS.expected_report(order_id)[0]
+    observed = CORPUS.clauses[catalogue()[check_id].clause].level == "observed"
+    assert reported(check_id, order_id, expected).verdict == "pass"
+    for outcome in {"accepted", "rejected", "not-sent", "maybe", None} - {expected}:
+        found = reported(check_id, order_id, outcome)
+        assert found.verdict == ("info" if observed else "fail" if _is_must(check_id) else "warn"), outcome
+        assert found.exchanges
+
+
+def _is_must(check_id: str) -> bool:
+    return CORPUS.clauses[catalogue()[check_id].clause].level == "must"
+
+
+@pytest.mark.parametrize(
+    ("check_id", "payload", "found"),
+    [
+        ("reports/success", "success", "fail"),
+        ("reports/method-error", "method-error", "fail"),
+        ("reports/success-by-result", "success-result-1", "warn"),
+        ("reports/refusals", "nonce-rejected", "warn"),
+    ],
+)
+def test_doubt_where_the_reply_settles_is_a_warning_unless_it_is_documented(
+    check_id: str, payload: str, found: str
+) -> None:
+    assert reported(check_id, magic(payload), "unknown").verdict == found
+
+
+def test_a_reply_that_never_came_blocks_the_judgement() -> None:
+    order_id = magic("html")
+    refused = reported("reports/html", order_id, "unknown", situation="signature-invalid")
+    assert refused.verdict == "blocked"
+    assert "signature-invalid" in refused.finding.actual
+    crashed = process(orders=[order_id], ended=Ended("crashed", 1, "no such file"))
+    talker = process(orders=["1"], reports=[Reported("1", "accepted")])
+    idle = judge("reports/html", Evidence("by hand", [Case(case_of(order_id), [crashed]), Case("plain", [talker])]))
+    assert idle.verdict == "blocked"
+    assert "it crashed: no such file" in idle.finding.actual
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (Ended("hung"), "still waiting when its time was up"),
+        (Ended("crashed", 1, "TypeError"), "it crashed (it crashed: TypeError)"),
+        (Ended("crashed", 1), "it crashed (it crashed)"),
+        (EXITED, "nothing"),
+    ],
+)
+def test_silence_is_told_with_how_the_program_ended(ended: Ended, words: str) -> None:
+    result = reported("reports/html", magic("html"), None, ended=ended)
+    assert result.verdict == "fail"
+    assert words in result.finding.actual
+
+
+def test_a_word_that_is_no_outcome_is_told_as_it_was_printed() -> None:
+    assert (
+        "'cancelled', which is no outcome" in reported("reports/success", magic("success"), "cancelled").finding.actual
+    )
+
+
+@pytest.mark.parametrize("check_id", [check_id for check_id, _ in OF_REPLIES])
+def test_a_client_that_says_nothing_is_not_judged_by_what_it_says(check_id: str) -> None:
+    order_id = catalogue()[check_id].cases[0].removeprefix("order-")
+    mute = evidence(process(cancel(order_id), orders=[order_id]), case=case_of(order_id))
+    assert judge(check_id, mute).verdict == "skipped"
+
+
+def test_a_silent_server_must_be_given_up_even_by_who_says_nothing() -> None:
+    order_id = fault("silence")
+    hung = process(cancel(order_id), orders=[order_id], ended=Ended("hung"))
+    assert judge("reports/silence", evidence(hung, case=case_of(order_id))).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"),
+    [("not-sent", "pass"), ("unknown", "warn"), ("rejected", "fail"), ("accepted", "fail"), (None, "fail")],
+)
+def test_a_refused_connection_means_not_sent(outcome: str | None, found: str) -> None:
+    reports = [Reported(ORDINARY, outcome)] if outcome else [Reported("another", "accepted")]
+    tried = evidence(process(orders=[ORDINARY], reports=reports), case="no-server")
+    assert judge("reports/not-sent", tried).verdict == found
+
+
+def test_a_mute_client_without_a_server_is_not_judged() -> None:
+    assert judge("reports/not-sent", evidence(process(orders=[ORDINARY]), case="no-server")).verdict == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "kind", "found"),
+    [
+        ("common-error", 2, "common-error", "pass"),
+        ("common-error", "2", None, "pass"),
+        ("common-error", None, "a-kind-of-its-own", "skipped"),
+        ("common-error", 200, None, "warn"),
+        ("common-error", 2, "method-error", "warn"),
+        ("method-error", 0, None, "pass"),
+        ("insufficient-rights", None, "access-denied", "pass"),
+    ],
+)
+def test_codes_and_kinds_are_those_of_the_reply(
+    payload: str, code: int | str | None, kind: str | None, found: str
+) -> None:
+    order_id = magic(payload)
+    report = Reported(order_id, "rejected", kind, code)
+    tried = evidence(process(cancel(order_id), orders=[order_id], reports=[report]), case=case_of(order_id))
+    assert judge("reports/codes-as-sent", tried).verdict == found
+
+
+# ---- resends -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check_id", "order_id"),
+    [
+        ("resends/nothing-after-lost-replies", fault("reset")),
+        ("resends/nothing-after-server-errors", magic("http-502")),
+        ("resends/nothing-after-unclear-replies", magic("empty")),
+    ],
+)
+def test_what_may_have_been_done_is_not_sent_again(check_id: str, order_id: str) -> None:
+    def found(orders: int, *sent: Sent) -> str:
+        return judge(check_id, evidence(process(*sent, orders=[order_id] * orders))).verdict
+
+    once = cancel(order_id)
+    assert found(1, once) == "pass"
+    assert found(1, once, cancel()) == "pass"
+    assert found(1, once, once) == "fail"
+    assert found(2, once, once) == "pass"
+    assert found(1) == "blocked"
+    assert found(1, cancel(order_id, situation="nonce-too-low")) == "blocked"
+
+
+def test_what_follows_a_redirect_has_a_check_of_its_own() -> None:
+    order_id = magic("http-307")
+    followed = process(cancel(order_id), cancel(order_id, line=f"{V2}?redirected=1"), orders=[order_id])
+    assert judge("resends/nothing-after-unclear-replies", evidence(followed)).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("check_id", "payload", "pause"),
+    [("resends/after-429", "rate-limited-http-429-bare", 1), ("resends/after-retry-after", "rate-limited-http-429", 2)],
+)
+def test_after_429_the_pause_is_kept(check_id: str, payload: str, pause: float) -> None:
+    order_id = magic(payload)
+
+    def found(*seconds: float) -> str:
+        return verdict(check_id, *(cancel(order_id, second=second) for second in seconds))
+
+    assert found(0) == "pass"
+    assert found(0, pause) == "pass"
+    assert found(0, pause - 0.001) == "warn"
+    assert found(0, pause, pause + 0.1) == "warn"
+    assert found() == "skipped"
+
+
+# ---- runs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ended", "found"),
+    [(EXITED, "pass"), (Ended("exited", 3), "pass"), (Ended("crashed", 1, "boom"), "fail"), (Ended("hung"), "fail"),
+     (None, "skipped")],
+)  # fmt: skip
+def test_a_program_ends_by_itself(ended: Ended | None, found: str) -> None:
+    result = judge("runs/to-the-end", evidence(process(ended=ended)))
+    assert result.verdict == found
+    assert found != "fail" or "in case plain" in result.finding.actual
+
+
+def test_who_hangs_on_a_silent_server_fails_another_check() -> None:
+    order_id = fault("silence")
+    hung = process(cancel(order_id), orders=[order_id], ended=Ended("hung"))
+    assert judge("runs/to-the-end", evidence(hung)).verdict == "pass"
+    crashed = process(cancel(order_id), orders=[order_id], ended=Ended("crashed", 1))
+    assert judge("runs/to-the-end", evidence(crashed)).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "found"),
+    [
+        ({"1": "accepted", "2": "unknown"}, "pass"),
+        ({"2": "unknown", "1": "accepted"}, "pass"),
+        ({"1": "accepted"}, "fail"),
+        ({"1": "accepted", "2": "unknown", "3": "accepted"}, "fail"),
+        ({"1": "accepted", "2": "done"}, "fail"),
+        ({}, "skipped"),
+    ],
+)
+def test_each_order_is_reported_once(outcomes: dict[str, str], found: str) -> None:
+    reports = [Reported(*each) for each in outcomes.items()]
+    told = evidence(process(orders=["1", "2"], reports=reports))
+    assert judge("runs/reports-each-order", told).verdict == found
+
+
+def test_a_crash_where_the_clock_was_set_back_by_force_is_nobody_s_fault() -> None:
+    crashed = process(ended=Ended("crashed", 1, "OSError: [Errno 22] Invalid argument"))
+    assert judge("runs/to-the-end", evidence(crashed, case="clock-steps-back")).verdict == "skipped"
+
+
+def test_who_did_not_end_by_itself_owes_no_report() -> None:
+    hung = process(orders=["1"], reports=[Reported("2", "accepted")], ended=Ended("hung"))
+    assert judge("runs/reports-each-order", evidence(hung)).verdict == "skipped"
