@@ -269,6 +269,7 @@ def verify(
 @click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path(exists=True, dir_okay=False))
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
+@click.option("--tls", metavar="HOST", multiple=True, help="Speak HTTPS in the name of HOST, as `serve --tls` does.")
 @click.option("--deadline", type=click.FloatRange(1), help="Seconds for each process (default: 20).")
 @click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
@@ -282,6 +283,7 @@ def judge(
     journals: tuple[str, ...],
     command: str | None,
     agent: str | None,
+    tls: tuple[str, ...],
     deadline: float | None,
     jobs: int | None,
     checks: tuple[str, ...],
@@ -306,6 +308,7 @@ def judge(
         *_given("--tn-exec", command),
         *_repeated("--tn-journal", journals),
         *_given("--tn-agent", agent),
+        *_repeated("--tn-tls", tls),
         *_given("--tn-deadline", deadline),
         *_given("--tn-jobs", jobs),
         *_given("--tn-save-journal", save),

@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tn-strict", action="store_true", help="let warnings fail")
     group.addoption("--tn-exec", metavar="CMD", default=None, help="client program to try and judge")
     group.addoption("--tn-agent", metavar="NAME", default="", help="what that client is called (default: CMD)")
+    group.addoption("--tn-tls", metavar="HOST", action="append", default=[], help="host to speak HTTPS for")
     group.addoption("--tn-journal", metavar="FILE", action="append", default=[], help="recorded client to judge")
     group.addoption("--tn-save-journal", metavar="FILE", default=None, help="write what the client did")
     group.addoption("--tn-deadline", metavar="SECONDS", type=float, default=None, help="time for each process")
@@ -192,7 +193,8 @@ def _trial(config: pytest.Config) -> Trial | None:
     if not command:
         return None
     deadline = config.getoption("tn_deadline") or DEADLINE
-    return Trial(command, config.getoption("tn_agent"), deadline, config.getoption("tn_jobs"))
+    tls = tuple(config.getoption("tn_tls"))
+    return Trial(command, config.getoption("tn_agent"), deadline, config.getoption("tn_jobs"), tls)
 
 
 def _no_progress(_total: int) -> Callable[[str], None]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -73,13 +74,15 @@ class _Abandoned(Exception):
 class Trial:
     """How to try a client: the command (as in a shell, but without one), and the limits.
 
-    `deadline` is in seconds for each process; `jobs` is how many cases run at a time.
+    `deadline` is in seconds for each process; `jobs` is how many cases run at a time. With `tls`, names of hosts, the
+    mock speaks HTTPS in their names, and the program's environment leads it there.
     """
 
     command: str
     agent: str = ""
     deadline: float = DEADLINE
     jobs: int = 0
+    tls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises `UsageError` when the command cannot be started."""
@@ -122,8 +125,11 @@ class Trial:
         library = _find_faketime() if spec.clock_step else ""
         if spec.clock_step and not library:
             return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
+        if not spec.trusted and find_spec("trustme") is None:
+            return Case(spec.id, skipped="no certificate can be made here: pip install 'tn-contract[tls]'")
+        tls = self.tls or (() if spec.trusted else ("localhost",))
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        with _mock(closing) as mock, _Clock(library, spec.clock_step) as clock:
+        with _mock(closing, tls) as mock, _Clock(library, spec.clock_step) as clock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
@@ -133,7 +139,7 @@ class Trial:
                     raise _Abandoned
                 clock.tick(len(session.journal))
 
-            with _address(mock.base_url, spec.server) as base_url:
+            with _way_to(mock, spec) as (base_url, way):
                 for order_ids in spec.processes:
                     seen = len(case.sent)
                     environment = {
@@ -142,6 +148,7 @@ class Trial:
                         "TN_API_SECRET": credentials.secret.reveal(),
                         "TN_ORDER_IDS": ",".join(order_ids),
                         "TN_TIMEOUT": str(REPLY_TIMEOUT),
+                        **way,
                         **clock.environment,
                     }
                     process = _process(order_ids, self._execute(environment, tick), credentials.secret)
@@ -219,16 +226,19 @@ def _tail(file: IO[bytes]) -> str:
 def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     """Make evidence of what a program printed, without the secret."""
     redactor = Redactor((secret,))
+    leaked = redactor.reveals(ran.output) or redactor.reveals(ran.errors)
     told = " ".join(redactor.text(ran.errors).split())[-WORDS_KEPT:]
-    return Process(order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=_ended(ran.status, told))
+    return Process(
+        order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=_ended(ran.status, told, leaked)
+    )
 
 
-def _ended(status: int | None, told: str) -> Ended:
+def _ended(status: int | None, told: str, leaked: bool) -> Ended:
     if status is None:
-        return Ended("hung", told=told)
+        return Ended("hung", told=told, leaked=leaked)
     if status < 0:
-        return Ended("crashed", status, f"ended by {_signal_name(-status)}; {told}".rstrip("; "))
-    return Ended("exited", status, told)
+        return Ended("crashed", status, f"ended by {_signal_name(-status)}; {told}".rstrip("; "), leaked)
+    return Ended("exited", status, told, leaked)
 
 
 def _signal_name(number: int) -> str:
@@ -263,16 +273,18 @@ def _find_crashes(evidence: Evidence) -> None:
                 continue
             ordinary = case.id in ("plain", "restart")
             if len(process.reports) < len(process.order_ids) and (evidence.speaks or ordinary):
-                process.ended = Ended("crashed", ended.status, ended.told or f"exit status {ended.status}")
+                process.ended = Ended(
+                    "crashed", ended.status, ended.told or f"exit status {ended.status}", ended.leaked
+                )
 
 
 # ---- surroundings ------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _mock(closing: Executor) -> Iterator[RunningMock]:
+def _mock(closing: Executor, tls: tuple[str, ...]) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False)
+    mock = load_mock().running(policy="none", control=False, tls=tls)
     running = mock.__enter__()
     try:
         yield running
@@ -281,14 +293,19 @@ def _mock(closing: Executor) -> Iterator[RunningMock]:
 
 
 @contextmanager
-def _address(base_url: str, server: bool) -> Iterator[str]:
-    """Yield the mock's address, or one at which nothing listens as long as the block lasts."""
-    if server:
-        yield base_url
+def _way_to(mock: RunningMock, spec: CaseSpec) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the mock's address and the variables that lead there, or those of a place where nothing listens."""
+    way = dict(mock.environment)
+    if not spec.trusted and mock.certificates:
+        way = {name: value for name, value in way.items() if name not in mock.certificates.environment}
+    if spec.server:
+        yield mock.base_url, way
         return
     with socket.socket() as taken:  # bound and not listening: connections are refused, and nobody else gets the port
         taken.bind(("127.0.0.1", 0))
-        yield f"{base_url.partition(':')[0]}://127.0.0.1:{taken.getsockname()[1]}"
+        nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
+        proxies = {name: f"http://{nowhere}" for name in way if name.lower() == "https_proxy"}
+        yield f"{mock.base_url.partition(':')[0]}://{nowhere}", way | proxies
 
 
 def _find_faketime() -> str:

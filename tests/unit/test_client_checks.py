@@ -48,7 +48,7 @@ def cancel(
     reply = Message([], payload.fill(order_id).decode(), status=payload.status)
     at = f"2026-01-01T00:00:{second:09.6f}Z"
     made_of_it = Assessment(situation, order_id=order_id)
-    return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), reply, "", made_of_it, leaks))
+    return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), reply, "", made_of_it, leaks=leaks))
 
 
 def process(

@@ -18,7 +18,8 @@ class CaseSpec:
     """Processes to start one after the other, each with the orders that it shall cancel.
 
     `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens;
-    a `slow` one has a reply that comes late or never.
+    one that is not `trusted` shows a certificate of an authority that nobody knows; a `slow` one has a reply that comes
+    late or never.
     """
 
     id: str
@@ -26,6 +27,7 @@ class CaseSpec:
     processes: tuple[tuple[str, ...], ...]
     clock_step: int = 0
     server: bool = True
+    trusted: bool = True
     slow: bool = False
 
 
@@ -44,6 +46,7 @@ def cases() -> dict[str, CaseSpec]:
         CaseSpec("restart", "two processes, one after the other", (("1000001", "1000002"), ("1000003",))),
         CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP, slow=True),
         CaseSpec("no-server", "nothing listens at the address", ((ORDINARY,),), server=False),
+        CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", ((ORDINARY,),), trusted=False),
     ]
     for order in corpus.magic_orders.values():
         title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
 from tn_contract.client_checks.registry import Seen, client_check
-from tn_contract.client_checks.wire import LOST
+from tn_contract.client_checks.wire import LOST, REJECTED
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import OUTCOMES, Evidence, Process, Reported, Sent
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, passed
@@ -254,11 +254,11 @@ def _compare_code(report: Reported, sent: Sent, kinds: set[str]) -> int:
 # ---- resends -----------------------------------------------------------------------------------------------
 
 
-def _resends_nothing(slug: str, title: str, order_ids: Iterable[str]) -> None:
-    """Declare that one cancel stays one request although its outcome is unknown."""
-    wanted = tuple(order_ids)
+def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: str = "client-never-resends") -> None:
+    """Declare that one cancel stays one request, whatever is answered."""
+    wanted = tuple(sorted(order_ids))
 
-    @client_check(f"resends/{slug}", title, clause="client-never-resends", cases=map(case_of, wanted))
+    @client_check(f"resends/{slug}", title, clause=clause, cases=map(case_of, wanted))
     def resends_nothing(evidence: Evidence) -> Finding:
         expected, count = "one request, and none after it", 0
         for order_id in wanted:
@@ -273,12 +273,17 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str]) -> None:
             raise NotApplicable("no case led to this reply")
         return passed(expected, f"so {count} times")
 
-    resends_nothing.__doc__ = "Count the requests for each order whose reply leaves the outcome open."
+    resends_nothing.__doc__ = "Count the requests for each order that is answered so."
 
 
 _UNREADABLE = _replies(
     "empty", "html", "other-json", "code-zero-alone", "list", "null", "half-json", "other-order", "order-id-as-text",
     "result-true", "two-order-ids", "two-order-ids-swapped", "http-307", "http-403-html",
+)  # fmt: skip
+_resends_nothing(
+    "nothing-after-refusals", "sends nothing again after a refusal",
+    set(REJECTED).difference(_replies("rate-limited-http-429", "rate-limited-http-429-bare")),
+    clause="client-one-request",
 )  # fmt: skip
 _resends_nothing("nothing-after-lost-replies", "sends nothing again after a lost reply", LOST)
 _resends_nothing(

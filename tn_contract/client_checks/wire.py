@@ -230,10 +230,8 @@ def draws_whole_numbers(evidence: Evidence) -> Finding:
 
 @client_check("draws/rising", "draws a greater nonce for each request", clause="client-nonce-increases")
 def draws_rising(evidence: Evidence) -> Finding:
-    """Compare neighbours within each process that was not restarted, and whose clock stood firm."""
+    """Compare neighbours within each process whose clock stood firm."""
     steady = [case for case in evidence.cases if case.id != "clock-steps-back"]
-    # After a reply of the magic orders other checks look, each for one reason to reuse a nonce.
-    steady = [case for case in steady if not case.id.startswith("order-")]
     return _rising([process.sent for case in steady for process in case.processes])
 
 
@@ -370,6 +368,31 @@ def keeps_no_cookies(evidence: Evidence) -> Finding:
     order_id = load_corpus().replies["success-with-cookie"]
     after = [sent for process in evidence.cancelling(order_id) for sent in _after(process, order_id)]
     return none_of(after, "no Cookie header", lambda sent: "a cookie came back" if sent.header("cookie") else "")
+
+
+@client_check(
+    "keeps/to-trusted-servers", "sends nothing to a server that it cannot trust",
+    clause="client-verifies-certificates", cases=("untrusted",),
+)  # fmt: skip
+def keeps_to_trusted_servers(evidence: Evidence) -> Finding:
+    """Offer HTTPS with a certificate of an authority that nobody knows."""
+    case = _case(evidence, "untrusted")
+    expected = "no request, for the certificate cannot be verified"
+    if case.sent:
+        raise Seen(failed(expected, f"sent all the same: {case.sent[0].told}"), *case.sent)
+    return passed(expected, "none came")
+
+
+@client_check("keeps/secret-out-of-output", "keeps the secret out of what it prints", clause="client-prints-no-secret")
+def keeps_secret_out_of_output(evidence: Evidence) -> Finding:
+    """Look for the secret in what the program printed, in the encodings in which it is looked for on the wire."""
+    ended = [process.ended for process in evidence.processes if process.ended]
+    if not ended:
+        raise NotApplicable("a journal does not tell what the program printed")
+    expected = "no secret on standard output and error"
+    if any(each.leaked for each in ended):
+        return failed(expected, "the program printed it")
+    return passed(expected, f"so in {len(ended)} processes")
 
 
 def _after(process: Process, order_id: str) -> list[Sent]:
