@@ -228,9 +228,8 @@ def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     redactor = Redactor((secret,))
     leaked = redactor.reveals(ran.output) or redactor.reveals(ran.errors)
     told = " ".join(redactor.text(ran.errors).split())[-WORDS_KEPT:]
-    return Process(
-        order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=_ended(ran.status, told, leaked)
-    )
+    reports = _reports(redactor.text(ran.output), order_ids)
+    return Process(order_ids, reports=reports, ended=_ended(ran.status, told, leaked))
 
 
 def _ended(status: int | None, told: str, leaked: bool) -> Ended:
@@ -273,9 +272,8 @@ def _find_crashes(evidence: Evidence) -> None:
                 continue
             ordinary = case.id in ("plain", "restart")
             if len(process.reports) < len(process.order_ids) and (evidence.speaks or ordinary):
-                process.ended = Ended(
-                    "crashed", ended.status, ended.told or f"exit status {ended.status}", ended.leaked
-                )
+                told = ended.told or f"exit status {ended.status}"
+                process.ended = Ended("crashed", ended.status, told, ended.leaked)
 
 
 # ---- surroundings ------------------------------------------------------------------------------------------
