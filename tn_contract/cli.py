@@ -226,7 +226,7 @@ def verify(
 @click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path(exists=True, dir_okay=False))
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
-@click.option("--deadline", type=click.FloatRange(1), help="Seconds for each process (default: 20).")
+@click.option("--deadline", type=click.FloatRange(5), help="Seconds for each process (default: 20).")
 @click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
 @click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
