@@ -166,8 +166,10 @@ class RunningMock:
         return f"{self.base_url}/__tn__/"
 
 
-def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0, **options: Any) -> RunningMock:
-    """Bind a port (0: any free one); requests are answered once `serve()` runs.
+def listen(
+    broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0, threads: int = THREADS, **options: Any
+) -> RunningMock:
+    """Bind a port (0: any free one); requests are answered once `serve()` runs, `threads` at a time.
 
     Raises `UsageError` when the address cannot be bound.
     """
@@ -179,7 +181,7 @@ def listen(broker: Broker | None = None, host: str = "127.0.0.1", port: int = 0,
     server = _Server(
         (host, port),
         app,
-        numthreads=THREADS,
+        numthreads=threads,
         request_queue_size=128,
         timeout=IDLE_SECONDS,
         shutdown_timeout=STOP_SECONDS,

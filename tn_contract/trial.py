@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.embedded import load_mock
@@ -39,6 +39,8 @@ DEADLINE = 20.0
 # What the client is asked to wait for a reply: more than the delayed one takes, less than the deadline.
 REPLY_TIMEOUT = 3
 KILL_AFTER = 1.0
+# One client at a time needs few, and starting them is most of a mock's start.
+MOCK_THREADS = 4
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
 WORDS_KEPT = 200
@@ -220,7 +222,10 @@ def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     """Make evidence of what a program printed, without the secret."""
     redactor = Redactor((secret,))
     told = " ".join(redactor.text(ran.errors).split())[-WORDS_KEPT:]
-    return Process(order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=_ended(ran.status, told))
+    ended = _ended(ran.status, told)
+    if redactor.reveals(ran.output) or redactor.reveals(ran.errors):
+        ended = structs.replace(ended, leaked=True)
+    return Process(order_ids, reports=_reports(redactor.text(ran.output), order_ids), ended=ended)
 
 
 def _ended(status: int | None, told: str) -> Ended:
@@ -263,7 +268,8 @@ def _find_crashes(evidence: Evidence) -> None:
                 continue
             ordinary = case.id in ("plain", "restart")
             if len(process.reports) < len(process.order_ids) and (evidence.speaks or ordinary):
-                process.ended = Ended("crashed", ended.status, ended.told or f"exit status {ended.status}")
+                told = ended.told or f"exit status {ended.status}"
+                process.ended = structs.replace(ended, how="crashed", told=told)
 
 
 # ---- surroundings ------------------------------------------------------------------------------------------
@@ -272,7 +278,7 @@ def _find_crashes(evidence: Evidence) -> None:
 @contextmanager
 def _mock(closing: Executor) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False)
+    mock = load_mock().running(policy="none", control=False, threads=MOCK_THREADS)
     running = mock.__enter__()
     try:
         yield running

@@ -53,6 +53,7 @@ ENDS = st.builds(
     how=st.sampled_from(["exited", "crashed", "hung"]),
     status=st.none() | st.integers(-64, 255),
     told=TEXT,
+    leaked=st.booleans(),
 )
 PROCESSES = st.builds(
     Process,

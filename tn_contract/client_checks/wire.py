@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 from urllib.parse import quote, quote_plus
 
-from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of
+from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
 from tn_contract.client_checks.registry import Seen, client_check, none_of
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
@@ -359,6 +359,22 @@ def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
         return "the API key is in the address" if found or named else ""
 
     return none_of(evidence.sent, "no API key in the address", wrong)
+
+
+@client_check("keeps/secret-out-of-output", "prints no secret", clause="client-prints-no-secret", cases=cases())
+def keeps_the_secret_out_of_its_output(evidence: Evidence) -> Finding:
+    """Look for the secret in all that the program prints: plain, percent-encoded, hex, Base64."""
+    count = 0
+    for case in evidence.cases:
+        for process in case.processes:
+            if process.ended is None:
+                continue
+            count += 1
+            if process.ended.leaked:
+                raise Seen(failed("no secret in the output", f"the secret, in case {case.id}"), *process.sent)
+    if not count:
+        raise NotApplicable("a journal does not tell what the program printed")
+    return passed("no secret in the output", f"so in {count} processes")
 
 
 @client_check(
