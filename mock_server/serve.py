@@ -214,11 +214,12 @@ def listen(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    threads: int = THREADS,
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
     **options: Any,
 ) -> RunningMock:
-    """Bind a port (0: any free one); requests are answered once `serve()` runs.
+    """Bind a port (0: any free one); requests are answered once `serve()` runs, `threads` at a time.
 
     With `tls`, names of hosts, it speaks HTTPS in their names and in this machine's, and a tunnel leads clients
     here that have one of them in their code. `options` are those of `Broker`.
@@ -233,7 +234,7 @@ def listen(
         raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
     app = create_app(broker, **options)
     with ExitStack() as started:
-        server = _bound(app, host, port)
+        server = _bound(app, host, port, threads)
         started.callback(server.stop)
         bound = server.bind_addr
         scheme, certificates, environment = "http", None, {}
@@ -250,11 +251,11 @@ def listen(
     return RunningMock(f"{scheme}://{_address(bound)}", mock, app, stop, server.serve, certificates, environment)
 
 
-def _bound(app: Flask, host: str, port: int) -> _Server:
+def _bound(app: Flask, host: str, port: int, threads: int) -> _Server:
     server = _Server(
         (host, port),
         app,
-        numthreads=THREADS,
+        numthreads=threads,
         request_queue_size=128,
         timeout=IDLE_SECONDS,
         shutdown_timeout=STOP_SECONDS,

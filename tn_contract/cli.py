@@ -270,7 +270,7 @@ def verify(
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
 @click.option("--tls", metavar="HOST", multiple=True, help="Speak HTTPS in the name of HOST, as `serve --tls` does.")
-@click.option("--deadline", type=click.FloatRange(1), help="Seconds for each process (default: 20).")
+@click.option("--deadline", type=click.FloatRange(5), help="Seconds for each process (default: 20).")
 @click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
 @click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")

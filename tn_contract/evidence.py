@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -72,7 +73,7 @@ class Reported(Struct, frozen=True, tag="reported", tag_field="line", omit_defau
 class Ended(Struct, frozen=True, tag="ended", tag_field="line", omit_defaults=True):
     """The process ended: by itself with a status, by a signal, or because its time was up.
 
-    `told` are its last words; `leaked`: the secret stood in what it printed.
+    `told` are its last words; `leaked` says that the secret stood in what it printed.
     """
 
     how: Literal["exited", "crashed", "hung"]
@@ -305,8 +306,8 @@ def from_lines(content: bytes, name: str) -> Evidence:
     lines: list[Line] = []
     for number, text in enumerate(raw, 1):
         try:
-            lines.append(_DECODER.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            lines.append(_read(text))
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             if number == len(raw) and number > 1:
                 raise UsageError(f"{name} breaks off in line {number}: copy it again when it is complete") from error
             raise UsageError(f"{name}, line {number}: no line of a journal ({error})") from error
@@ -321,6 +322,14 @@ def from_lines(content: bytes, name: str) -> Evidence:
             f"{name} has {len(raw) - 1} lines before its end, which says {footer.lines}: lines are missing"
         )
     return _assemble(header, middle, name)
+
+
+def _read(text: bytes) -> Line:
+    line: Line = _DECODER.decode(text)
+    # The checks compare these times, so that one without a zone would be as bad as none.
+    if isinstance(line, ExchangeLine) and datetime.fromisoformat(line.exchange.at).tzinfo is None:
+        raise ValueError(f"the time {line.exchange.at!r} has no zone")
+    return line
 
 
 def _assemble(header: Header, lines: list[Line], name: str) -> Evidence:

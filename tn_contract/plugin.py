@@ -250,12 +250,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _catalogue(sides: Container[str]) -> dict[str, BaseCheck]:
-    from tn_contract import checks, client_checks
+    found: dict[str, BaseCheck] = {}
+    if "tn_result" in sides:
+        from tn_contract import checks  # not otherwise: they bring the transport
 
-    return {
-        **(checks.catalogue() if "tn_result" in sides else {}),
-        **(client_checks.catalogue() if "tn_client_result" in sides else {}),
-    }
+        found |= checks.catalogue()
+    if "tn_client_result" in sides:
+        from tn_contract import client_checks
+
+        found |= client_checks.catalogue()
+    return found
 
 
 @pytest.fixture

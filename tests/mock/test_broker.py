@@ -579,6 +579,16 @@ def test_requests_without_a_session_are_strays(broker: Broker) -> None:
     assert found == ["key-unknown", "method"]
 
 
+def test_a_request_to_no_address_of_the_api_is_a_stray(broker: Broker) -> None:
+    """Whoever builds a wrong address finds there what was sent."""
+    answer = broker.handle(replace(cancel(), path="/cmd/delTradeOrder"))
+    assert answer.reply.status == 599
+    [exchange] = broker.strays.exchanges()
+    assert exchange.assessment
+    assert exchange.assessment.situation == "address"
+    assert exchange.request.line == "POST /cmd/delTradeOrder"
+
+
 def test_a_journal_keeps_the_last_requests_only() -> None:
     broker = Broker(journal_size=3)
     for nonce in range(1, 6):

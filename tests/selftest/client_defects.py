@@ -198,6 +198,12 @@ adding_header(
 )  # fmt: skip
 
 
+@instead_of("report", "keeps/secret-out-of-output")
+def logs_its_environment(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
+    self.say(f"DEBUG key={self.key} secret={self.secret}")
+    Client.report(self, order_id, outcome)
+
+
 # ---- signature -----------------------------------------------------------------------------------------------
 
 

@@ -237,6 +237,20 @@ def test_a_cookie_must_not_come_back() -> None:
     assert verdict("keeps/no-cookies", with_cookie, cancel(order_id)) == "skipped"
 
 
+@pytest.mark.parametrize(
+    ("ended", "found"),
+    [(EXITED, "pass"), (Ended("exited", 0, leaked=True), "warn"), (Ended("crashed", 1, leaked=True), "warn"),
+     (None, "skipped")],
+)  # fmt: skip
+def test_a_secret_in_the_output_is_warned_of(ended: Ended | None, found: str) -> None:
+    assert judge("keeps/secret-out-of-output", evidence(process(cancel(), ended=ended))).verdict == found
+
+
+def test_codes_of_what_was_never_sent_are_not_compared() -> None:
+    invented = process(orders=["5"], reports=[Reported("5", "rejected", "common-error", 2)])
+    assert judge("reports/codes-as-sent", evidence(invented)).verdict == "skipped"
+
+
 # ---- reports -----------------------------------------------------------------------------------------------
 
 

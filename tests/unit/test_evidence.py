@@ -24,7 +24,7 @@ from tn_contract.evidence import (
     rising,
     to_lines,
 )
-from tn_contract.journal import Assessment, Exchange, Message
+from tn_contract.journal import Assessment, Exchange, Message, timestamp
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MESSAGES = st.builds(
@@ -33,7 +33,7 @@ MESSAGES = st.builds(
 EXCHANGES = st.builds(
     Exchange,
     seq=st.integers(1, 2**31),
-    at=TEXT,
+    at=st.integers(0, 4 * 10**18).map(timestamp),
     session=TEXT,
     request=MESSAGES,
     reply=st.none() | MESSAGES,
@@ -53,6 +53,7 @@ ENDS = st.builds(
     how=st.sampled_from(["exited", "crashed", "hung"]),
     status=st.none() | st.integers(-64, 255),
     told=TEXT,
+    leaked=st.booleans(),
 )
 PROCESSES = st.builds(
     Process,
@@ -156,6 +157,12 @@ def test_an_unknown_line_is_named_by_its_number(line: bytes, words: str) -> None
     sentence = refused(b"\n".join(lines))
     assert "line 2" in sentence
     assert words in sentence
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"])
+def test_a_time_that_the_checks_cannot_compare_is_refused(at: str) -> None:
+    strange = written().replace(b"2026-01-01T00:00:00.000000Z", at.encode())
+    assert "line 4" in refused(strange)
 
 
 @pytest.mark.parametrize("order", [(0, 2, 1), (0, 3, 1, 2), (0, 1, 3, 2)])

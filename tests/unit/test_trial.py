@@ -352,6 +352,14 @@ sys.exit("failed with " + secret + " " + "x" * 50)
     [process] = evidence.processes
     assert process.sent[0].exchange.leaks == ("X-Secret", "Authorization")
     assert process.reports[0].outcome == "***"
+    assert process.ended
+    assert process.ended.leaked
+
+
+def test_who_keeps_the_secret_is_not_said_to_print_it(tmp_path: Path) -> None:
+    ended = run(tmp_path, "print(os.environ['TN_API_KEY'])").ended
+    assert ended
+    assert not ended.leaked
 
 
 # ---- clocks ------------------------------------------------------------------------------------------------

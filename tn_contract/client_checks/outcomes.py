@@ -97,9 +97,7 @@ def _got(report: Reported | None, process: Process) -> str:
 
 
 def _described(order_id: str) -> str:
-    order = CORPUS.magic_orders.get(order_id)
-    if order is None:
-        return f"order {order_id}"
+    order = CORPUS.magic_orders[order_id]
     return f"{order.fault or CORPUS.payloads[order.payload].title} (order {order_id})"
 
 

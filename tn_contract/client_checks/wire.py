@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 from urllib.parse import quote, quote_plus
 
-from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of
+from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
 from tn_contract.client_checks.registry import Seen, client_check, none_of
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
@@ -363,6 +363,22 @@ def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
     return none_of(evidence.sent, "no API key in the address", wrong)
 
 
+@client_check("keeps/secret-out-of-output", "prints no secret", clause="client-prints-no-secret", cases=cases())
+def keeps_the_secret_out_of_its_output(evidence: Evidence) -> Finding:
+    """Look for the secret in all that the program prints: plain, percent-encoded, hex, Base64."""
+    count = 0
+    for case in evidence.cases:
+        for process in case.processes:
+            if process.ended is None:
+                continue
+            count += 1
+            if process.ended.leaked:
+                raise Seen(failed("no secret in the output", f"the secret, in case {case.id}"), *process.sent)
+    if not count:
+        raise NotApplicable("a journal does not tell what the program printed")
+    return passed("no secret in the output", f"so in {count} processes")
+
+
 @client_check(
     "keeps/no-cookies", "does not carry cookies from reply to request",
     clause="client-no-cookies", cases=(case_of(load_corpus().replies["success-with-cookie"]),),
@@ -385,18 +401,6 @@ def keeps_to_trusted_servers(evidence: Evidence) -> Finding:
     if case.sent:
         raise Seen(failed(expected, f"sent all the same: {case.sent[0].told}"), *case.sent)
     return passed(expected, "none came")
-
-
-@client_check("keeps/secret-out-of-output", "keeps the secret out of what it prints", clause="client-prints-no-secret")
-def keeps_secret_out_of_output(evidence: Evidence) -> Finding:
-    """Look for the secret in what the program printed, in the encodings in which it is looked for on the wire."""
-    ended = [process.ended for process in evidence.processes if process.ended]
-    if not ended:
-        raise NotApplicable("a journal does not tell what the program printed")
-    expected = "no secret on standard output and error"
-    if any(each.leaked for each in ended):
-        return failed(expected, "the program printed it")
-    return passed(expected, f"so in {len(ended)} processes")
 
 
 def _after(process: Process, order_id: str) -> list[Sent]:
