@@ -11,6 +11,7 @@ import base64
 import http.client
 import json
 import random
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -198,6 +199,9 @@ adding_header(
 )  # fmt: skip
 
 
+defect("trusts-any-certificate", "keeps/to-trusted-servers", trust=lambda self: ssl._create_unverified_context())
+
+
 @instead_of("report", "keeps/secret-out-of-output")
 def logs_its_environment(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
     self.say(f"DEBUG key={self.key} secret={self.secret}")
@@ -280,6 +284,9 @@ def counts_down(self: Client) -> str:
     return str(2**62 - self.ticks())
 
 
+NOR_RISES = {"draws/rising": "a nonce that repeats does not rise"}
+
+
 def reusing_nonces(slug: str, *own: str, when: Callable[[dict[str, Any], Got | None], bool]) -> None:
     """Register a client that takes a nonce for used only by some outcomes."""
 
@@ -298,7 +305,7 @@ def reusing_nonces(slug: str, *own: str, when: Callable[[dict[str, Any], Got | N
         self.memory["got"] = got
         return Client.judge(self, order_id, got)
 
-    defect(slug, *own, next_nonce=next_nonce, cancel=cancel, judge=judge)
+    defect(slug, *own, next_nonce=next_nonce, cancel=cancel, judge=judge, also=NOR_RISES)
 
 
 reusing_nonces("reuses-nonces-after-refusals", "draws/anew-after-refusals",
@@ -395,11 +402,16 @@ def trying_again(
     defect(slug, *own, exchange=exchange, also=also)
 
 
+def refuses(got: Got) -> bool:
+    said = to_object(got.text)
+    return isinstance(said, dict) and texts(*FAILURES)(said)
+
+
 trying_again("tries-again-after-a-timeout", "resends/nothing-after-lost-replies",
              after=lambda _, got, lost: isinstance(lost, TimeoutError))  # fmt: skip
 trying_again("tries-again-with-the-same-nonce", "resends/nothing-after-lost-replies",
              after=lambda _, got, lost: lost is not None, afresh=False,
-             also={"draws/anew-after-lost-replies": "the same nonce follows the lost reply"})  # fmt: skip
+             also={"draws/anew-after-lost-replies": "the same nonce follows the lost reply", **NOR_RISES})  # fmt: skip
 trying_again("tries-again-after-a-reset", "resends/nothing-after-lost-replies",
              after=lambda _, got, lost: isinstance(lost, ConnectionResetError))  # fmt: skip
 trying_again("tries-again-after-server-errors", "resends/nothing-after-server-errors",
@@ -417,7 +429,10 @@ trying_again("waits-a-second-whatever-retry-after-says", "resends/after-retry-af
 @instead_of(
     "exchange",
     "sends/nothing-after-redirects",
-    also={"draws/anew-after-unclear-replies": "what is sent to the redirect's address holds the same nonce"},
+    also={
+        "draws/anew-after-unclear-replies": "what is sent to the redirect's address holds the same nonce",
+        **NOR_RISES,
+    },
 )
 def follows_redirects(self: Client, fields: Fields) -> Got:
     got = Client.exchange(self, fields)
@@ -426,6 +441,10 @@ def follows_redirects(self: Client, fields: Fields) -> Got:
         address = urllib.parse.urlunsplit(("", "", target.path, target.query, ""))
         return self.send("POST", address, self.headers(fields), self.body(fields))
     return got
+
+
+trying_again("tries-again-after-refusals", "resends/nothing-after-refusals",
+             after=lambda _, got, lost: got is not None and got.status not in (429, 500) and refuses(got))  # fmt: skip
 
 
 @instead_of("exchange", "keeps/no-cookies")

@@ -11,6 +11,7 @@ import hmac
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -148,13 +149,23 @@ class Client:
             connection.close()
 
     def connect(self) -> http.client.HTTPConnection:
-        host, _, port = self.base_url.removeprefix("http://").partition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=self.patience())
+        address = urllib.parse.urlsplit(self.base_url)
+        assert address.hostname
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                address.hostname, address.port, timeout=self.patience(), context=self.trust()
+            )
+        else:
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=self.patience())
         try:
             connection.connect()
         except OSError as error:
             raise NotSentError(type(error).__name__) from error
         return connection
+
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
 
     def patience(self) -> float | None:
         return self.timeout
