@@ -22,7 +22,7 @@ from tn_contract.checks import target as targets
 from tn_contract.checks.target import Target, TargetOptions, classify_host
 from tn_contract.errors import BudgetExceeded, TargetRefused, UsageError
 from tn_contract.journal import Exchange
-from tn_contract.report import facts_of, row_of
+from tn_contract.report import row_of, target_subject
 from tn_contract.verdicts import Result
 from tn_contract.wire import parse_fields
 
@@ -132,7 +132,7 @@ def test_the_budget_ends_the_run_as_an_error(sandbox: RunningMock) -> None:
     target, results = _judge_all(_quick(sandbox, budget=3))
     assert target.requests == 3
     assert {result.verdict for result in results} >= {"error"}
-    rows = [row_of(result, facts_of(target), embedded=False) for result in results]
+    rows = [row_of(result, target.base_url, "tn-contract verify") for result in results]
     assert reports.exit_code(rows, strict=False) == 3
     with pytest.raises(BudgetExceeded):
         target.send(targets.Request("GET", "/"))
@@ -145,9 +145,8 @@ def test_the_control_plane_of_a_foreign_host_is_not_looked_for(sandbox: RunningM
 
 def test_reports_hold_no_secret_no_key_and_no_signature(sandbox: RunningMock, two_keys: None, tmp_path: Path) -> None:
     target, results = _judge_all(_quick(sandbox, effects="cancel", order_ids=(4242424242,), budget=3000))
-    facts = facts_of(target)
-    rows = [row_of(result, facts, embedded=False) for result in results]
-    report = reports.build(rows, facts, started="2026-01-01T00:00:00Z", elapsed=1.0, code=0)
+    rows = [row_of(result, target.base_url, "tn-contract verify") for result in results]
+    report = reports.build(rows, target_subject(target), started="2026-01-01T00:00:00Z", elapsed=1.0, code=0)
     written = reports.to_json(report).decode() + reports.to_html(report)
     for text in (SECRET, SECOND_SECRET, "planted", KEY, SECOND_KEY):
         assert text not in written

@@ -9,10 +9,12 @@ import pytest
 from tn_contract import report as reports
 from tn_contract.checks import catalogue
 from tn_contract.journal import Exchange, Message
-from tn_contract.report import Report, Row, TargetFacts
-from tn_contract.verdicts import Finding, Result
+from tn_contract.report import Report, Row, Subject
+from tn_contract.verdicts import Finding, Result, Verdict
 
-FACTS = TargetFacts("http://127.0.0.1:8787", "loopback", disposable=True, effects="cancel", requests=7)
+ADDRESS = "http://127.0.0.1:8787"
+SUBJECT = Subject(ADDRESS, "loopback", "cancel", disposable=True, requests=7)
+VERDICTS: dict[str, Verdict] = {"old": "fail", "new": "pass"}
 CHECK = catalogue()["signature/refuses-absent"]
 
 
@@ -26,12 +28,12 @@ def _row(verdict: str, **changes: str) -> Row:
     )
     lost = Exchange(2, "2026-01-01T00:00:01Z", "key", Message([], "", "POST /x"), failure="ReadTimeout")
     finding = Finding(verdict, changes.get("expected", "refused"), changes.get("actual", "HTTP 200"))  # type: ignore[arg-type] # a parameter of the test
-    return reports.row_of(Result(CHECK, finding, (exchange, lost), 0.0123), FACTS, embedded=False)
+    return reports.row_of(Result(CHECK, finding, (exchange, lost), 0.0123), ADDRESS, f"tn-contract verify {ADDRESS}")
 
 
 def _report(*verdicts: str, code: int = 0) -> Report:
     rows = [_row(verdict) for verdict in verdicts]
-    return reports.build(rows, FACTS, started="2026-01-01T00:00:00Z", elapsed=1.5, code=code)
+    return reports.build(rows, SUBJECT, started="2026-01-01T00:00:00Z", elapsed=1.5, code=code)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,28 @@ def test_html_escapes_what_strangers_sent() -> None:
     assert "→ ReadTimeout" in page
 
 
-def test_the_embedded_mock_needs_no_address_to_repeat_a_check() -> None:
-    row = reports.row_of(Result(CHECK, Finding("pass", "", ""), (), 0.0), FACTS, embedded=True)
-    assert row.repeat == "tn-contract verify --check signature/refuses-absent"
+def _both() -> Report:
+    rows = [
+        reports.row_of(Result(CHECK, Finding(verdict, "", "HTTP 200"), (), 0.0), name, f"tn-contract judge {name}")
+        for name, verdict in VERDICTS.items()
+    ]
+    return reports.build(rows, Subject("old, new", "client"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
+
+
+def test_several_clients_are_shown_side_by_side_and_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    reports.print_text(_both())
+    shown = capsys.readouterr().out
+    assert [line.split() for line in shown.splitlines()[:2]] == [
+        ["check", "old", "new"],
+        [CHECK.id, "✘", "fail", "✔", "pass"],
+    ]
+    assert f"old: {CHECK.id}" in shown
+    assert f"tn-contract judge old --check {CHECK.id}" in shown
+
+
+def test_a_page_of_several_clients_begins_with_their_matrix_and_links_to_each_row() -> None:
+    page = reports.to_html(_both())
+    assert "<th>old</th><th>new</th>" in page
+    for name in ("old", "new"):
+        assert f'href="#{name}/{CHECK.id}"' in page
+        assert f'id="{name}/{CHECK.id}"' in page
