@@ -13,13 +13,17 @@ from tn_contract.signers_v3 import CaseV3
 from tn_contract.signing import ENCODING, ERRORS, Credentials
 from tn_contract.wire import Nested
 
-# Two wrong choices are tried together when their grades add up to no more than this: 1 is seen every day, 2 often,
-# 3 seldom, 4 hardly ever, and then alone.
+# Two wrong choices are tried together when their grades add up to no more than this: the whole search stays below
+# 5 ms, also when it finds nothing.
 _GRADES = 4
+# Fewer with other keys and digests, and in v3, where each stage has many common choices.
+_FEWER = 3
 # A longer string is searched for single mistakes only: each try costs its length.
 _LONG = 2000
 
-# What may have been signed: the mistakes, their grade, the bytes.
+# A string that may have been signed: the mistakes, their grade (0: a pair), the text, None where it cannot be.
+Written: TypeAlias = "tuple[tuple[str, ...], int, signers.Text | None]"
+# The same as bytes.
 Signed: TypeAlias = "tuple[tuple[str, ...], int, bytes]"
 
 
@@ -33,17 +37,17 @@ class Finding(NamedTuple):
 class Texts(Protocol):
     """The strings that a wrong signer may have signed, by number of wrong choices."""
 
-    def singles(self) -> Iterator[tuple[tuple[str, ...], int, signers.Text | None]]:
+    def singles(self) -> Iterator[Written]:
         """Strings with one wrong choice, None where that cannot apply."""
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], str, signers.Text | None]]:
-        """Strings with two wrong choices: the first, the second; asked for when all singles are made."""
+    def pairs(self) -> Iterator[Written]:
+        """Strings with two wrong choices; asked for when all singles are made."""
 
 
-def beside(choices: Iterable[Any]) -> dict[int, list[Any]]:
+def beside(choices: Iterable[Any], most: int = _GRADES) -> dict[int, list[Any]]:
     """For each grade, the choices that are tried together with one of it."""
     known = list(choices)
-    return {grade: [choice for choice in known if choice[1] + grade <= _GRADES] for grade in (1, 2, 3, 4)}
+    return {grade: [choice for choice in known if choice[1] + grade <= most] for grade in (1, 2, 3, 4)}
 
 
 class TextsV2:
@@ -55,7 +59,7 @@ class TextsV2:
         self._trees: list[tuple[str, int, Nested, Nested]] = []
         self._formed: list[tuple[tuple[str, ...], int, str]] = []
 
-    def singles(self) -> Iterator[tuple[tuple[str, ...], int, signers.Text | None]]:
+    def singles(self) -> Iterator[Written]:
         """Change one stage."""
         case = self._case
         tree, right = case.fields, case.expected
@@ -94,32 +98,32 @@ class TextsV2:
         for mistake, grade, wrap in self._wraps:
             yield (mistake,), grade, wrap(right)
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], str, signers.Text | None]]:
+    def pairs(self) -> Iterator[Written]:
         """Change two stages."""
         tree = self._case.fields
         changes, orders, forms, wraps = map(beside, (self._changes, self._orders, self._forms, self._wraps))
         swaps = [(name, number, beside(others)) for name, number, others in self._swaps]
         for wrong, grade, given, ordered in self._trees:
             for mistake, _grade, form in forms[grade]:
-                yield (wrong,), mistake, form(ordered)
+                yield (wrong, mistake), 0, form(ordered)
             for mistake, _grade, arrange in orders[grade]:
-                yield (wrong,), mistake, written(arrange(given))
+                yield (wrong, mistake), 0, written(arrange(given))
             for mistake, _grade, change in changes[grade]:
                 changed = change(given) if mistake > wrong else None
                 if changed is not None:
-                    yield (wrong,), mistake, written(signers.sorted_tree(changed))
+                    yield (wrong, mistake), 0, written(signers.sorted_tree(changed))
         for wrong, grade, arrange in self._orders:
             if forms[grade]:
                 ordered = arrange(tree)
                 for mistake, _grade, form in forms[grade]:
-                    yield (wrong,), mistake, form(ordered)
+                    yield (wrong, mistake), 0, form(ordered)
         for wrongs, grade, text in self._formed:
             for name, number, others in swaps:
                 if others[grade] and (gap := gap_of(text, name, number)):
                     for mistake, _grade, other in others[grade]:
-                        yield wrongs, mistake, gap[0] + other + gap[1]
+                        yield (*wrongs, mistake), 0, gap[0] + other + gap[1]
             for mistake, _grade, wrap in wraps[grade]:
-                yield wrongs, mistake, wrap(text)
+                yield (*wrongs, mistake), 0, wrap(text)
         right = self._case.expected
         for index, (name, number, choices) in enumerate(self._swaps):
             gap = gap_of(right, name, number) or ("", "")
@@ -127,16 +131,16 @@ class TextsV2:
                 if wraps[grade]:
                     text = gap[0] + changed_number + gap[1]
                     for mistake, _grade, wrap in wraps[grade]:
-                        yield (wrong,), mistake, wrap(text)
+                        yield (wrong, mistake), 0, wrap(text)
                     for name, number, others in swaps[index + 1 :]:
                         if second := gap_of(text, name, number):
                             for mistake, _grade, other in others[grade]:
-                                yield (wrong,), mistake, second[0] + other + second[1]
+                                yield (wrong, mistake), 0, second[0] + other + second[1]
         for wrong, grade, wrap in self._wraps:
             for mistake, _grade, again in wraps[grade]:
                 once = wrap(right) if mistake != wrong else None
                 if isinstance(once, str):
-                    yield (wrong,), mistake, again(once)
+                    yield (wrong, mistake), 0, again(once)
 
 
 class TextsV3:
@@ -145,7 +149,7 @@ class TextsV3:
     def __init__(self, case: CaseV3) -> None:
         self._case = case
 
-    def singles(self) -> Iterator[tuple[tuple[str, ...], int, signers.Text | None]]:
+    def singles(self) -> Iterator[Written]:
         """Change one stage."""
         case = self._case
         body, stamp = case.text, case.stamp
@@ -159,23 +163,23 @@ class TextsV3:
         for mistake, grade, wrap in self._wraps:
             yield (mistake,), grade, wrap(case.expected)
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], str, signers.Text | None]]:
+    def pairs(self) -> Iterator[Written]:
         """Change two stages."""
         case = self._case
-        stamps, joins, wraps = beside(self._stamps), beside(self._joins), beside(self._wraps)
+        stamps, joins, wraps = (beside(each, _FEWER) for each in (self._stamps, self._joins, self._wraps))
         for wrong, grade, body in self._bodies:
             for second, _grade, stamp in stamps[grade]:
-                yield wrong, second[0], body + stamp
+                yield (*wrong, *second), 0, body + stamp
             for second, _grade, join in joins[grade]:
-                yield (*wrong, *second[:-1]), second[-1], join(body, case.stamp)
+                yield (*wrong, *second), 0, join(body, case.stamp)
         for wrong, grade, stamp in self._stamps:
             for second, _grade, join in joins[grade]:
-                yield (*wrong, *second[:-1]), second[-1], join(case.text, stamp)
+                yield (*wrong, *second), 0, join(case.text, stamp)
         for wrong, grade, text in self._formed:
             for mistake, _grade, wrap in wraps[grade]:
-                yield wrong, mistake, wrap(text)
+                yield (*wrong, mistake), 0, wrap(text)
         for text in signers_v3.in_any_millisecond(case):
-            yield (), "timestamp-in-other-unit", text
+            yield ("timestamp-in-other-unit",), 0, text
 
 
 class Search:
@@ -189,7 +193,7 @@ class Search:
         self._made: list[Signed] = []
         self._making = self._new(self._texts.singles())
 
-    def _new(self, texts: Iterable[tuple[tuple[str, ...], int, signers.Text | None]]) -> Iterator[Signed]:
+    def _new(self, texts: Iterable[Written]) -> Iterator[Signed]:
         seen = self._seen
         for mistakes, grade, text in texts:
             if text is not None:
@@ -207,7 +211,7 @@ class Search:
 
     def pairs(self) -> Iterator[Signed]:
         """Texts with two wrong choices; those with one are tried before. To be asked for once."""
-        return self._new(((*first, second), 0, text) for first, second, text in self._texts.pairs())
+        return self._new(self._texts.pairs())
 
 
 def find(case: Case, received: str) -> Finding | None:
@@ -277,7 +281,7 @@ def _attempts(search: Search, size: int, most: int) -> Iterator[tuple[tuple[str,
         yield named, mac, search.singles()
     if most == 1 or len(search.right[2]) > _LONG:
         return
-    again = beside(search.singles())
+    again = beside(search.singles(), _FEWER if isinstance(case, CaseV3) else _GRADES)
     for key, (mistake, grade) in keys.items():
         if grade < 3:
             for wrong_digest, other, digest in digests(size, key):

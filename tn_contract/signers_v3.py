@@ -95,13 +95,13 @@ def bodies(case: CaseV3) -> Iterator[Part]:
     if text.strip() in _EMPTY:
         yield from (Part(("empty-body-otherwise",), 1, empty) for empty in _EMPTY)
     if isinstance(value, dict):
+        yield from (Part(mistakes, grade, write(value)) for mistakes, grade, write in _WRITINGS)
         name, order = case.order
         if order and (gap := gap_of(text, f'"{name}"', order)):
             forms = [(f"order-id-{kind}", grade, form) for kind, grade, form in number_forms(order)]
             for mistake, grade, other in (*forms, *other_orders(case)):
                 yield Part((mistake,), grade, gap[0] + other + gap[1])
             yield Part(("order-id-unquoted",), 1, text.replace(f'"{order}"', order))
-        yield from (Part(mistakes, grade, write(value)) for mistakes, grade, write in _WRITINGS)
         yield from _as_other_things(case, value)
     yield Part(("json-spacing",), 2, text.strip())
     yield Part(("json-spacing",), 3, re.sub(r"\s+", "", text))
@@ -139,12 +139,12 @@ _WRITINGS: tuple[tuple[tuple[str, ...], int, Callable[[dict[str, Any]], str]], .
     (("params-as-repr",), 3, lambda value: java_map(as_texts(value))),
     (("params-as-repr",), 2, lambda _value: "[object Object]"),
     (("params-as-repr",), 3, lambda _value: "Array"),
-    (("values-quoted",), 2, lambda value: COMPACT(as_texts(value))),
 )
 
 
 def _as_other_things(case: CaseV3, value: dict[str, Any]) -> Iterator[Part]:
     params = as_texts(value)
+    yield Part(("values-quoted",), 2, COMPACT(params))
     yield Part(("params-as-form",), 1, AS_SENT(params))
     yield Part(("params-as-form",), 2, written(params))
     yield Part(("params-as-form",), 2, written(sorted_tree(params)))
@@ -195,7 +195,8 @@ def joins(case: CaseV3) -> Iterator[Join]:
     method, path = case.method, case.path
     yield Join(("timestamp-first",), 1, lambda body, stamp: stamp + body)
     yield Join(("timestamp-left-out",), 1, lambda body, _stamp: body)
-    yield Join(("only-timestamp",), 1, lambda _body, stamp: stamp)
+    if case.text.strip() not in _EMPTY:
+        yield Join(("only-timestamp",), 1, lambda _body, stamp: stamp)
     for between in (" ", "\n", "&", ":", ".", "|", ",", ";", "\r\n", "?", "&timestamp="):
         grade = 1 if between in " \n&" else 3
         yield Join(("separator-between",), grade, _joined(between))
