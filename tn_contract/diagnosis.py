@@ -91,6 +91,18 @@ class Diagnosis(Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
+def comparison(diagnosis: Diagnosis) -> list[str]:
+    """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
+    if diagnosis.difference < 0:
+        return []
+    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+    return [
+        f"signed    {diagnosis.signed!r}",
+        f"expected  {diagnosis.expected!r}",
+        " " * (10 + at) + "^ differs from here",
+    ]
+
+
 class Explanation(Struct, frozen=True, omit_defaults=True):
     """A saved request, judged by itself: the situation that it ends in, and what the client did wrong."""
 
