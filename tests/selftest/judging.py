@@ -12,7 +12,7 @@ from wsgiref.util import setup_testing_defaults
 
 from tn_contract.checks import GROUPS, Judge, catalogue
 from tn_contract.checks.target import Target, TargetOptions
-from tn_contract.report import exit_code, facts_of, row_of
+from tn_contract.report import exit_code, row_of
 from tn_contract.transport import TransportFailure
 from tn_contract.verdicts import Result
 from tn_contract.wire import Reply, Request
@@ -74,8 +74,8 @@ def all_results(judge: Judge, groups: Container[str] = GROUPS) -> list[Result]:
 
 
 def exit_code_of(judge: Judge, results: list[Result], *, strict: bool = False) -> int:
-    facts = facts_of(judge.target)
-    return exit_code([row_of(result, facts, embedded=False) for result in results], strict=strict)
+    rows = [row_of(result, judge.target.base_url, "tn-contract verify") for result in results]
+    return exit_code(rows, strict=strict)
 
 
 def findings(results: list[Result], *verdicts: str) -> dict[str, str]:
