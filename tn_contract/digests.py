@@ -53,7 +53,7 @@ def secrets(case: Case) -> Iterator[tuple[str, int, Text | None]]:
     """The keys that a wrong signer may have used."""
     secret, key = case.secret, case.key
     raw = secret.encode(ENCODING, ERRORS)
-    yield "key-as-secret", 1, key
+    yield "key-as-secret", 2, key
     yield "secret-hex-decoded", 2, _hexed(secret)
     yield "secret-base64-decoded", 2, _unbased(secret)
     yield "secret-hashed", 2, hashlib.sha256(raw).hexdigest()

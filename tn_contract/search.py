@@ -13,8 +13,8 @@ from tn_contract.signers_v3 import CaseV3
 from tn_contract.signing import ENCODING, ERRORS, Credentials
 from tn_contract.wire import Nested
 
-# Two wrong choices are tried together when their grades add up to no more than this: the whole search stays below
-# 5 ms, also when it finds nothing.
+# Two wrong choices are tried together when their grades add up to no more than this: a search that finds nothing
+# takes about 5 ms then.
 _GRADES = 4
 # Fewer with other keys and digests, and in v3, where each stage has many common choices.
 _FEWER = 3

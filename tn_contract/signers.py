@@ -31,7 +31,6 @@ ASCII = json.JSONEncoder(separators=(",", ":")).encode
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 
-
 class Choice(NamedTuple):
     """A wrong choice at one stage: what it makes of that stage's input, None where it cannot apply.
 
@@ -318,7 +317,10 @@ def _ordered(tree: Nested, names: Callable[[Nested], Iterable[str]]) -> Nested:
 
 def sorted_tree(tree: Nested) -> Nested:
     """Sort each level as it should be."""
-    return _ordered(tree, key_order)
+    return {
+        name: sorted_tree(value) if isinstance(value := tree[name], dict) else value
+        for name in (key_order(tree) if len(tree) > 1 else tree)
+    }
 
 
 def _level(tree: Nested, names: Iterable[str]) -> Nested:
@@ -350,12 +352,12 @@ _BUILT = {
 
 
 _ORDERS = (
-    Choice("inner-unsorted", 2, lambda tree: {name: tree[name] for name in key_order(tree)}),
+    Choice("inner-unsorted", 3, lambda tree: {name: tree[name] for name in key_order(tree)}),
     Choice("unsorted", 1, _same),
     Choice("unsorted", 3, lambda tree: _level(tree, tree)),
     Choice("reverse-sorted", 2, lambda tree: _ordered(tree, lambda names: key_order(names)[::-1])),
     Choice("reverse-sorted", 3, lambda tree: _level(tree, key_order(tree)[::-1])),
-    Choice("pairs-sorted", 2, _pair_order),
+    Choice("pairs-sorted", 3, _pair_order),
     Choice("list-order-as-text", 3, lambda tree: _ordered(tree, sorted)),
     Choice("case-insensitive-order", 3, lambda tree: _ordered(tree, lambda names: sorted(names, key=str.lower))),
     Choice("utf-16-order", 3, lambda tree: _ordered(
@@ -515,7 +517,7 @@ FORMS = (
     Choice("dotted-name", 2, _pairs("{}.{}")),
     *(Choice("other-nesting", 4, _pairs(form)) for form in (
         "{}_{}", "{}:{}", "{}/{}", "{}{}", "{}={}")),
-    Choice("inner-equals-encoded", 2, _nested_as(lambda tree: percent_encoded(written(tree)))),
+    Choice("inner-equals-encoded", 3, _nested_as(lambda tree: percent_encoded(written(tree)))),
     Choice("params-as-json", 2, _inner_json(_TIGHT)),
     Choice("params-as-json", 3, _inner_json(_TIGHT_TEXTS)),
     Choice("params-as-json", 2, _inner_json(_WIDE)),
@@ -659,7 +661,7 @@ def _nonces(case: Case) -> Iterator[tuple[str, int, str]]:
             yield "nonce-in-other-unit", 4, str(number * 10**power)
         for step in (1, 2, 4, 10, 100, 1000, 10_000, 10_000_000):
             yield "other-nonce", 2 if step == 1 else 4, str(number + step)
-            yield "other-nonce", 2 if step == 1 else 3, str(number - step)
+            yield "other-nonce", 3, str(number - step)
         if number >= 10**15:
             yield "nonce-in-other-unit", 4, f"{number / 10**7:.6f}"
             yield "nonce-in-other-unit", 4, repr(number / 10**7)
@@ -691,7 +693,11 @@ def numbers_changed(case: Case) -> Iterator[Swaps]:
         yield "nonce", nonce, [*forms, *_nonces(case)]
     name, order = case.order
     if order:
-        forms = [(f"order-id-{kind}", grade, text) for kind, grade, text in number_forms(order)]
+        # Few languages print a number as short as most ids in scientific notation.
+        forms = [
+            (f"order-id-{kind}", 3 if kind == "in-exponent" and grade == 2 else grade, text)
+            for kind, grade, text in number_forms(order)
+        ]
         yield name, order, [*forms, *other_orders(case)]
 
 
@@ -711,6 +717,7 @@ def encoded(text: Text) -> bytes:
 
 def wrappings(case: Case) -> Iterator[Choice]:
     """List what may have been done to the finished string."""
+
     def behind(mistake: str, grade: int, *added: str) -> Iterator[Choice]:
         for text in added:
             yield Choice(mistake, grade, lambda signed, text=text: signed + text)
@@ -775,9 +782,7 @@ def wrappings(case: Case) -> Iterator[Choice]:
         yield Choice(
             "text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(encoded(text)).hexdigest()
         )
-        yield Choice(
-            "text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(encoded(text)).digest()
-        )
+        yield Choice("text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(encoded(text)).digest())
     yield Choice("text-in-base64", 3, lambda text: base64.b64encode(encoded(text)))
     yield Choice("text-in-base64", 4, lambda text: encoded(text).hex())
     yield Choice("text-encoded-whole", 3, percent_encoded)
