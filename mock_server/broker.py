@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope, scheme_of
+from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
 from tn_contract.diagnosis import Diagnosis, diagnose
 from tn_contract.errors import UsageError
@@ -33,6 +33,7 @@ from tn_contract.wire import (
     SIGNATURE_HEADER,
     Reply,
     Request,
+    scheme_of,
 )
 
 MAX_BODY = 64 * 1024
@@ -190,8 +191,6 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
-            if assessment.scheme != "v2":
-                return None
             return diagnose(
                 request,
                 assessment.situation,

@@ -23,8 +23,6 @@ from tn_contract.wire import (
     read_body,
 )
 
-API_ROOT = "/api/v2"
-
 
 class Envelope(Protocol):
     """One request as its generation of the protocol reads it. Findings go into the `notes` given to it."""
@@ -41,18 +39,6 @@ class Envelope(Protocol):
 
     def params(self) -> Mapping[str, object] | None:
         """Its params, None when the body cannot be read."""
-
-
-def scheme_of(path: str) -> Scheme | None:
-    """Say which generation an address belongs to: `/api/v2…` is v2, `/api/{command}` is v3, others are neither.
-
-    Neither are `/api/`, where v1 lives, and `/api/v3/cmd/…`: an early SDK sends something there, and no public
-    source shows what is answered.
-    """
-    if path == API_ROOT or path.startswith(f"{API_ROOT}/"):
-        return "v2"
-    command = path.removeprefix(COMMAND_PATH_V3)
-    return "v3" if command and command != path and "/" not in command else None
 
 
 def _content_type(request: Request) -> str:

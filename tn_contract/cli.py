@@ -597,6 +597,7 @@ def explain_request(file: Any, as_json: bool) -> None:
 
 def _explanation_lines(explained: Explanation) -> list[str]:
     from tn_contract.corpus import load_corpus
+    from tn_contract.diagnosis import comparison
 
     statement = load_corpus().situations[explained.situation].statement
     verdict = click.style("right", fg="green") if explained.right else click.style("refused", fg="red")
@@ -614,13 +615,12 @@ def _explanation_lines(explained: Explanation) -> list[str]:
         lines += ["mistake   none that is known gives this", f"hint      {diagnosis.hint}"]
     if diagnosis.expected and not diagnosis.signed and not diagnosis.mistakes:
         lines.append(f"expected  {diagnosis.expected!r}")
-    if diagnosis.difference >= 0:
-        signed, expected = repr(diagnosis.signed), repr(diagnosis.expected)
-        at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
-        marked = [
-            f"{text[:at]}{click.style(text[at:], fg=colour)}" for text, colour in ((signed, "red"), (expected, "green"))
-        ]
-        lines += [f"signed    {marked[0]}", f"expected  {marked[1]}", " " * (10 + at) + "^ differs from here"]
+    if compared := comparison(diagnosis):
+        signed, expected, mark = compared
+        at = mark.index("^")
+        coloured = ((signed, "red"), (expected, "green"))
+        marked = [text[:at] + click.style(text[at:], fg=colour) for text, colour in coloured]
+        lines += [*marked, mark]
     return lines
 
 

@@ -246,7 +246,10 @@ class Example(Record):
 
 
 class NamedMistake(Record, kw_only=True):
-    """What a client may do wrong, by name; shown by an invalid vector or by an example."""
+    """What a client may do wrong, by name; shown by invalid vectors or by an example.
+
+    `fix_v3` is what to do about it in v3, where that is something else.
+    """
 
     id: Id
     group: Literal[
@@ -254,10 +257,15 @@ class NamedMistake(Record, kw_only=True):
     ]  # fmt: skip
     title: str
     fix: str
-    vector: Id | None = None
+    fix_v3: str = ""
+    vectors: list[Id] = []
     example: Example | None = None
     provenance: Provenance
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
+
+    def fix_for(self, scheme: Scheme) -> str:
+        """Return what to do about it in one generation of the protocol."""
+        return (scheme == "v3" and self.fix_v3) or self.fix
 
 
 class NonceStep(Record, kw_only=True):

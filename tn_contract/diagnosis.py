@@ -14,25 +14,41 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from tn_contract.corpus import load_corpus
+from tn_contract.corpus import Scheme, load_corpus
+from tn_contract.digests import read_signature
 from tn_contract.errors import InvalidRequest
 from tn_contract.nonce import NONCE_MAX, parse_nonce
-from tn_contract.signers import Case, find, from_json, read_signature, stamps_of
-from tn_contract.signing import ENCODING, ERRORS, Credentials, Secret, blank, canonical_string, legible, verify
+from tn_contract.search import find
+from tn_contract.signers import Case, as_texts, from_json, stamps_of
+from tn_contract.signers_v3 import CaseV3
+from tn_contract.signing import (
+    ENCODING,
+    ERRORS,
+    Credentials,
+    Secret,
+    blank,
+    canonical_string,
+    canonical_string_v3,
+    legible,
+    verify,
+)
 from tn_contract.wire import (
     COMMAND_PATH,
+    COMMAND_PATH_V3,
     FORM_TYPE,
     ORDER_ID_MAX,
     PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
     Nested,
     Request,
     nest,
     parse_fields,
+    read_body,
+    scheme_of,
 )
 
 ACCEPTED = ("cancel-accepted", "session-opened")
-TIMESTAMP_HEADER = "X-NtApi-Timestamp"
 
 # Nanoseconds in one step of the clocks that nonces are taken from.
 _UNITS = {
@@ -49,6 +65,7 @@ _CLOSE_NS = 5 * 10**9
 _SHOWN = 4000
 
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
+_TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _PLACEHOLDER = re.compile(
     r"<.*>|\$\{?\w*\}?|undefined|null|none|nan|your[_ -].*|\[object .*|\[B@.*|System\..*|.* object at .*",
     re.IGNORECASE,
@@ -74,6 +91,18 @@ class Diagnosis(Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
+def comparison(diagnosis: Diagnosis) -> list[str]:
+    """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
+    if diagnosis.difference < 0:
+        return []
+    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+    return [
+        f"signed    {diagnosis.signed!r}",
+        f"expected  {diagnosis.expected!r}",
+        " " * (10 + at) + "^ differs from here",
+    ]
+
+
 class Explanation(Struct, frozen=True, omit_defaults=True):
     """A saved request, judged by itself: the situation that it ends in, and what the client did wrong."""
 
@@ -94,9 +123,10 @@ class _Found(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A request as the server reads it."""
+    """A request as the server reads it: one of v3 has the `fields` that it would have in v2."""
 
     request: Request
+    scheme: Scheme
     pairs: tuple[tuple[str, str], ...]
     fields: Nested
     is_form: bool
@@ -107,15 +137,36 @@ class _Read(NamedTuple):
         key = self.fields.get("apiKey", self.request.header(PUBLIC_KEY_HEADER))
         return key if isinstance(key, str) else ""
 
+    @property
+    def timestamp(self) -> str:
+        """The timestamp of v3, "" when there is none."""
+        return self.request.header(TIMESTAMP_HEADER) or ""
+
+    def string_to_sign(self, fields: Nested | None = None) -> str:
+        """What the signature must cover, of v2 perhaps with other fields."""
+        if self.scheme == "v3":
+            return canonical_string_v3(self.request.body, self.timestamp)
+        return canonical_string(self.fields if fields is None else fields)
+
 
 def _read(request: Request) -> _Read:
     content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if scheme_of(request.path) == "v3":
+        members = {name: value for name, value in read_body(request.body).members.items() if value is not None}
+        params: Nested = as_texts(members)
+        tree: Nested = {"cmd": request.path.removeprefix(COMMAND_PATH_V3)}
+        tree |= {"apiKey": key} if (key := request.header(PUBLIC_KEY_HEADER)) else {}
+        tree |= {"params": params} if params else {}
+        texts = tuple((name, value) for name, value in members.items() if isinstance(value, str))
+        return _Read(request, "v3", texts, tree, False, content_type)
     pairs = tuple(parse_fields(request.body)) if content_type == FORM_TYPE else ()
-    return _Read(request, pairs, nest(pairs), content_type == FORM_TYPE, content_type)
+    return _Read(request, "v2", pairs, nest(pairs), content_type == FORM_TYPE, content_type)
 
 
 def situation_of(request: Request, credentials: Credentials | None) -> str:
-    """Say in which situation of `fixtures/situations.json` a request ends, by itself: no nonce was used before it.
+    """Say in which situation of `fixtures/situations.json` a request ends, by itself.
+
+    No nonce was used before it, and no clock is compared with its timestamp.
 
     `credentials` are the key pair that the server knows; None when it knows none.
     """
@@ -123,19 +174,18 @@ def situation_of(request: Request, credentials: Credentials | None) -> str:
     if request.method != "POST":
         return "method"
     if not read.key:
-        return "key-missing" if read.is_form else "form"
+        return "key-missing" if read.is_form or read.scheme == "v3" else "form"
     if credentials is None or read.key != credentials.api_key:
         return "key-unknown"
     signature = request.header(SIGNATURE_HEADER)
     if not signature:
         return "signature-missing"
-    if not verify(canonical_string(read.fields), credentials.secret, signature):
+    if not verify(read.string_to_sign(), credentials.secret, signature):
         return "signature-invalid"
-    nonce, command, params = (read.fields.get(name) for name in ("nonce", "cmd", "params"))
-    if nonce is None:
-        return "nonce-missing"
-    if not isinstance(nonce, str) or parse_nonce(nonce) is None:
-        return "nonce-malformed"
+    unread = _unread_time(read)
+    if unread:
+        return unread
+    command, params = read.fields.get("cmd"), read.fields.get("params")
     if not isinstance(command, str) or not command:
         return "command-missing"
     if command != "delTradeOrder":
@@ -146,6 +196,20 @@ def situation_of(request: Request, credentials: Credentials | None) -> str:
     if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id) or int(order_id) > ORDER_ID_MAX:
         return "order-id-malformed"
     return "cancel-accepted"
+
+
+def _unread_time(read: _Read) -> str:
+    """Say what is wrong with nonce or timestamp, or with a body that no params can be read from."""
+    if read.scheme == "v3":
+        if not read.timestamp:
+            return "timestamp-missing"
+        if not _TIMESTAMP.fullmatch(read.timestamp):
+            return "timestamp-malformed"
+        return "" if read_body(read.request.body).form in ("object", "empty") else "body-malformed"
+    nonce = read.fields.get("nonce")
+    if nonce is None:
+        return "nonce-missing"
+    return "" if isinstance(nonce, str) and parse_nonce(nonce) is not None else "nonce-malformed"
 
 
 def diagnose(
@@ -172,18 +236,22 @@ def diagnose(
     elif situation == "signature-missing":
         found = _missing_signature(read, credentials, earlier, others)
     elif situation in ("form", "key-missing"):
-        found = _unread_body(read, situation, others)
+        found = _unread_body(read, situation, others) if read.scheme == "v2" else _no_key_header(read)
     elif situation == "key-unknown":
         found = _unknown_key(read, others)
     elif situation.startswith("nonce-"):
-        found = _nonce(read, at_ns, last_nonce, earlier)
+        found = _nonce(read, at_ns, last_nonce, earlier) if read.scheme == "v2" else None
+    elif situation.startswith("timestamp-"):
+        found = _timestamp(read, at_ns) if read.scheme == "v3" else None
+    elif situation == "body-malformed":
+        found = _malformed_body(read) if read.scheme == "v3" else None
     elif situation == "method":
         found = None if request.method == "POST" else _Found(("wrong-method",), (f"It came as {request.method}.",))
     else:
         found = _contents(read)
     if found is None:
         return None
-    return _in_words(found, (*([credentials] if credentials else ()), *others))
+    return _in_words(found, (*([credentials] if credentials else ()), *others), read.scheme)
 
 
 def explain(
@@ -215,7 +283,7 @@ def _meant_key(request: Request) -> str:
     return (found[1] or found[2]).decode(ENCODING, ERRORS)
 
 
-def _in_words(found: _Found, pairs: Iterable[Credentials]) -> Diagnosis:
+def _in_words(found: _Found, pairs: Iterable[Credentials], scheme: Scheme) -> Diagnosis:
     secrets = [pair.secret for pair in pairs]
     catalogue = load_corpus().mistakes
     named = [catalogue[mistake] for mistake in found.mistakes]
@@ -227,7 +295,7 @@ def _in_words(found: _Found, pairs: Iterable[Credentials]) -> Diagnosis:
     return Diagnosis(
         found.mistakes,
         " ".join([*(kind.title for kind in named), *(legible(blank(detail, secrets)) for detail in found.details)]),
-        " ".join(dict.fromkeys(kind.fix for kind in named)),
+        " ".join(dict.fromkeys(kind.fix_for(scheme) for kind in named)),
         _legible(signed),
         _legible(expected),
         difference,
@@ -246,6 +314,21 @@ def _legible(text: str) -> str:
 def _case(read: _Read, fields: Nested, credentials: Credentials, earlier: Sequence[Request],
           others: Sequence[Credentials]) -> Case:  # fmt: skip
     request = read.request
+    pairs = tuple(pair for pair in others if pair != credentials)[:16]
+    host = request.header("Host") or "tradernet.com"
+    if read.scheme == "v3":
+        sent = [CaseV3(fields, credentials, body=each.body, timestamp=_read(each).timestamp) for each in earlier[-4:]]
+        return CaseV3(
+            fields,
+            credentials,
+            method=request.method,
+            path=request.path,
+            host=host,
+            others=pairs,
+            body=request.body,
+            timestamp=read.timestamp,
+            before=tuple((case.text, case.stamp) for case in sent),
+        )
     before = [_read(each).fields for each in earlier[-4:]]
     return Case(
         fields,
@@ -253,9 +336,9 @@ def _case(read: _Read, fields: Nested, credentials: Credentials, earlier: Sequen
         read.pairs,
         request.method,
         request.path,
-        request.header("Host") or "tradernet.com",
+        host,
         tuple(tree for tree in before if tree and tree != fields),
-        tuple(pair for pair in others if pair != credentials)[:16],
+        pairs,
         stamps_of(fields, request.header(TIMESTAMP_HEADER) or ""),
     )
 
@@ -264,9 +347,13 @@ def _signature(
     read: _Read, credentials: Credentials, earlier: Sequence[Request], others: Sequence[Credentials]
 ) -> _Found | None:
     received = read.request.header(SIGNATURE_HEADER) or ""
-    expected = canonical_string(read.fields)
+    expected = read.string_to_sign()
     if verify(expected, credentials.secret, received):
         return None
+    if read.scheme == "v2" and not read.fields and not read.is_form:
+        return _unread_body(read, "form", others)  # the key alone was found, in a header
+    if read.scheme == "v3" and (strange := _of_v2(read) or _lost_timestamp(read, credentials)):
+        return strange
     case = _case(read, read.fields, credentials, earlier, others)
     found = find(case, received)
     if found:
@@ -275,7 +362,7 @@ def _signature(
         return _Found(("signature-placeholder",), (f"It came as {received.strip()[:40]}.",), None, expected)
     for each in earlier[-16:]:
         if each.header(SIGNATURE_HEADER) == received:
-            return _Found(("signature-sent-again",), (), canonical_string(_read(each).fields), expected)
+            return _Found(("signature-sent-again",), (), _read(each).string_to_sign(), expected)
     return _Found((), (), None, expected, _shape(received))
 
 
@@ -300,7 +387,7 @@ def _missing_signature(
             field: value for field, value in read.fields.items() if mistake != "signature-in-body" or field != name
         }
         if credentials and read_signature(text):
-            expected = canonical_string(fields)
+            expected = read.string_to_sign(fields)
             if verify(expected, credentials.secret, text):
                 return _Found((mistake,), (place,), None, expected)
             case = _case(read, fields, credentials, earlier, others)
@@ -399,6 +486,77 @@ def _near(wanted: str, names: Iterable[str], also: Sequence[str] = ()) -> str:
     return listed or (lower[close[0]] if close else "")
 
 
+# ---- v3: headers and JSON --------------------------------------------------------------------------------------
+
+
+def _of_v2(read: _Read) -> _Found | None:
+    """Notice a request of v2 at an address of v3."""
+    fields = nest(parse_fields(read.request.body))
+    return _Found(("v2-request",)) if "apiKey" in fields and "cmd" in fields else None
+
+
+def _no_key_header(read: _Read) -> _Found:
+    near = _near_header(read, PUBLIC_KEY_HEADER, ("X-Api-Key", "apiKey", "Api-Key", "X-NtApi-Key", "Authorization"))
+    if near:
+        return _Found(("key-header-misspelt",), (f"It came as {near}.",))
+    return _of_v2(read) or _envelope(read) or _Found(("no-key-header",))
+
+
+def _envelope(read: _Read) -> _Found | None:
+    """Notice params that are wrapped as in v2."""
+    params = read.fields.get("params")
+    around = [name for name in _FIELD_NAMES if isinstance(params, dict) and name in params]
+    return _Found(("envelope-in-body",), (f"The body holds {', '.join(around)}.",)) if around else None
+
+
+def _near_header(read: _Read, wanted: str, also: Sequence[str]) -> str:
+    names = [name for name, value in read.request.headers if value]
+    return _near(wanted, [name for name in names if name.lower() not in _STANDARD_HEADERS], also)
+
+
+def _lost_timestamp(read: _Read, credentials: Credentials) -> _Found | None:
+    """Look for a timestamp in other headers when it is missing: it may have been signed nevertheless."""
+    if read.timestamp:
+        return None
+    received = read.request.header(SIGNATURE_HEADER) or ""
+    for name, value in read.request.headers:
+        signed = canonical_string_v3(read.request.body, value)
+        if verify(signed, credentials.secret, received):
+            return _Found(("timestamp-misspelt",), (f"It came as {name}.",), signed, read.string_to_sign())
+    return _Found(("no-timestamp-sent",))
+
+
+def _timestamp(read: _Read, at_ns: int) -> _Found | None:
+    text = read.timestamp
+    if not text:
+        near = _near_header(read, TIMESTAMP_HEADER, ("X-Timestamp", "Timestamp"))
+        return _Found(("timestamp-misspelt",), (f"It came as {near}.",)) if near else _Found(("no-timestamp-sent",))
+    if not _TIMESTAMP.fullmatch(text):
+        kind = "as-float" if _kind_of_number(text) == "as-float" else "as-text"
+        return _Found((f"timestamp-sent-{kind}",), (f"It came as {text[:60]!r}.",))
+    unit = _unit(int(text), at_ns)
+    if unit not in ("", "seconds"):
+        return _Found(("timestamp-sent-in-other-unit",), (f"It counts {unit}.",))
+    seconds = int(text) - at_ns // 10**9
+    if not seconds:
+        return None
+    told = (f"It is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the clock here.",)
+    return _Found(("timestamp-ahead" if seconds > 0 else "timestamp-behind",), told)
+
+
+def _malformed_body(read: _Read) -> _Found | None:
+    body = read.request.body.strip()
+    reading = read_body(body)
+    if reading.form in ("object", "empty"):
+        return None
+    if reading.form == "other-json":
+        return _Found(("body-no-object",))
+    if body[:1] == b"{":
+        return _Found(("body-as-repr" if re.match(rb"\{\s*'|\{\w+=", body) else "body-no-json",))
+    is_form = re.match(rb"[^=&\s]+=", body)
+    return _of_v2(read) or _Found(("form-body" if is_form else "body-no-json",))
+
+
 def _unknown_key(read: _Read, others: Sequence[Credentials]) -> _Found:
     key = read.key
     if any(pair.secret.reveal() == key for pair in others):
@@ -422,7 +580,7 @@ def _contents(read: _Read) -> _Found | None:
         return _Found(("cmd-only-in-path",) if path.startswith(COMMAND_PATH) else ("no-cmd-sent",))
     if command not in ("delTradeOrder", "getAuthInfo"):
         return _Found(("command-respelt",), (f"It came as {command[:60]}.",))
-    if path != COMMAND_PATH + command:
+    if read.scheme == "v2" and path != COMMAND_PATH + command:
         wrong_path = _Found(("path-without-command",), (f"It went to {path[:120]}.",))
     else:
         wrong_path = None
@@ -430,7 +588,7 @@ def _contents(read: _Read) -> _Found | None:
         return wrong_path
     order_id = params.get("order_id") if isinstance(params, dict) else None
     if order_id is None:
-        return _missing_order(read)
+        return (_envelope(read) if read.scheme == "v3" else None) or _missing_order(read)
     if isinstance(order_id, dict):
         return _Found(("order-id-nested",))
     if _ORDER_ID.fullmatch(order_id) and int(order_id) <= ORDER_ID_MAX:

@@ -202,13 +202,13 @@ def _vectors(corpus: Corpus) -> Iterator[str]:
 
 
 def _mistakes(corpus: Corpus) -> Iterator[str]:
-    invalid = {vector.id for group, vector in corpus.vectors if vector.result == "invalid" and group.scheme == "v2"}
-    shown = Counter(mistake.vector for mistake in corpus.mistakes.values() if mistake.vector)
+    invalid = {vector.id for _group, vector in corpus.vectors if vector.result == "invalid"}
+    shown = Counter(name for mistake in corpus.mistakes.values() for name in mistake.vectors)
     for mistake in corpus.mistakes.values():
-        if (mistake.vector is None) == (mistake.example is None):
-            yield f"mistakes.json: {mistake.id} must be shown by a vector or by an example, one of them"
-        if mistake.vector and mistake.vector not in invalid:
-            yield f"mistakes.json: {mistake.id}: no invalid vector is called {mistake.vector}"
+        if bool(mistake.vectors) == (mistake.example is not None):
+            yield f"mistakes.json: {mistake.id} must be shown by vectors or by an example, one of them"
+        for name in set(mistake.vectors) - invalid:
+            yield f"mistakes.json: {mistake.id}: no invalid vector is called {name}"
         if mistake.example and mistake.example.situation not in corpus.situations:
             yield f"mistakes.json: {mistake.id}: no situation is called {mistake.example.situation}"
     for name in sorted(invalid):

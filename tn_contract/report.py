@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tn_contract import __version__
 from tn_contract.corpus import load_corpus
+from tn_contract.diagnosis import comparison
 from tn_contract.journal import Exchange
 from tn_contract.verdicts import Result, Verdict
 
@@ -245,6 +246,9 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
     ]
     for name, value in lines:
         console.print(Text(f"  {name:9}", style="dim") + Text(value), soft_wrap=True)
+    diagnosed = next((each.diagnosis for each in row.exchanges if each.diagnosis), None)
+    for line in comparison(diagnosed) if diagnosed else ():
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def to_json(report: Report) -> bytes:
@@ -261,6 +265,7 @@ def to_html(report: Report) -> str:
     rendered: str = page.render(
         report=report,
         marks=MARKS,
+        comparison=comparison,
         summary=summary(report),
         several=len(report.names) > 1,
         ids=list(dict.fromkeys(row.id for row in report.checks)),

@@ -1,22 +1,20 @@
-"""What wrong signers do: a pipeline of stages with named wrong choices, and the search for those that were taken.
+"""What wrong signers of v2 do to the string: stages with one right choice each, and named wrong ones.
 
-fields → order → serialisation → numbers → wrapping gives a text; a secret and a digest make the signature; how it
-was written is decoded from what came. Every stage has one right choice. The search tries no wrong choice, then one,
-then two; ids are those of `fixtures/mistakes.json`.
+fields → order → serialisation → numbers → wrapping. The names are those of `fixtures/mistakes.json`; `search.py`
+looks for the choices that were taken.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
@@ -25,36 +23,23 @@ from tn_contract.signing import ENCODING, ERRORS, Credentials, canonical_string,
 from tn_contract.wire import COMMAND_PATH, Nested, nest
 
 Text: TypeAlias = "str | bytes"
-_Swaps: TypeAlias = "tuple[str, str, list[tuple[str, int, str]]]"
-Mac: TypeAlias = Callable[..., bytes]  # of the message
+Swaps: TypeAlias = "tuple[str, str, list[tuple[str, int, str]]]"
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_SPACED = json.JSONEncoder(ensure_ascii=False).encode
-_ASCII = json.JSONEncoder(separators=(",", ":")).encode
+COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+SPACED = json.JSONEncoder(ensure_ascii=False).encode
+ASCII = json.JSONEncoder(separators=(",", ":")).encode
 _INDEX = re.compile(r"\[[0-9]+\]")
-
-# Two wrong choices are tried together when their grades add up to no more than this: 1 is seen every day, 2 often,
-# 3 seldom, 4 hardly ever, and then alone.
-_GRADES = 4
-# A longer string is searched for single mistakes only: each try costs its length.
-_LONG = 2000
-# Fewer bytes of a cut digest would prove nothing.
-_LEAST = 8
 
 
 class Choice(NamedTuple):
-    """A wrong choice at one stage: what it makes of that stage's input, None where it cannot apply."""
+    """A wrong choice at one stage: what it makes of that stage's input, None where it cannot apply.
+
+    `grade` says how often it is seen: 1 every day, 2 often, 3 seldom, 4 hardly ever.
+    """
 
     mistake: str
     grade: int
     apply: Callable[..., Any]  # of one argument; lambdas bind more by default
-
-
-class Finding(NamedTuple):
-    """What was found: the mistakes and what was signed (the secret may stand in it)."""
-
-    mistakes: tuple[str, ...]
-    signed: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +63,11 @@ class Case:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expected", canonical_string(self.fields))
+
+    @property
+    def secret(self) -> str:
+        """The secret of the key pair."""
+        return self.credentials.secret.reveal()
 
     @property
     def key(self) -> str:
@@ -137,13 +127,13 @@ def _fields(case: Case) -> Iterator[Choice]:
         "names-respelt", 4, inner(lambda p: {re.sub("_(.)", lambda m: m[1].upper(), k): v for k, v in p.items()})
     )
     for name in _SECRET_NAMES:
-        yield Choice("secret-as-field", 3 if name == "secret" else 4, adds(name, _reveal(case.credentials)))
+        yield Choice("secret-as-field", 3 if name == "secret" else 4, adds(name, case.secret))
     for name in ("sig", "sign", "signature", "hash"):
         yield Choice("empty-signature-signed", 4, adds(name, ""))
     if "apiKey" not in case.fields:
         yield Choice("key-not-in-body", 1, adds("apiKey", case.key))
     else:
-        yield Choice("secret-signed-as-key", 3, adds("apiKey", _reveal(case.credentials), True))
+        yield Choice("secret-signed-as-key", 3, adds("apiKey", case.secret, True))
         for pair in case.others[:4]:
             yield Choice("other-key-signed", 4, adds("apiKey", pair.api_key, True))
     yield Choice("other-command", 3, adds("cmd", "getAuthInfo", True))
@@ -198,14 +188,15 @@ def from_json(text: str) -> Nested | None:
         value = json.loads(text, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return None
-    return _as_texts(value) if isinstance(value, dict) else None
+    return as_texts(value) if isinstance(value, dict) else None
 
 
-def _as_texts(value: Any) -> Any:
+def as_texts(value: Any) -> Any:
+    """Write every number and word of a JSON value as its text, and lists as maps of their indexes."""
     if isinstance(value, dict):
-        return {name: _as_texts(inner) for name, inner in value.items()}
+        return {name: as_texts(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return {str(index): _as_texts(inner) for index, inner in enumerate(value)}
+        return {str(index): as_texts(inner) for index, inner in enumerate(value)}
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -232,7 +223,8 @@ def _lists(tree: Nested, change: Callable[[list[str]], str | Nested]) -> Nested 
     return None if changed == tree else changed
 
 
-def _latin(text: str) -> str:
+def latin(text: str) -> str:
+    """Take the UTF-8 bytes of a text for characters."""
     return text.encode(ENCODING, ERRORS).decode("latin-1")
 
 
@@ -253,8 +245,8 @@ _VALUES = [
     ("normalised", 2, lambda text: unicodedata.normalize("NFC", text)),
     ("normalised", 2, lambda text: unicodedata.normalize("NFD", text)),
     ("normalised", 3, lambda text: unicodedata.normalize("NFKC", text)),
-    ("encoded-twice", 2, _latin),
-    ("unicode-escaped", 2, lambda text: _ASCII(text)[1:-1]),
+    ("encoded-twice", 2, latin),
+    ("unicode-escaped", 2, lambda text: ASCII(text)[1:-1]),
     ("unicode-escaped", 3, lambda text: text.encode("ascii", "backslashreplace").decode()),
     ("other-charset", 3, lambda text: text.encode("latin-1", "replace").decode("latin-1").replace("\x00", "")),
     ("unicode-escaped", 3, lambda text: text.encode("ascii", "ignore").decode()),
@@ -309,6 +301,11 @@ _VALUE_CHOICES = [
 _PLAIN = re.compile(r"[^\w.&=-]|[^\x00-\x7f]|=(&|$)|[&=]\d+=|=([01]|true|false|null|none)(&|$)", re.IGNORECASE)
 
 
+def changes(case: Case) -> list[Choice]:
+    """List the ways to sign other fields, or other values of them, than were sent."""
+    return [*_fields(case), *_ANY_VALUE_CHOICES, *(_VALUE_CHOICES if _PLAIN.search(case.expected) else ())]
+
+
 # ---- order ---------------------------------------------------------------------------------------------------
 
 
@@ -318,13 +315,17 @@ def _ordered(tree: Nested, names: Callable[[Nested], Iterable[str]]) -> Nested:
     }  # fmt: skip
 
 
-def _sorted(tree: Nested) -> Nested:
-    return _ordered(tree, key_order)
+def sorted_tree(tree: Nested) -> Nested:
+    """Sort each level as it should be."""
+    return {
+        name: sorted_tree(value) if isinstance(value := tree[name], dict) else value
+        for name in (key_order(tree) if len(tree) > 1 else tree)
+    }
 
 
 def _level(tree: Nested, names: Iterable[str]) -> Nested:
     """Order the top level only; below it is sorted."""
-    return {name: _sorted(value) if isinstance(value := tree[name], dict) else value for name in names}
+    return {name: sorted_tree(value) if isinstance(value := tree[name], dict) else value for name in names}
 
 
 def _pair_order(tree: Nested) -> Nested:
@@ -351,12 +352,12 @@ _BUILT = {
 
 
 _ORDERS = (
-    Choice("inner-unsorted", 2, lambda tree: {name: tree[name] for name in key_order(tree)}),
+    Choice("inner-unsorted", 3, lambda tree: {name: tree[name] for name in key_order(tree)}),
     Choice("unsorted", 1, _same),
     Choice("unsorted", 3, lambda tree: _level(tree, tree)),
     Choice("reverse-sorted", 2, lambda tree: _ordered(tree, lambda names: key_order(names)[::-1])),
     Choice("reverse-sorted", 3, lambda tree: _level(tree, key_order(tree)[::-1])),
-    Choice("pairs-sorted", 2, _pair_order),
+    Choice("pairs-sorted", 3, _pair_order),
     Choice("list-order-as-text", 3, lambda tree: _ordered(tree, sorted)),
     Choice("case-insensitive-order", 3, lambda tree: _ordered(tree, lambda names: sorted(names, key=str.lower))),
     Choice("utf-16-order", 3, lambda tree: _ordered(
@@ -366,8 +367,12 @@ _ORDERS = (
 )  # fmt: skip
 
 
-def _orders(case: Case) -> Iterator[Choice]:
-    yield from _ORDERS
+def orders(case: Case) -> list[Choice]:
+    """List the ways to arrange the fields, but for the right one."""
+    return [*_ORDERS, *_arrangements(case)]
+
+
+def _arrangements(case: Case) -> Iterator[Choice]:
     # All 24 orders of four fields; of more, only those that are known to be built.
     for names in permutations(case.fields) if len(case.fields) <= 4 else _BUILT:
         yield Choice("unsorted", 3 if names in _BUILT else 4, lambda tree, names=names: _level(tree, [
@@ -377,8 +382,9 @@ def _orders(case: Case) -> Iterator[Choice]:
 # ---- serialisation -------------------------------------------------------------------------------------------
 
 
-def _write(tree: Nested) -> str:
-    return "&".join([f"{k}={v if type(v) is str else _write(v)}" for k, v in tree.items()])  # type: ignore[arg-type]
+def written(tree: Nested) -> str:
+    """Write a tree as it stands: name=value joined by &, a nested map as name= and its own string."""
+    return "&".join([f"{k}={v if type(v) is str else written(v)}" for k, v in tree.items()])  # type: ignore[arg-type]
 
 
 def _flat(tree: Nested, path: str = "", form: str = "{}[{}]") -> list[tuple[str, str]]:
@@ -403,7 +409,8 @@ def _plus(text: str) -> str:
 
 
 @lru_cache(1024)  # the same few names and values, over and over
-def _raw(text: str) -> str:
+def percent_encoded(text: str) -> str:
+    """Percent-encode a text as RFC 3986 says."""
     return quote(text, safe="", errors=ERRORS)
 
 
@@ -419,31 +426,52 @@ def _plain(text: str) -> str:
     return text
 
 
-def _number(value: str) -> int | str:
-    return int(value) if value.isascii() and value.isdigit() and (value == "0" or value[0] != "0") else value
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and (value[0] != "0" or value == "0")
 
 
 def _numbers(tree: Nested) -> dict[str, Any]:
-    return {name: _numbers(value) if isinstance(value, dict) else _number(value) for name, value in tree.items()}
+    return {
+        name: _numbers(value) if isinstance(value, dict) else int(value) if _is_number(value) else value
+        for name, value in tree.items()
+    }
 
 
 def _mixed(tree: Nested) -> dict[str, Any]:
     """Numbers as numbers, but the nonce as text."""
-    return {name: value if name == "nonce" else number for (name, value), number in
-            zip(tree.items(), _numbers(tree).values(), strict=True)}  # fmt: skip
+    return {**_numbers(tree), **({"nonce": tree["nonce"]} if "nonce" in tree else {})}
 
 
-def _inner_json(write: Callable[[Any], str], typed: Callable[[Nested], Any]) -> Callable[[Nested], str | None]:
-    def serialise(tree: Nested) -> str | None:
-        if not isinstance(params := tree.get("params"), dict):
-            return None
-        return _write({**tree, "params": write(typed(params))})
-
-    return serialise
+_quoted, _ascii_quoted = lru_cache(1024)(COMPACT), lru_cache(1024)(ASCII)
 
 
-def _whole_json(write: Callable[[Any], str], typed: Callable[[Nested], Any]) -> Callable[[Nested], str]:
-    return lambda tree: write(typed(tree))
+def _json(
+    spaced: bool, texts: Container[str] | None, quoted: Callable[[str], str] = _quoted
+) -> Callable[[Nested], str]:
+    """Write JSON with numbers bare but for those named in `texts`, None: for all. Quicker than `json` by far."""
+    comma, colon = (", ", ": ") if spaced else (",", ":")
+
+    def write(tree: Nested) -> str:
+        members = [
+            f"{quoted(name)}{colon}{write(value)}"
+            if isinstance(value, dict)
+            else f"{quoted(name)}{colon}{value}"
+            if texts is not None and name not in texts and _is_number(value)
+            else f"{quoted(name)}{colon}{quoted(value)}"
+            for name, value in tree.items()
+        ]
+        return f"{{{comma.join(members)}}}"
+
+    return write
+
+
+_TIGHT, _TIGHT_TEXTS, _TIGHT_MIXED = _json(False, ()), _json(False, None), _json(False, ("nonce",))
+_WIDE, _WIDE_TEXTS, _WIDE_MIXED = _json(True, ()), _json(True, None), _json(True, ("nonce",))
+_TIGHT_ASCII = _json(False, (), _ascii_quoted)
+
+
+def _inner_json(write: Callable[[Nested], str]) -> Callable[[Nested], str | None]:
+    return lambda tree: written({**tree, "params": write(p)}) if isinstance(p := tree.get("params"), dict) else None
 
 
 def _nested_as(write: Callable[[Nested], str]) -> Callable[[Nested], str | None]:
@@ -457,8 +485,9 @@ def _nested_as(write: Callable[[Nested], str]) -> Callable[[Nested], str | None]
     return serialise
 
 
-def _java(tree: Nested) -> str:
-    return "{" + ", ".join(f"{k}={_java(v) if isinstance(v, dict) else v}" for k, v in tree.items()) + "}"
+def java_map(tree: Nested) -> str:
+    """Print a map as Java does."""
+    return "{" + ", ".join(f"{k}={java_map(v) if isinstance(v, dict) else v}" for k, v in tree.items()) + "}"
 
 
 def _joined(between: str, equals: str = "=") -> Callable[[Nested], str]:
@@ -472,37 +501,37 @@ def _values_only(between: str) -> Callable[[Nested], str]:
     return lambda tree: between.join([value for _name, value in _flat(tree)])
 
 
-_BODY = _form(_plus, _plus)
-_FORMS = (
+AS_SENT = _form(_plus, _plus)
+FORMS = (
     Choice("brackets", 2, _pairs("{}[{}]")),
-    Choice("percent-encoded", 1, _BODY),
-    Choice("percent-encoded", 2, _form(_raw, _raw)),
+    Choice("percent-encoded", 1, AS_SENT),
+    Choice("percent-encoded", 2, _form(percent_encoded, percent_encoded)),
     Choice("percent-encoded", 3, _form(_component, _component)),
     Choice("percent-encoded", 3, lambda tree: _lower(_form(_plus, _plus)(tree))),
-    Choice("percent-encoded", 4, lambda tree: _lower(_form(_raw, _raw)(tree))),
+    Choice("percent-encoded", 4, lambda tree: _lower(_form(percent_encoded, percent_encoded)(tree))),
     Choice("percent-encoded", 3, _form(_plain, _plus)),
-    Choice("percent-encoded", 4, _form(_plain, _raw)),
+    Choice("percent-encoded", 4, _form(_plain, percent_encoded)),
     Choice("percent-encoded", 4, _form(_plus, _plain)),
     Choice("brackets", 4, _pairs("{}['{}']")),
     Choice("brackets", 4, _pairs('{}["{}"]')),
     Choice("dotted-name", 2, _pairs("{}.{}")),
     *(Choice("other-nesting", 4, _pairs(form)) for form in (
         "{}_{}", "{}:{}", "{}/{}", "{}{}", "{}={}")),
-    Choice("inner-equals-encoded", 2, _nested_as(lambda tree: _raw(_write(tree)))),
-    Choice("params-as-json", 2, _inner_json(_COMPACT, _numbers)),
-    Choice("params-as-json", 3, _inner_json(_COMPACT, _same)),
-    Choice("params-as-json", 2, _inner_json(_SPACED, _numbers)),
-    Choice("params-as-json", 3, _inner_json(_SPACED, _same)),
-    Choice("params-as-json", 4, _inner_json(_ASCII, _numbers)),
-    Choice("params-as-json", 3, _nested_as(lambda tree: _raw(_COMPACT(_numbers(tree))))),
-    Choice("params-as-json", 4, _nested_as(lambda tree: _plus(_SPACED(_numbers(tree))))),
-    Choice("request-as-json", 2, _whole_json(_COMPACT, _numbers)),
-    Choice("request-as-json", 2, _whole_json(_COMPACT, _mixed)),
-    Choice("request-as-json", 3, _whole_json(_COMPACT, _same)),
-    Choice("request-as-json", 3, _whole_json(_SPACED, _numbers)),
-    Choice("request-as-json", 2, _whole_json(_SPACED, _mixed)),
-    Choice("request-as-json", 3, _whole_json(_SPACED, _same)),
-    Choice("request-as-json", 4, _whole_json(_ASCII, _numbers)),
+    Choice("inner-equals-encoded", 3, _nested_as(lambda tree: percent_encoded(written(tree)))),
+    Choice("params-as-json", 2, _inner_json(_TIGHT)),
+    Choice("params-as-json", 3, _inner_json(_TIGHT_TEXTS)),
+    Choice("params-as-json", 2, _inner_json(_WIDE)),
+    Choice("params-as-json", 3, _inner_json(_WIDE_TEXTS)),
+    Choice("params-as-json", 4, _inner_json(_TIGHT_ASCII)),
+    Choice("params-as-json", 3, _nested_as(lambda tree: percent_encoded(_TIGHT(tree)))),
+    Choice("params-as-json", 4, _nested_as(lambda tree: _plus(_WIDE(tree)))),
+    Choice("request-as-json", 2, _TIGHT),
+    Choice("request-as-json", 2, _TIGHT_MIXED),
+    Choice("request-as-json", 3, _TIGHT_TEXTS),
+    Choice("request-as-json", 3, _WIDE),
+    Choice("request-as-json", 2, _WIDE_MIXED),
+    Choice("request-as-json", 3, _WIDE_TEXTS),
+    Choice("request-as-json", 4, _TIGHT_ASCII),
     Choice("request-as-json", 4, lambda tree: json.dumps(_numbers(tree), indent=2, ensure_ascii=False)),
     Choice("params-as-repr", 2, _nested_as(lambda tree: repr(_numbers(tree)))),
     Choice("params-as-repr", 3, _nested_as(repr)),
@@ -510,14 +539,14 @@ _FORMS = (
     Choice("request-as-repr", 3, repr),
     Choice("request-as-repr", 4, lambda tree: repr(_numbers(tree))),
     Choice("request-as-repr", 4, lambda tree: repr(list(_mixed(tree).items()))),
-    Choice("params-as-repr", 3, _nested_as(_java)),
-    Choice("request-as-repr", 4, _java),
-    Choice("params-as-repr", 4, _nested_as(lambda tree: "{" + _write(tree) + "}")),
-    Choice("params-as-repr", 4, _nested_as(lambda tree: "[" + _write(tree) + "]")),
-    Choice("params-as-repr", 4, _nested_as(lambda tree: "(" + _write(tree) + ")")),
+    Choice("params-as-repr", 3, _nested_as(java_map)),
+    Choice("request-as-repr", 4, java_map),
+    Choice("params-as-repr", 4, _nested_as(lambda tree: "{" + written(tree) + "}")),
+    Choice("params-as-repr", 4, _nested_as(lambda tree: "[" + written(tree) + "]")),
+    Choice("params-as-repr", 4, _nested_as(lambda tree: "(" + written(tree) + ")")),
     Choice("params-as-repr", 3, _nested_as(lambda _tree: "[object Object]")),
     Choice("params-as-repr", 3, _nested_as(lambda _tree: "Array")),
-    Choice("params-as-repr", 4, _nested_as(lambda tree: ",".join(_write({k: v}) for k, v in tree.items()))),
+    Choice("params-as-repr", 4, _nested_as(lambda tree: ",".join(written({k: v}) for k, v in tree.items()))),
     Choice("params-as-repr", 3, _nested_as(_values_only("&"))),
     Choice("no-separators", 2, _joined("")),
     Choice("no-separators", 3, _joined("", "")),
@@ -534,7 +563,8 @@ _FORMS = (
 )  # fmt: skip
 
 
-def _messages(case: Case) -> Iterator[Choice]:
+def messages(case: Case) -> Iterator[Choice]:
+    """List the strings that have little to do with the fields: parts of them, and those of v3."""
     key, nonce = case.key, case.nonce
     for text in (
         nonce,
@@ -547,15 +577,15 @@ def _messages(case: Case) -> Iterator[Choice]:
     ):
         yield Choice("values-only", 4, lambda _tree, text=text: text)
     for grade, stamp in enumerate(case.stamps):
-        yield Choice("v3-message", min(2 + grade, 4), _v3(_COMPACT, _numbers, stamp))
-        yield Choice("v3-message", 4, _v3(_COMPACT, _same, stamp))
-        yield Choice("v3-message", 4, _v3(_SPACED, _numbers, stamp))
-        yield Choice("v3-message", 4, _v3(_SPACED, _same, stamp))
+        yield Choice("v3-message", min(2 + grade, 4), _v3(_TIGHT, stamp))
+        yield Choice("v3-message", 4, _v3(_TIGHT_TEXTS, stamp))
+        yield Choice("v3-message", 4, _v3(_WIDE, stamp))
+        yield Choice("v3-message", 4, _v3(_WIDE_TEXTS, stamp))
         yield Choice("v3-message", 4, lambda tree, stamp=stamp: None if "params" in tree else stamp)
 
 
-def _v3(write: Callable[[Any], str], typed: Callable[[Nested], Any], stamp: str) -> Callable[[Nested], str]:
-    return lambda tree: write(typed(p if isinstance(p := tree.get("params"), dict) else {})) + stamp
+def _v3(write: Callable[[Nested], str], stamp: str) -> Callable[[Nested], str]:
+    return lambda tree: write(p if isinstance(p := tree.get("params"), dict) else {}) + stamp
 
 
 def _without_indexes(tree: Nested, name: str = "") -> str | None:
@@ -631,7 +661,7 @@ def _nonces(case: Case) -> Iterator[tuple[str, int, str]]:
             yield "nonce-in-other-unit", 4, str(number * 10**power)
         for step in (1, 2, 4, 10, 100, 1000, 10_000, 10_000_000):
             yield "other-nonce", 2 if step == 1 else 4, str(number + step)
-            yield "other-nonce", 2 if step == 1 else 3, str(number - step)
+            yield "other-nonce", 3, str(number - step)
         if number >= 10**15:
             yield "nonce-in-other-unit", 4, f"{number / 10**7:.6f}"
             yield "nonce-in-other-unit", 4, repr(number / 10**7)
@@ -644,7 +674,8 @@ def _nonces(case: Case) -> Iterator[tuple[str, int, str]]:
         yield "other-nonce", 4, text
 
 
-def _other_orders(case: Case) -> Iterator[tuple[str, int, str]]:
+def other_orders(case: Case) -> Iterator[tuple[str, int, str]]:
+    """List other order ids that a client may have signed: the mistake, its grade, the text."""
     _name, text = case.order
     if text.isascii() and text.isdigit() and len(text) < 30:
         for step in (1, -1, 2, -2, 10, -10):
@@ -655,18 +686,22 @@ def _other_orders(case: Case) -> Iterator[tuple[str, int, str]]:
         yield "other-order-id", 4, other
 
 
-def _numbers_changed(case: Case) -> Iterator[_Swaps]:
+def numbers_changed(case: Case) -> Iterator[Swaps]:
     """Name and text of each number, and what may have been signed instead: mistake, grade, text."""
     if nonce := case.nonce:
         forms = [(f"nonce-{kind}", grade, text) for kind, grade, text in number_forms(nonce)]
         yield "nonce", nonce, [*forms, *_nonces(case)]
     name, order = case.order
     if order:
-        forms = [(f"order-id-{kind}", grade, text) for kind, grade, text in number_forms(order)]
-        yield name, order, [*forms, *_other_orders(case)]
+        # Few languages print a number as short as most ids in scientific notation.
+        forms = [
+            (f"order-id-{kind}", 3 if kind == "in-exponent" and grade == 2 else grade, text)
+            for kind, grade, text in number_forms(order)
+        ]
+        yield name, order, [*forms, *other_orders(case)]
 
 
-def _gap(text: str, name: str, number: str) -> tuple[str, str] | None:
+def gap_of(text: str, name: str, number: str) -> tuple[str, str] | None:
     """Cut a number out of a text, behind its name if that is there: short numbers also stand elsewhere."""
     at = text.find(number, max(text.find(name), 0))
     return None if at < 0 else (text[:at], text[at + len(number) :])
@@ -675,11 +710,14 @@ def _gap(text: str, name: str, number: str) -> tuple[str, str] | None:
 # ---- wrapping: what was done to the finished text -------------------------------------------------------------
 
 
-def _encoded(text: Text) -> bytes:
+def encoded(text: Text) -> bytes:
+    """Return the bytes that are digested."""
     return text if isinstance(text, bytes) else text.encode(ENCODING, ERRORS)
 
 
-def _wrappings(case: Case) -> Iterator[Choice]:
+def wrappings(case: Case) -> Iterator[Choice]:
+    """List what may have been done to the finished string."""
+
     def behind(mistake: str, grade: int, *added: str) -> Iterator[Choice]:
         for text in added:
             yield Choice(mistake, grade, lambda signed, text=text: signed + text)
@@ -688,7 +726,7 @@ def _wrappings(case: Case) -> Iterator[Choice]:
         for text in added:
             yield Choice(mistake, grade, lambda signed, text=text: text + signed)
 
-    secret, key, nonce, path = _reveal(case.credentials), case.key, case.nonce, case.path
+    secret, key, nonce, path = case.secret, case.key, case.nonce, case.path
     yield from behind("trailing-ampersand", 2, "&")
     yield from before("leading-ampersand", 3, "&")
     yield from before("question-mark", 2, "?")
@@ -742,22 +780,20 @@ def _wrappings(case: Case) -> Iterator[Choice]:
     yield Choice("text-in-other-case", 3, str.upper)
     for name, grade in (("sha256", 3), ("md5", 3), ("sha1", 4)):
         yield Choice(
-            "text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(_encoded(text)).hexdigest()
+            "text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(encoded(text)).hexdigest()
         )
-        yield Choice(
-            "text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(_encoded(text)).digest()
-        )
-    yield Choice("text-in-base64", 3, lambda text: base64.b64encode(_encoded(text)))
-    yield Choice("text-in-base64", 4, lambda text: _encoded(text).hex())
-    yield Choice("text-encoded-whole", 3, _raw)
+        yield Choice("text-hashed-first", grade, lambda text, name=name: getattr(hashlib, name)(encoded(text)).digest())
+    yield Choice("text-in-base64", 3, lambda text: base64.b64encode(encoded(text)))
+    yield Choice("text-in-base64", 4, lambda text: encoded(text).hex())
+    yield Choice("text-encoded-whole", 3, percent_encoded)
     yield Choice("text-encoded-whole", 3, _plus)
     yield Choice("text-encoded-whole", 4, lambda text: quote(text, errors=ERRORS))
     yield Choice("text-encoded-whole", 4, lambda text: quote(text, safe="=&", errors=ERRORS))
-    yield Choice("text-encoded-whole", 4, lambda text: _lower(_raw(text)))
+    yield Choice("text-encoded-whole", 4, lambda text: _lower(percent_encoded(text)))
     yield Choice("text-encoded-whole", 4, html.escape)
     yield Choice("text-quoted", 3, lambda text: f'"{text}"')
     yield Choice("text-quoted", 4, lambda text: f"'{text}'")
-    yield Choice("text-quoted", 4, _COMPACT)
+    yield Choice("text-quoted", 4, COMPACT)
     yield Choice("text-quoted", 4, lambda text: "{" + text + "}")
     yield Choice("text-quoted", 4, lambda text: f"b'{text}'")
     yield Choice("other-charset", 3, lambda text: text.encode("utf-16-le", "surrogatepass"))
@@ -766,549 +802,6 @@ def _wrappings(case: Case) -> Iterator[Choice]:
     yield Choice("other-charset", 3, lambda text: text.encode("latin-1", "replace"))
     yield Choice("other-charset", 3, lambda text: text.encode("cp1251", "replace"))
     yield Choice("nothing-signed", 3, lambda _text: "")
-
-
-# ---- secrets ---------------------------------------------------------------------------------------------------
-
-
-def _reveal(credentials: Credentials) -> str:
-    return credentials.secret.reveal()
-
-
-def _hexed(text: str) -> bytes | None:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return None
-
-
-def _unbased(text: str) -> bytes | None:
-    try:
-        return base64.b64decode(text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-_PLACEHOLDERS = (
-    "<YOUR_API_SECRET_KEY>",
-    "YOUR_API_SECRET_KEY",
-    "YOUR_API_SECRET",
-    "***",
-    "Secret('***')",
-    "None",
-    "null",
-    "undefined",
-    "secret",
-    "<hash>",
-)  # fmt: skip
-
-
-def _secrets(case: Case) -> Iterator[tuple[str, int, Text | None]]:
-    """The keys that a wrong signer may have used."""
-    secret, key = _reveal(case.credentials), case.key
-    raw = secret.encode(ENCODING, ERRORS)
-    yield "key-as-secret", 1, key
-    yield "secret-hex-decoded", 2, _hexed(secret)
-    yield "secret-base64-decoded", 2, _unbased(secret)
-    yield "secret-hashed", 2, hashlib.sha256(raw).hexdigest()
-    yield "secret-hashed", 3, hashlib.sha256(raw).digest()
-    yield "secret-hashed", 3, hashlib.md5(raw).hexdigest()  # noqa: S324 # what clients do
-    yield "secret-hashed", 4, hashlib.md5(raw).digest()  # noqa: S324
-    for name in ("sha1", "sha512"):
-        yield "secret-hashed", 4, hashlib.new(name, raw).hexdigest()
-        yield "secret-hashed", 4, hashlib.new(name, raw).digest()
-    yield "secret-hashed", 4, hashlib.sha256(raw).hexdigest().upper()
-    yield "secret-hashed", 4, base64.b64encode(hashlib.sha256(raw).digest())
-    yield "secret-encoded", 3, base64.b64encode(raw)
-    yield "secret-encoded", 3, raw.hex()
-    yield "secret-encoded", 4, raw.hex().upper()
-    yield "secret-encoded", 4, base64.urlsafe_b64encode(raw).rstrip(b"=")
-    yield "secret-encoded", 4, _raw(secret)
-    yield "secret-encoded", 4, unquote(secret, errors=ERRORS)
-    yield "secret-encoded", 4, secret.encode("utf-16-le", "surrogatepass")
-    yield "secret-upper-cased", 2, secret.upper()
-    yield "secret-upper-cased", 2, secret.lower()
-    yield "secret-upper-cased", 4, secret.swapcase()
-    yield "secret-trimmed", 2, secret.strip()
-    yield "secret-line-feed", 2, secret + "\n"
-    yield "secret-line-feed", 3, secret + "\r\n"
-    yield "secret-line-feed", 3, secret + " "
-    yield "secret-line-feed", 4, " " + secret
-    for odd in ("\t", "\0", "\r"):
-        yield "secret-line-feed", 4, secret + odd
-    yield "secret-line-feed", 4, "\ufeff" + secret
-    yield "secret-quoted", 3, f'"{secret}"'
-    yield "secret-quoted", 4, f"'{secret}'"
-    yield "secret-quoted", 4, f"b'{secret}'"
-    yield "secret-quoted", 4, f"<{secret}>"
-    yield "secret-empty", 2, ""
-    yield "key-and-secret-joined", 2, key + secret
-    yield "key-and-secret-joined", 3, secret + key
-    yield "key-and-secret-joined", 3, f"{key}:{secret}"
-    for joined in (
-        f"{secret}:{key}",
-        f"{key}&{secret}",
-        f"{secret}&{key}",
-        f"{key}.{secret}",
-        f"{key}|{secret}",
-        f"{key},{secret}",
-    ):
-        yield "key-and-secret-joined", 4, joined
-    yield "secret-with-more", 3, f"{secret}&"
-    if case.nonce:
-        yield "secret-with-more", 3, secret + case.nonce
-        yield "secret-with-more", 4, case.nonce + secret
-        yield "secret-with-more", 4, _mac("sha256", raw)(case.nonce.encode(ENCODING, ERRORS))
-        yield "secret-with-more", 4, case.nonce
-    for length in (64, 32, 16, 20, 24, 40, 63, len(raw) - 1, len(raw) // 2):
-        if 0 < length < len(raw):
-            yield "secret-cut", 3 if length in (64, 32, len(raw) - 1) else 4, raw[:length]
-    if len(raw) > 1:
-        yield "secret-cut", 4, raw[1:]
-        yield "secret-cut", 4, raw[::-1]
-    for pair in case.others:
-        yield "other-secret", 1, _reveal(pair)
-    for text in _PLACEHOLDERS:
-        yield "placeholder-secret", 4, text
-
-
-# ---- digests ---------------------------------------------------------------------------------------------------
-
-_BLOCKS = {"md5": 64, "sha1": 64, "sha224": 64, "sha256": 64, "sha384": 128, "sha512": 128, "sha3_256": 136,
-           "sha3_512": 72, "blake2s": 64, "blake2b": 128}  # fmt: skip
-_SIZES = {16: "md5", 20: "sha1", 28: "sha224", 32: "sha256", 48: "sha384", 64: "sha512"}
-_XOR = {value: bytes(byte ^ value for byte in range(256)) for value in (0x36, 0x5C)}
-
-
-def _mac(name: str, key: bytes) -> Mac:
-    """HMAC, keyed once: half the time of `hmac.HMAC.copy`."""
-    start = getattr(hashlib, name)
-    if len(key) > _BLOCKS[name]:
-        key = start(key).digest()
-    key = key.ljust(_BLOCKS[name], b"\0")
-    inner, outer = start(key.translate(_XOR[0x36])).copy, start(key.translate(_XOR[0x5C])).copy
-
-    def mac(message: bytes) -> bytes:
-        first = inner()
-        first.update(message)
-        second = outer()
-        second.update(first.digest())
-        digest: bytes = second.digest()
-        return digest
-
-    return mac
-
-
-def _digests(size: int, key: bytes) -> Iterator[tuple[str, int, Mac]]:
-    """The wrong digests of at least `size` bytes."""
-    exact = _SIZES.get(size)
-    for name in dict.fromkeys(filter(None, (exact, "sha256", "sha512", "sha384", "sha1", "md5"))):
-        start = getattr(hashlib, name)
-        if start().digest_size < size:
-            continue
-        usual = name in (exact, "sha256")
-        grade = 2 if usual else 4
-        if name != "sha256":
-            yield f"hmac-{name}", grade, lambda text, name=name: _mac(name, key)(text)
-        yield "plain-hash", grade, lambda text, start=start: start(text).digest()
-        appended = "v1-rule" if name == "md5" else "secret-appended"
-        yield appended, grade, lambda text, start=start: start(text + key).digest()
-        yield "secret-appended", 2 if usual else 4, lambda text, start=start: start(key + text).digest()
-        if usual:
-            yield appended, 4, lambda text, start=start: start(text + b"&" + key).digest()
-            yield "secret-appended", 4, lambda text, start=start: start(text + b":" + key).digest()
-            yield "secret-appended", 4, lambda text, start=start: start(key + b"&" + text).digest()
-            yield "secret-appended", 4, lambda text, start=start: start(key + text + key).digest()
-            yield "message-and-secret-swapped", 2, lambda text, name=name: _mac(name, text)(key)
-
-            def once(text: bytes, name: str = name) -> bytes:
-                return _mac(name, key)(text)
-
-            yield "digest-twice", 3, lambda text, once=once: once(once(text).hex().encode())
-            yield "digest-twice", 4, lambda text, once=once: once(once(text))
-            yield "digest-twice", 3, lambda text, once=once, start=start: start(once(text).hex().encode()).digest()
-            yield "digest-twice", 4, lambda text, once=once, start=start: start(once(text)).digest()
-            yield "digest-twice", 4, lambda text, start=start: start(start(text).digest()).digest()
-            yield "digest-twice", 4, lambda text, start=start: start(start(text).hexdigest().encode()).digest()
-            yield "digest-twice", 4, lambda text, once=once, start=start: once(start(text).digest())
-            yield "digest-twice", 4, lambda text, start=start: start(start(text).hexdigest().encode() + key).digest()
-    if size <= 32:
-        yield "hmac-sha3", 3, lambda text: _mac("sha3_256", key)(text)
-        yield "hmac-sha3", 4, lambda text: _mac("blake2s", key)(text)
-        yield "plain-hash", 4, lambda text: hashlib.sha3_256(text).digest()
-        yield "plain-hash", 4, lambda text: hashlib.blake2s(text).digest()
-        yield "hmac-sha3", 4, lambda text: hashlib.blake2s(text, key=key[:32]).digest()
-        yield "hmac-sha3", 4, lambda text: hashlib.blake2b(text, key=key[:64], digest_size=32).digest()
-    if size <= 64:
-        yield "hmac-sha3", 4, lambda text: _mac("sha3_512", key)(text)
-        yield "hmac-sha3", 4, lambda text: _mac("blake2b", key)(text)
-
-
-# ---- writing: how the digest was put into the header -----------------------------------------------------------
-
-
-class Reading(NamedTuple):
-    """One way to read a received signature: what is wrong with its writing, its bytes, and how they compare."""
-
-    mistakes: tuple[str, ...]
-    size: int
-    matches: Callable[[bytes], bool]
-
-    @property
-    def doubtful(self) -> bool:
-        """Every digest can be read so: only the right one, read so, tells anything."""
-        return "bytes-reversed" in self.mistakes
-
-
-_DIGEST = re.compile(r"[0-9a-fA-F]+")
-_BASED = re.compile(r"[0-9A-Za-z+/_-]+={0,2}")
-_SIGN_EXTENDED = re.compile(r"(?:ffffff[89a-f][0-9a-f]|[0-7]?[0-9a-f])+")
-
-
-def _unpadded(digest: bytes) -> str:
-    return "".join([f"{byte:x}" for byte in digest])
-
-
-def _equals(raw: bytes) -> Callable[[bytes], bool]:
-    size = len(raw)
-    return lambda digest: digest[:size] == raw
-
-
-def read_signature(text: str) -> list[Reading]:
-    """Decode what came in the header, in each way that it may have been written; empty when it is no digest."""
-    found: list[Reading] = []
-    for mistakes, core in _unwrapped(text):
-        found += [Reading((*mistakes, *more), size, matches) for more, size, matches in _decoded(core)]
-    return found
-
-
-def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    mistakes: list[str] = []
-    if text != text.strip():
-        text, mistakes = text.strip(), ["signature-padded"]
-    if "%" in text:
-        text = unquote(text).strip()
-        mistakes.append("signature-encoded")
-    numbers = re.findall(r"-?\d+", text)
-    if 16 <= len(numbers) <= 64 and "," in text:
-        yield (*mistakes, "signature-as-numbers"), bytes(int(number) % 256 for number in numbers).hex()
-    literal = re.fullmatch(r"b(['\"])(.*)\1", text)
-    bare = text[2:-1] if literal else text.strip("\"'<>[](){} \\nrt") if text[:1] in "\"'<[({" else text
-    if bare != text:
-        text = bare
-        mistakes.append("signature-quoted")
-    grouped = re.sub(r"[:\s-]", "", text)
-    if grouped != text and re.fullmatch(r"(?:[0-9a-fA-F]{2,8}[:\s-]+)+[0-9a-fA-F]{2,8}", text):
-        yield (*mistakes, "signature-grouped"), grouped
-    if "\\x" in text:
-        raw = text.encode("latin-1", "replace").decode("unicode_escape", "replace").encode("latin-1", "replace")
-        yield (*mistakes, "signature-as-numbers"), raw.hex()
-    elif len(text) in _SIZES and not text.isascii():
-        yield (*mistakes, "signature-as-numbers"), text.encode("latin-1", "replace").hex()
-    # A prefix ends before the digest does: `sha256=…`, `Bearer …`, `key:…`, 0x….
-    prefix = re.fullmatch(r"(0x|.*[\s:=,;|\"'.](?=.))?([0-9A-Za-z+/_-]{16,}={0,2})", text, re.DOTALL)
-    if prefix and prefix[1]:
-        yield (*mistakes, "signature-prefixed"), prefix[2]
-    suffix = re.fullmatch(r"([0-9A-Za-z+/_-]{16,}={0,2})[\s:,;|&.\"'].*", text, re.DOTALL)
-    if suffix:
-        yield (*mistakes, "signature-prefixed"), suffix[1]
-    if not (prefix and prefix[1]) and not suffix:
-        yield tuple(mistakes), text
-
-
-def _decoded(text: str, nested: bool = False) -> Iterator[tuple[tuple[str, ...], int, Callable[[bytes], bool]]]:
-    if not text.isascii() or len(text) > 1000:
-        return
-    if _DIGEST.fullmatch(text):
-        case: tuple[str, ...] = () if text == text.lower() else ("upper-case-hex",)
-        length, text = len(text), text.lower()
-        raw = bytes.fromhex(text[: length // 2 * 2])
-        if length % 2 == 0 and len(raw) >= _LEAST:
-            yield (*case, *(() if len(raw) in _SIZES else ("truncated",))), len(raw), _equals(raw)
-            if len(raw) in _SIZES and len(raw) > 32:
-                inner = raw.decode("ascii", "replace")
-                if not nested and _DIGEST.fullmatch(inner):
-                    yield from (
-                        (("signature-encoded-twice", *more), size, match) for more, size, match in _decoded(inner, True)
-                    )
-        for size in _SIZES:
-            if 0 < 2 * size - length <= 3:
-                yield (*case, "leading-zero-dropped"), size, _equals(bytes.fromhex(text.zfill(2 * size)))
-        if 48 <= length < 64:
-            yield (
-                (*case, "bytes-unpadded"),
-                32,
-                lambda digest: text[0] == f"{digest[0]:x}"[0] and _unpadded(digest) == text,
-            )
-        if length % 2 and len(raw) >= _LEAST:
-            yield (*case, "truncated"), len(raw), _equals(raw)
-        if "ffffff" in text and length > 64 and _SIGN_EXTENDED.fullmatch(text):
-            short = re.sub("ffffff(?=[89a-f][0-9a-f])", "", text)
-            yield (*case, "bytes-unpadded"), 32, lambda digest: digest.hex() == short or _unpadded(digest) == short
-        elif length > 64 and len(raw) not in _SIZES:
-            yield (*case, "signature-too-long"), 32, _equals(raw[:32])
-        if len(raw) == 32:
-            yield (*case, "bytes-reversed"), 32, _equals(raw[::-1])
-    elif _BASED.fullmatch(text):
-        safe = text.rstrip("=").translate(str.maketrans("-_", "+/"))
-        kept = safe if len(safe) % 4 != 1 else safe[:-1]
-        raw = base64.b64decode(kept + "=" * (-len(kept) % 4))
-        inner = raw.decode("ascii", "replace")
-        if _DIGEST.fullmatch(inner) and not nested:
-            yield from ((("base64-of-hex", *more), size, match) for more, size, match in _decoded(inner, True))
-        elif len(raw) >= _LEAST:
-            yield ("base64", *(() if len(raw) in _SIZES else ("truncated",))), len(raw), _equals(raw)
-
-
-WRITINGS: dict[str, Callable[[bytes], str]] = {
-    "upper-case-hex": lambda digest: digest.hex().upper(),
-    "base64": lambda digest: base64.b64encode(digest).decode(),
-    "base64-of-hex": lambda digest: base64.b64encode(digest.hex().encode()).decode(),
-    "truncated": lambda digest: digest.hex()[:32],
-    "signature-prefixed": lambda digest: f"sha256={digest.hex()}",
-    "signature-quoted": lambda digest: f'"{digest.hex()}"',
-    "signature-encoded-twice": lambda digest: digest.hex().encode().hex(),
-    "bytes-reversed": lambda digest: digest[::-1].hex(),
-}
-
-
-# ---- the search ------------------------------------------------------------------------------------------------
-
-
-class _Written(NamedTuple):
-    """What a wrong signer may have signed."""
-
-    mistakes: tuple[str, ...]
-    grade: int
-    text: bytes
-
-
-class Search:
-    """The texts of one case, by number of wrong choices; what is alike is listed once."""
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self.right = _Written((), 0, _encoded(case.expected))
-        self._seen: set[bytes] = {self.right.text}
-        self._singles: list[_Written] = []
-        # What pairs start from: changed fields (as they came, and sorted), and texts before numbers and wrapping.
-        self._trees: list[tuple[str, int, Nested, Nested]] = []
-        self._formed: list[tuple[tuple[str, ...], int, str]] = []
-
-    @cached_property
-    def singles(self) -> list[_Written]:
-        """Texts with one wrong choice."""
-        case = self._case
-        self._orders, self._forms = [*_orders(case)], [*_FORMS, *_messages(case)]
-        self._swaps, self._wraps = [*_numbers_changed(case)], [*_wrappings(case)]
-        self._changes = [*_fields(case), *_ANY_VALUE_CHOICES, *(_VALUE_CHOICES if _PLAIN.search(case.expected) else ())]
-        self._try_singles()
-        return self._singles
-
-    def _add(self, mistakes: tuple[str, ...], grade: int, text: Text | None) -> bool:
-        if text is None:
-            return False
-        raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
-        if raw in self._seen:
-            return False
-        self._seen.add(raw)
-        self._singles.append(_Written(mistakes, grade, raw))
-        return True
-
-    def _try_singles(self) -> None:
-        tree, right = self._case.fields, self._case.expected
-        inner = _sorted(tree)
-        formed: list[tuple[str, int, str | None]] = []
-        for mistake, grade, change in self._changes:
-            changed = change(tree)
-            if changed is not None:
-                ordered = _sorted(changed)
-                self._trees.append((mistake, grade, changed, ordered))
-                formed.append((mistake, grade, _write(ordered)))
-        formed += [(mistake, grade, _write(arrange(tree))) for mistake, grade, arrange in self._orders]
-        formed += [(mistake, grade, form(inner)) for mistake, grade, form in self._forms]
-        for mistake, grade, text in formed:
-            if text is not None and self._add((mistake,), grade, text):
-                self._formed.append(((mistake,), grade, text))
-        # The body as it is sent has two mistakes, and yet is what comes to mind first.
-        body, both = _BODY(tree), ("unsorted", "percent-encoded")
-        if self._add(both, 1, body):
-            self._formed.append((both, 1, body))
-        for name, number, wrong in self._swaps:
-            if gap := _gap(right, name, number):
-                for mistake, grade, text in wrong:
-                    self._add((mistake,), grade, gap[0] + text + gap[1])
-        for mistake, grade, wrap in self._wraps:
-            self._add((mistake,), grade, wrap(right))
-
-    def pairs(self) -> Iterator[_Written]:
-        """Texts with two wrong choices; those with one are tried before."""
-        seen = {self.right.text, *(written.text for written in self.singles)}
-        for first, second, text in self._pairs():
-            if text is not None:
-                raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
-                if raw not in seen:
-                    seen.add(raw)
-                    yield _Written((*first, second), 0, raw)
-
-    def _pairs(self) -> Iterator[tuple[tuple[str, ...], str, Text | None]]:
-        tree = self._case.fields
-        changes, orders, forms, wraps = map(_by_room, (self._changes, self._orders, self._forms, self._wraps))
-        swaps = [(name, number, _by_room(wrong)) for name, number, wrong in self._swaps]
-        for wrong, grade, given, ordered in self._trees:
-            for mistake, _grade, form in forms[grade]:
-                yield (wrong,), mistake, form(ordered)
-            for mistake, _grade, arrange in orders[grade]:
-                yield (wrong,), mistake, _write(arrange(given))
-            for mistake, _grade, change in changes[grade]:
-                changed = change(given) if mistake > wrong else None
-                if changed is not None:
-                    yield (wrong,), mistake, _write(_sorted(changed))
-        for wrong, grade, arrange in self._orders:
-            if forms[grade]:
-                ordered = arrange(tree)
-                for mistake, _grade, form in forms[grade]:
-                    yield (wrong,), mistake, form(ordered)
-        for wrongs, grade, text in self._formed:
-            for name, number, others in swaps:
-                if others[grade] and (gap := _gap(text, name, number)):
-                    for mistake, _grade, other in others[grade]:
-                        yield wrongs, mistake, gap[0] + other + gap[1]
-            for mistake, _grade, wrap in wraps[grade]:
-                yield wrongs, mistake, wrap(text)
-        right = self._case.expected
-        for index, (name, number, choices) in enumerate(self._swaps):
-            gap = _gap(right, name, number) or ("", "")
-            for wrong, grade, changed_number in choices:
-                if wraps[grade]:
-                    text = gap[0] + changed_number + gap[1]
-                    for mistake, _grade, wrap in wraps[grade]:
-                        yield (wrong,), mistake, wrap(text)
-                    for name, number, others in swaps[index + 1 :]:
-                        if second := _gap(text, name, number):
-                            for mistake, _grade, other in others[grade]:
-                                yield (wrong,), mistake, second[0] + other + second[1]
-        for wrong, grade, wrap in self._wraps:
-            for mistake, _grade, again in wraps[grade]:
-                once = wrap(right) if mistake != wrong else None
-                if isinstance(once, str):
-                    yield (wrong,), mistake, again(once)
-
-
-def _by_room(choices: list[Any]) -> dict[int, list[Any]]:
-    """For each grade, the choices that are tried together with one of it."""
-    return {grade: [choice for choice in choices if choice[1] + grade <= _GRADES] for grade in (1, 2, 3, 4)}
-
-
-def find(case: Case, received: str) -> Finding | None:
-    """Find what the client signed, and how: None when no wrong choice, nor any two, give what was received.
-
-    A right signature that is written wrongly has the mistakes of its writing.
-    """
-    readings = read_signature(received)
-    right = _mac("sha256", _encoded(_reveal(case.credentials)))(_encoded(case.expected))
-    for reading in readings:
-        if reading.matches(right):
-            cut = ("truncated",) if reading.size < 32 else ()
-            return Finding(tuple(dict.fromkeys((*reading.mistakes, *cut))), case.expected)
-    if _damaged(received.strip(), right.hex()):
-        return Finding(("signature-damaged",), case.expected)
-    search = Search(case) if readings else None
-    for number, reading in enumerate(readings):
-        # The first reading is the likely one: only under it two wrong choices are tried.
-        found = _find(search, case, reading, 1 if number else 2) if search and not reading.doubtful else None
-        if found:
-            return found
-    return None
-
-
-def _damaged(received: str, right: str) -> bool:
-    """A few digits differ, or one is missing or too many: no digest gives that by chance."""
-    if len(received) == len(right):
-        return 0 < sum(map(str.__ne__, received, right)) <= 4
-    begin = next((at for at, (a, b) in enumerate(zip(received, right, strict=False)) if a != b), len(received))
-    longer, shorter = sorted((received, right), key=len, reverse=True)
-    return len(longer) - len(shorter) == 1 and begin < len(shorter) and longer[begin + 1 :] == shorter[begin:]
-
-
-def _find(search: Search, case: Case, reading: Reading, most: int) -> Finding | None:
-    matches = reading.matches
-    for mistakes, mac, texts in _attempts(search, case, reading.size, most):
-        for written in texts:
-            if matches(mac(written.text)):
-                named = dict.fromkeys((*written.mistakes, *mistakes, *reading.mistakes))
-                return Finding(tuple(named), written.text.decode(ENCODING, ERRORS))
-    return None
-
-
-def _attempts(
-    search: Search, case: Case, size: int, most: int
-) -> Iterator[tuple[tuple[str, ...], Mac, Iterable[_Written]]]:
-    """Digests under keys and the texts to try them on, first with one wrong choice, then with two."""
-    secret, right = _encoded(_reveal(case.credentials)), [search.right]
-    # The length tells the digest, so the search goes on under it as if it were the right one.
-    name = _SIZES.get(size, "sha256")
-    told: dict[str, tuple[str, ...]] = {name: () if name == "sha256" else (f"hmac-{name}",)}
-    if size < 32:
-        told["sha256"] = ("truncated",)
-    macs = [(named, name, _mac(name, secret)) for name, named in told.items()]
-    digests = list(_digests(size, secret))
-    keys: dict[bytes, tuple[str, int]] = {}
-    for mistake, grade, wrong in _secrets(case):
-        if wrong is not None and (key := _encoded(wrong)) != secret:
-            keys.setdefault(key, (mistake, grade))
-
-    for named, _name, mac in macs:
-        yield named, mac, right
-    for mistake, _grade, digest in digests:
-        yield (mistake,), digest, right
-    for named, name, mac in macs:
-        for key, (mistake, _grade) in keys.items():
-            yield (mistake, *named), _mac(name, key), right
-        yield named, mac, search.singles
-    if most == 1 or len(search.right.text) > _LONG:
-        return
-    beside = {grade: [each for each in search.singles if each.grade + grade <= _GRADES] for grade in (1, 2, 3, 4)}
-    for key, (mistake, grade) in keys.items():
-        if grade < 3:
-            for wrong_digest, other, digest in _digests(size, key):
-                if other == 2:
-                    yield (mistake, wrong_digest), digest, right
-    for mistake, grade, digest in digests:
-        yield (mistake,), digest, beside[grade]
-    for named, name, _mac_of_secret in macs:
-        for key, (mistake, grade) in keys.items():
-            if beside[grade]:
-                yield (mistake, *named), _mac(name, key), beside[grade]
-    for named, _name, mac in macs:
-        yield named, mac, search.pairs()
-    if size == 16:  # v1 itself is without key and separators
-        yield ("v1-rule",), lambda text: hashlib.md5(text + secret).digest(), search.pairs()  # noqa: S324 # its rule
-
-
-def wrong_signatures(fields: Mapping[str, Any], credentials: Credentials) -> Iterator[tuple[str, str]]:
-    """What each single mistake makes of a request: its id and the signature that a client would send.
-
-    An id comes once for each of its variants; whatever gives the right signature is left out.
-    """
-    case = Case(_as_texts(dict(fields)), credentials, stamps=stamps_of(fields))
-    secret = _encoded(_reveal(credentials))
-    right = _mac("sha256", secret)
-    zero = _encoded(case.expected)
-    correct = right(zero).hex()
-    candidates: list[tuple[str, str]] = []
-    candidates += [(written.mistakes[0], right(written.text).hex()) for written in Search(case).singles]
-    candidates += [
-        (mistake, _mac("sha256", _encoded(key))(zero).hex()) for mistake, _g, key in _secrets(case) if key is not None
-    ]
-    for size in _SIZES:
-        candidates += [(mistake, digest(zero).hex()) for mistake, _g, digest in _digests(size, secret)]
-    candidates += [(mistake, write(right(zero))) for mistake, write in WRITINGS.items()]
-    seen = {correct}
-    for mistake, signature in candidates:
-        if signature not in seen:
-            seen.add(signature)
-            yield mistake, signature
 
 
 def stamps_of(fields: Mapping[str, Any], sent: str = "") -> tuple[str, ...]:

@@ -26,7 +26,8 @@ from tn_contract.signing import (
     signature_of,
 )
 
-COMMAND_PATH = "/api/v2/cmd/"
+API_ROOT = "/api/v2"
+COMMAND_PATH = f"{API_ROOT}/cmd/"
 COMMAND_PATH_V3 = "/api/"
 SIGNATURE_HEADER = "X-NtApi-Sig"
 PUBLIC_KEY_HEADER = "X-NtApi-PublicKey"
@@ -42,6 +43,18 @@ MAX_DEPTH = 64
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Nested: TypeAlias = "dict[str, str | Nested]"
+
+
+def scheme_of(path: str) -> Literal["v2", "v3"] | None:
+    """Say which generation an address belongs to: `/api/v2…` is v2, `/api/{command}` is v3, others are neither.
+
+    Neither are `/api/`, where v1 lives, and `/api/v3/cmd/…`: an early SDK sends something there, and no public
+    source shows what is answered.
+    """
+    if path == API_ROOT or path.startswith(f"{API_ROOT}/"):
+        return "v2"
+    command = path.removeprefix(COMMAND_PATH_V3)
+    return "v3" if command and command != path and "/" not in command else None
 
 
 def _header(headers: Headers, name: str) -> str | None:

@@ -245,6 +245,18 @@ def test_explain_request_gives_json_and_reads_standard_input(tmp_path: Path) -> 
     assert explained["diagnosis"]["mistakes"] == ["key-as-secret"]
 
 
+def test_explain_request_judges_v3_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "request.http"
+    body, stamp = '{"order_id":2929292929}', "1700000000"
+    for signed, told in ((body + stamp, "verdict   right"), (stamp + body, "mistake   timestamp-first")):
+        signature = hmac.new(b"planted-secret", signed.encode(), "sha256").hexdigest()
+        headers = f"X-NtApi-PublicKey: public\nX-NtApi-Timestamp: {stamp}\nX-NtApi-Sig: {signature}"
+        file.write_text(f"POST /api/delTradeOrder HTTP/1.1\n{headers}\n\n{body}\n")
+        ran = _run("explain-request", str(file), TN_API_SECRET="planted-secret")
+        assert told in ran.stdout, ran.stderr
+        assert ran.returncode == (0 if "right" in told else 1)
+
+
 def test_explain_request_notices_another_key_than_the_given_one(tmp_path: Path) -> None:
     ran = _run("explain-request", _saved(tmp_path, RIGHT), TN_API_SECRET="planted-secret", TN_API_KEY="mine")
     assert ran.returncode == 1

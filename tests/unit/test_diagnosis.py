@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import Broker
+from tn_contract import report
+from tn_contract.client_checks import ClientJudge, catalogue
 from tn_contract.corpus import NamedMistake, load_corpus
 from tn_contract.diagnosis import Diagnosis, diagnose, explain, situation_of
+from tn_contract.evidence import of_session
 from tn_contract.requestfile import read_requests
-from tn_contract.signers import find, wrong_signatures
+from tn_contract.search import find, wrong_signatures
 from tn_contract.signing import Credentials, Secret, sign
-from tn_contract.wire import COMMAND_PATH, FORM_TYPE, SIGNATURE_HEADER, Request, compose, dress, with_signature
+from tn_contract.wire import (
+    COMMAND_PATH,
+    COMMAND_PATH_V3,
+    FORM_TYPE,
+    SIGNATURE_HEADER,
+    Request,
+    compose,
+    compose_v3,
+    dress,
+    with_signature,
+)
 
 CORPUS = load_corpus()
 PAIR = Credentials("public", Secret("secret"))
@@ -22,7 +36,7 @@ OTHER = Credentials("other", Secret("other-secret"))
 FIELDS = {"cmd": "delTradeOrder", "apiKey": "public", "nonce": "17000000000000", "params": {"order_id": "2929292929"}}
 VECTORS = {vector.id: (group, vector) for group, vector in CORPUS.vectors}
 
-BY_VECTOR = [mistake for mistake in CORPUS.mistakes.values() if mistake.vector]
+BY_VECTOR = [(name, mistake) for mistake in CORPUS.mistakes.values() for name in mistake.vectors]
 BY_EXAMPLE = [mistake for mistake in CORPUS.mistakes.values() if mistake.example]
 NO_KEY_KNOWN = ("form", "key-missing", "key-unknown")
 
@@ -45,11 +59,12 @@ def mistakes(request: Request, situation: str = "signature-invalid", pair: Crede
 # ---- the catalogue -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mistake", BY_VECTOR, ids=lambda mistake: mistake.id)
-def test_the_vector_of_a_mistake_is_diagnosed_as_it(mistake: NamedMistake) -> None:
-    group, vector = VECTORS[mistake.vector or ""]
+@pytest.mark.parametrize(("name", "mistake"), BY_VECTOR, ids=[name for name, _ in BY_VECTOR])
+def test_the_vector_of_a_mistake_is_diagnosed_as_it(name: str, mistake: NamedMistake) -> None:
+    group, vector = VECTORS[name]
     pair = Credentials(group.credentials.api_key, Secret(group.credentials.secret))
-    request = Request("POST", COMMAND_PATH + "delTradeOrder", tuple(vector.headers.items()), vector.body.encode())
+    path = (COMMAND_PATH if group.scheme == "v2" else COMMAND_PATH_V3) + "delTradeOrder"
+    request = Request("POST", path, tuple(vector.headers.items()), vector.body.encode())
     # The secret of another pair can be named only if that pair is known.
     found = diagnose(request, "signature-invalid", pair, at_ns=0, others=[OTHER])
     assert found is not None
@@ -72,14 +87,14 @@ def test_the_request_of_a_mistake_is_diagnosed_as_it(mistake: NamedMistake) -> N
     assert found is not None
     assert found.mistakes == (mistake.id,)
     assert mistake.title in found.told
-    assert found.fix == mistake.fix
+    assert found.fix in (mistake.fix, mistake.fix_v3)
 
 
 @pytest.mark.parametrize("mistake", BY_EXAMPLE, ids=lambda mistake: mistake.id)
 def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake: NamedMistake) -> None:
     example = mistake.example
     assert example is not None
-    broker = Broker(strict_path=True)
+    broker = Broker(strict_path=True, clock=lambda: int(example.at or 0) or time.time_ns())
     broker.open_session("public", "secret")
     session = broker.session("public")
     assert session is not None
@@ -300,3 +315,91 @@ def test_a_journal_is_diagnosed_only_when_it_is_read(monkeypatch: pytest.MonkeyP
     session.journal.exchanges()
     assert asked == ["find"]
     assert find is not None
+
+
+# ---- in reports --------------------------------------------------------------------------------------------
+
+
+def test_a_judged_client_is_told_its_mistake_and_shown_the_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    broker = Broker(clock=lambda: NOW)
+    unsorted = "cmd=delTradeOrder&apiKey=tn-demo-key&nonce=5&params=order_id=7"
+    right = compose(broker.demo, "delTradeOrder", 5, {"order_id": "7"}).request
+    broker.handle(with_signature(right, broker.demo.secret.mac(unsorted.encode())))
+    session = broker.session(broker.demo.api_key)
+    assert session is not None
+    judge = ClientJudge(of_session("a client", session.journal.exchanges()), catalogue())
+    result = judge.judge("signs/each-request")
+    mistake = CORPUS.mistakes["unsorted"]
+    assert result.finding.verdict == "fail"
+    assert result.finding.actual.endswith(f". {mistake.title} {mistake.fix}")
+    row = report.row_of(result, "a client", "tn-contract judge")
+    built = report.build([row], report.Subject("a client", "client"), started="", elapsed=0, code=1)
+    report.print_text(built)
+    text = capsys.readouterr().out
+    for shown in (text, report.to_html(built).replace("&amp;", "&").replace("&#39;", "'")):
+        assert f"signed    '{unsorted}'" in shown
+        assert "expected  'apiKey=tn-demo-key&cmd=" in shown
+        assert "           ^ differs from here" in shown
+
+
+def test_a_nonce_used_twice_is_explained_where_it_is_judged() -> None:
+    broker = Broker(clock=lambda: NOW)
+    for order_id in ("7", "8"):
+        broker.handle(compose(broker.demo, "delTradeOrder", 5, {"order_id": order_id}).request)
+    session = broker.session(broker.demo.api_key)
+    assert session is not None
+    judge = ClientJudge(of_session("a client", session.journal.exchanges()), catalogue())
+    assert judge.judge("draws/rising").finding.actual.endswith(CORPUS.mistakes["nonce-used-twice"].fix)
+
+
+# ---- v3 ----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=50)
+@given(ms=st.integers(1_700_000_000_000, 1_799_999_999_999), order_id=st.integers(1, 2**63 - 1))
+def test_a_clock_in_milliseconds_is_found_whatever_its_last_digits_are(ms: int, order_id: int) -> None:
+    request = compose_v3(PAIR, "delTradeOrder", ms // 1000, {"order_id": order_id}).request
+    wrong = with_signature(request, PAIR.secret.mac(request.body + str(ms).encode()))
+    assert mistakes(wrong) == ("timestamp-in-other-unit",)
+
+
+@settings(deadline=None, max_examples=50)
+@given(params=params, second=st.integers(10**9, 2 * 10**9))
+def test_a_valid_v3_request_never_gets_a_diagnosis(params: dict[str, str], second: int) -> None:
+    request = compose_v3(PAIR, "delTradeOrder", second, {**params, "order_id": 5}).request
+    for situation in CORPUS.situations:
+        if situation not in NO_KEY_KNOWN:
+            assert diagnose(request, situation, PAIR, at_ns=second * 10**9) is None
+    assert explain(request, PAIR.secret, at_ns=0).right
+
+
+def test_two_mistakes_of_v3_are_both_named() -> None:
+    request = compose_v3(PAIR, "delTradeOrder", 1_700_000_000, {"order_id": 5}).request
+    text = '1700000000000{"order_id": 5}'
+    found = judge(with_signature(request, PAIR.secret.mac(text.encode())))
+    assert found is None or found.mistakes == ()  # three: nothing is guessed
+    found = judge(with_signature(request, PAIR.secret.mac(b'1700000000{"order_id": 5}')))
+    assert found is not None
+    assert set(found.mistakes) == {"json-spacing", "timestamp-first"}
+    assert found.fix.startswith("Write the body once")
+
+
+def test_each_generation_is_told_apart_at_the_others_address() -> None:
+    v3 = compose_v3(PAIR, "delTradeOrder", 1_700_000_000, {"order_id": 5}).request
+    at_v2 = replace(v3, path=COMMAND_PATH + "delTradeOrder")
+    assert mistakes(at_v2, situation_of(at_v2, PAIR)) == ("v3-request",)
+    v2 = compose(PAIR, "delTradeOrder", 5, {"order_id": "5"}).request
+    at_v3 = replace(v2, path=COMMAND_PATH_V3 + "delTradeOrder")
+    for request in (at_v3, replace(at_v3, headers=(*at_v3.headers, ("X-NtApi-PublicKey", "public")))):
+        assert mistakes(request, situation_of(request, PAIR)) == ("v2-request",)
+
+
+@settings(deadline=None, max_examples=50)
+@given(body=st.binary(max_size=60), stamp=st.text(max_size=20), signature=texts)
+def test_whatever_comes_to_an_address_of_v3_there_is_an_answer(body: bytes, stamp: str, signature: str) -> None:
+    headers = (("X-NtApi-PublicKey", "public"), ("X-NtApi-Timestamp", stamp), (SIGNATURE_HEADER, signature))
+    for content in (body, b'{"order_id":' + body, b'{"a":{"b":[]},"order_id":null}'):
+        request = Request("POST", "/api/delTradeOrder", headers, content)
+        for situation in (situation_of(request, PAIR), "order-id-missing", "body-malformed", "timestamp-malformed"):
+            found = diagnose(request, situation, PAIR, at_ns=NOW, earlier=[request])
+            assert found is None or set(found.mistakes) <= set(CORPUS.mistakes)

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tn_contract.checks.registry import accepts, check
-from tn_contract.checks.target import SESSION, Probe
+from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
+from tn_contract.corpus import load_corpus
+from tn_contract.search import wrong_signatures
 from tn_contract.verdicts import Finding
+from tn_contract.wire import with_signature
 
 
 @check("control/opens-session", "opens a session", clause="session-opens", requires=())
 def opens_session(probe: Probe) -> Finding:
     """Send a valid getAuthInfo: key, secret, clock and canonical form are right."""
-    return accepts("a valid getAuthInfo", probe.send(probe.compose(SESSION).request))
+    observed = probe.send(probe.compose(SESSION).request)
+    return _explained(probe, SESSION, accepts("a valid getAuthInfo", observed), observed)
 
 
 @check("control/accepts-cancel", "accepts a cancel", clause="cancel-accepted", effect="cancel", requires=())
 def accepts_cancel(probe: Probe) -> Finding:
     """Send the documented delTradeOrder with a valid signature."""
-    return accepts("a valid delTradeOrder", probe.target.cancel_once(probe))
+    observed = probe.target.cancel_once(probe)
+    return _explained(probe, CANCEL, accepts("a valid delTradeOrder", observed), observed)
+
+
+def _explained(probe: Probe, command: str, finding: Finding, observed: Observation) -> Finding:
+    """Where a server refuses what is valid, look for the wrong signature that it accepts instead."""
+    # Hundreds of requests, and one of them may cancel: only where nothing real can be hurt.
+    harmless = probe.target.disposable if command == SESSION else probe.target.free_orders
+    if finding.verdict == "pass" or not observed.denied or not harmless:
+        return finding
+    mistake = _accepted_mistake(probe, command)
+    if not mistake:
+        return finding
+    told = f"{finding.actual}; it accepts a signature made so: {load_corpus().mistakes[mistake].title}"
+    return replace(finding, actual=told)
+
+
+def _accepted_mistake(probe: Probe, command: str) -> str:
+    """Find the single mistake whose signature the server accepts; "" when there is none, or the budget ends."""
+    target, valid, shown = probe.target, probe.compose(command), len(probe.exchanges)
+    for mistake, signature in wrong_signatures(valid.fields, probe.credentials):
+        del probe.exchanges[shown:]  # hundreds of refusals would bury the one reply that matters
+        if target.budget is not None and target.requests >= target.budget:
+            break
+        observed = probe.send(with_signature(valid.request, signature))
+        if observed.understood:
+            return mistake
+        if observed.reply is None or observed.rate_limited:
+            break
+    del probe.exchanges[shown:]
+    return ""

@@ -67,8 +67,14 @@ def none_of(sent: list[Sent], expected: str, wrong: Callable[[Sent], str]) -> Fi
     for each in sent:
         complaint = wrong(each)
         if complaint:
-            raise Seen(failed(expected, f"{complaint}: {each.told}"), each)
+            raise Seen(failed(expected, f"{complaint}: {each.told}{diagnosed(each)}"), each)
     return passed(expected, f"so in {len(sent)} requests")
+
+
+def diagnosed(sent: Sent) -> str:
+    """Say what the client did wrong and what to do about it, as the end of a sentence; "" when nothing is known."""
+    diagnosis = sent.exchange.diagnosis
+    return f". {diagnosis.told} {diagnosis.fix}" if diagnosis and diagnosis.mistakes else ""
 
 
 # ---- the judge ---------------------------------------------------------------------------------------------

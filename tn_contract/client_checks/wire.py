@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
-from tn_contract.client_checks.registry import Seen, client_check, none_of
+from tn_contract.client_checks.registry import Seen, client_check, diagnosed, none_of
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
 from tn_contract.nonce import parse_nonce
@@ -247,7 +247,8 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
         pair = rising(sequence)
         if pair:
             before, after = pair
-            raise Seen(failed(expected, f"{after.nonce} after {before.nonce}: {after.told}"), before, after)
+            told = f"{after.nonce} after {before.nonce}: {after.told}{diagnosed(after)}"
+            raise Seen(failed(expected, told), before, after)
     return passed(expected, f"so for {sum(map(len, read))} requests")
 
 
@@ -305,7 +306,8 @@ def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
                 for later in process.sent[place + 1 :]:
                     pairs += 1
                     if later.nonce == sent.nonce:
-                        raise Seen(failed(expected, f"nonce {sent.nonce} again: {later.told}"), sent, later)
+                        told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later)}"
+                        raise Seen(failed(expected, told), sent, later)
     if not pairs:
         raise NotApplicable("no request with a nonce followed such a reply")
     return passed(expected, f"so {pairs} times")
