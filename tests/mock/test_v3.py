@@ -116,7 +116,8 @@ def test_magic_orders_work_over_v3(broker: Broker, magic: Any) -> None:
     answer = broker.handle(post(b'{"order_id":%s}' % magic.order_id.encode()))
     payload = CORPUS.payloads[magic.payload]
     assert (answer.reply.status, answer.reply.body) == (payload.status, payload.fill(magic.order_id))
-    assert assessed(answer).effect == ("cancelled" if payload.outcome == "accepted" else "none")
+    assert answer.fault == magic.fault
+    assert assessed(answer).effect == ("cancelled" if payload.outcome == "accepted" and magic.applied else "none")
 
 
 def test_a_reply_that_is_named_for_a_situation_serves_both_generations() -> None:
