@@ -168,6 +168,7 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
     if mock.certificates:
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"
+        sentence += "\n  Node before 24 has no proxy of its own: docs/tls.md"
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
 
@@ -476,7 +477,7 @@ def _reply_rows() -> list[dict[str, Any]]:
 @main.command()
 @click.argument("name", metavar="ID")
 def explain(name: str) -> None:
-    """Explain a check, clause, payload, situation, vector or magic order: what it is and where it comes from."""
+    """Explain a check, clause, payload, situation, mistake, vector or magic order, and where it comes from."""
     from tn_contract import checks, client_checks
     from tn_contract.corpus import load_corpus
 
@@ -497,6 +498,11 @@ def explain(name: str) -> None:
         lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
         lines += [f"            {situation.payload_v3} on v3"] if situation.payload_v3 else []
         lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
+    elif name in corpus.mistakes:
+        mistake = corpus.mistakes[name]
+        lines += [f"mistake {mistake.id}: {mistake.title}", f"fix         {mistake.fix}"]
+        lines += [f"shown by    {', '.join(mistake.vectors) or 'its example in fixtures/mistakes.json'}"]
+        lines += [f"provenance  {mistake.provenance}", *_explain_evidence(mistake.evidence)]
     elif name in corpus.payloads:
         payload = corpus.payloads[name]
         outcome = f"{payload.outcome}{f' ({payload.kind})' if payload.kind else ''}"

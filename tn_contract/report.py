@@ -30,6 +30,8 @@ COLOURS = {
     "skipped": "dim", "error": "bold red",
 }  # fmt: skip
 
+BLOCKED_SHOWN = 3
+
 EXIT_OK, EXIT_BROKEN, EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING = 0, 1, 3, 4, 5
 
 
@@ -189,10 +191,24 @@ def print_text(report: Report) -> None:
     for row in told:
         console.print(_mark(row.verdict), Text(f"{_whose(row, several)}{row.id}: {row.actual}"), soft_wrap=True)
     for row in report.checks:
-        if row.verdict in ("fail", "error", "warn", "blocked"):
+        if row.verdict in ("fail", "error", "warn"):
             _print_detail(row, console, _whose(row, several))
+    _print_blocked([row for row in report.checks if row.verdict == "blocked"], console, several)
     console.print()
     console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"))
+
+
+def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
+    """Few in full; of many only what they wait for, for that is to be mended first."""
+    from rich.text import Text
+
+    if len(rows) <= BLOCKED_SHOWN:
+        for row in rows:
+            _print_detail(row, console, _whose(row, several))
+    else:
+        told = f"{len(rows)} checks, for what they wait for did not come; the first: "
+        console.print()
+        console.print(_mark("blocked"), Text(f" {told}{_whose(rows[0], several)}{rows[0].id}: {rows[0].actual}"))
 
 
 def _whose(row: Row, several: bool) -> str:
@@ -246,8 +262,9 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
     ]
     for name, value in lines:
         console.print(Text(f"  {name:9}", style="dim") + Text(value), soft_wrap=True)
-    diagnosed = next((each.diagnosis for each in row.exchanges if each.diagnosis), None)
-    for line in comparison(diagnosed) if diagnosed else ():
+    diagnoses = (each.diagnosis for each in row.exchanges if each.diagnosis)
+    told = next((diagnosis for diagnosis in diagnoses if diagnosis.told in row.actual), None)
+    for line in comparison(told) if told else ():
         console.print(Text(f"  {line}"), soft_wrap=True)
 
 
@@ -270,5 +287,7 @@ def to_html(report: Report) -> str:
         several=len(report.names) > 1,
         ids=list(dict.fromkeys(row.id for row in report.checks)),
         verdicts={(row.id, row.subject): row.verdict for row in report.checks},
+        counts={name: Counter(row.verdict for row in report.of(name)) for name in report.names},
+        blocked_shown=BLOCKED_SHOWN,
     )
     return rendered

@@ -1,4 +1,4 @@
-"""Reads requests that somebody saved: raw HTTP text, or a HAR file as browsers export it."""
+"""Reads requests that somebody saved: raw HTTP text, a HAR file as browsers export it, or a journal of the mock."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tn_contract.errors import UsageError
 from tn_contract.wire import Request
 
 _REQUEST_LINE = re.compile(r"([A-Za-z]+) +(\S+)(?: +HTTP/[0-9.]+)?")
-_SHAPE = "write a request line, headers, an empty line and the body, or give a HAR file"
+_SHAPE = "write a request line, headers, an empty line and the body, or give a HAR file or a journal"
 
 
 def read_requests(content: bytes) -> list[Request]:
-    """Read every request of a file: one of raw HTTP, or each POST of a HAR.
+    """Read every request of a file: one of raw HTTP, each POST of a HAR, or all of a journal (one document, or lines).
 
     Line ends may be LF or CRLF, the request line may hold a whole URL. Raises `UsageError` for anything else.
     """
     content = content.removeprefix(b"\xef\xbb\xbf")
     if content.lstrip()[:1] in (b"{", b"["):
-        return _from_har(content)
+        return _from_journal(content) or _from_har(content)
     return [_from_text(content)]
 
 
@@ -56,6 +56,23 @@ def _request(method: str, url: str, headers: list[tuple[str, str]], body: bytes)
     if parts.netloc and not any(name.lower() == "host" for name, _ in headers):
         headers.append(("Host", parts.netloc))
     return Request(method.upper(), parts.path or "/", tuple(headers), body, parts.query)
+
+
+def _from_journal(content: bytes) -> list[Request]:
+    """Read what the mock recorded; an empty list for what is no journal."""
+    try:
+        documents = [json.loads(line) for line in content.splitlines() if line.strip()]
+        exchanges = [each for document in documents for each in document.get("exchanges", ())]
+        exchanges += [document["exchange"] for document in documents if "exchange" in document]
+        recorded = [exchange["request"] for exchange in exchanges]
+        return [_from_text(_as_text(request).encode("utf-8", "surrogateescape")) for request in recorded]
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return []
+
+
+def _as_text(request: dict[str, Any]) -> str:
+    headers = "".join(f"{name}: {value}\n" for name, value in request["headers"] if name.lower() != "content-length")
+    return f"{request['line']}\n{headers}\n{request['body']}"
 
 
 def _from_har(content: bytes) -> list[Request]:

@@ -7,6 +7,7 @@ TN_TIMEOUT in its environment and prints one JSON line for each order.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -47,6 +48,7 @@ OUTPUT_MOST = 64 * OUTPUT_KEPT
 WORDS_KEPT = 200
 _TICK = 0.02
 
+_ERROR_LINE = re.compile(r"(PHP )?Fatal error:|[\w.]*(Error|Exception)( \[\w+\])?(:|$)")
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/*/faketime/libfaketimeMT.so.1", "/opt/*/lib/faketime/*MT*")
 
 
@@ -229,9 +231,15 @@ def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     """Make evidence of what a program printed, without the secret."""
     redactor = Redactor((secret,))
     leaked = redactor.reveals(ran.output) or redactor.reveals(ran.errors)
-    told = " ".join(redactor.text(ran.errors).split())[-WORDS_KEPT:]
+    told = _last_words(redactor.text(ran.errors))
     reports = _reports(redactor.text(ran.output), order_ids)
     return Process(order_ids, reports=reports, ended=_ended(ran.status, told, leaked))
+
+
+def _last_words(errors: str) -> str:
+    """The line that names the error, where there is one (Node prints it first, Python last), else the end."""
+    named = [line for line in errors.splitlines() if _ERROR_LINE.match(line.strip())]
+    return " ".join(named[-1].split())[:WORDS_KEPT] if named else " ".join(errors.split())[-WORDS_KEPT:]
 
 
 def _ended(status: int | None, told: str, leaked: bool) -> Ended:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from mock_server.broker import DEMO, Broker
 from tn_contract.errors import UsageError
+from tn_contract.evidence import of_session, to_lines
 from tn_contract.requestfile import read_requests
-from tn_contract.wire import Request
+from tn_contract.wire import Request, compose
 
 RAW = "POST /api/v2/cmd/delTradeOrder?a=b HTTP/1.1\nHost: localhost\nX-NtApi-Sig: abc\n\napiKey=k&nonce=1"
 EXPECTED = Request(
@@ -93,3 +96,16 @@ def test_the_params_of_a_har_make_a_form() -> None:
 def test_what_is_no_request_is_refused_in_a_sentence(content: bytes, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         read_requests(content)
+
+
+@pytest.mark.parametrize("form", ["document", "lines"])
+def test_a_journal_of_the_mock_is_read_as_its_requests(form: str) -> None:
+    broker = Broker()
+    sent = compose(DEMO, "delTradeOrder", 5, {"order_id": "1"}).request
+    broker.handle(sent)
+    session = broker.session(DEMO.api_key)
+    assert session
+    exchanges = session.journal.exchanges()
+    document = msgspec.json.encode({"exchanges": exchanges})
+    content = document if form == "document" else b"".join(to_lines(of_session("me", exchanges)))
+    assert read_requests(content) == [sent]

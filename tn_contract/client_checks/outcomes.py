@@ -41,7 +41,8 @@ def _reports(slug: str, title: str, clause: str, order_ids: Iterable[str], *, ca
     def reports(evidence: Evidence) -> Finding:
         return _reported_as_expected(evidence, wanted, cautious)
 
-    reports.__doc__ = f"Compare what the client says of {told} with the corpus."
+    weight = "a warning" if cautious else "a failure too"
+    reports.__doc__ = f"Compare what the client says of {told} with the corpus; unknown is {weight}."
 
 
 def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool) -> Finding:

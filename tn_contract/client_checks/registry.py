@@ -60,21 +60,28 @@ class Seen(Exception):
         self.exchanges = tuple(each.exchange for each in sent)
 
 
-def none_of(sent: list[Sent], expected: str, wrong: Callable[[Sent], str]) -> Finding:
-    """Judge that none of the requests is wrong; `wrong` says what is, or nothing. Raises `Seen` with the culprit."""
+def none_of(sent: list[Sent], expected: str, wrong: Callable[[Sent], str], *situations: str) -> Finding:
+    """Judge that none of the requests is wrong; `wrong` says what is, or nothing. Raises `Seen` with the culprit.
+
+    Its diagnosis is told too, if it was refused in one of the `situations`.
+    """
     if not sent:
-        raise NotApplicable("the client sent no such request")
+        raise NotApplicable("the client sent no request that this speaks of")
     for each in sent:
         complaint = wrong(each)
         if complaint:
-            raise Seen(failed(expected, f"{complaint}: {each.told}{diagnosed(each)}"), each)
+            raise Seen(failed(expected, f"{complaint}: {each.told}{diagnosed(each, *situations)}"), each)
     return passed(expected, f"so in {len(sent)} requests")
 
 
-def diagnosed(sent: Sent) -> str:
-    """Say what the client did wrong and what to do about it, as the end of a sentence; "" when nothing is known."""
+def diagnosed(sent: Sent, *situations: str) -> str:
+    """Say what the client did wrong and what to do about it, as the end of a sentence; "" when nothing is known.
+
+    Only for a request that was refused in one of the `situations`: another mistake belongs to another check.
+    """
     diagnosis = sent.exchange.diagnosis
-    return f". {diagnosis.told} {diagnosis.fix}" if diagnosis and diagnosis.mistakes else ""
+    named = diagnosis and diagnosis.mistakes and sent.situation.startswith(situations)
+    return f". {diagnosis.told} {diagnosis.fix}" if diagnosis and named else ""
 
 
 # ---- the judge ---------------------------------------------------------------------------------------------
@@ -100,5 +107,11 @@ class ClientJudge:
         except Blocked as blocked:
             finding = Finding("blocked", "a request that reaches the reply in question", str(blocked))
         except NotApplicable as reason:
-            finding = Finding("skipped", "", str(reason))
+            finding = Finding("skipped", "", f"{reason}{self._crash()}")
         return Result(check, weigh(finding, self._clauses[check.clause]), exchanges, time.perf_counter() - started)
+
+    def _crash(self) -> str:
+        """Say that the program crashed, which explains what did not come."""
+        ended = [process.ended for process in self.evidence.processes if process.ended]
+        crashed = next((each for each in ended if each.how == "crashed"), None)
+        return f" (the program crashed: {crashed.told})" if crashed else ""

@@ -110,7 +110,10 @@ def _keys(value: object) -> set[str]:
     cases=("restart",),
 )
 def sends_what_was_asked(evidence: Evidence) -> Finding:
-    """Compare the orders asked for with those of the requests, repetitions aside."""
+    """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside."""
+    live = evidence.case("")
+    if live and any(process.reports for process in live.processes):
+        return _reported_orders_were_sent(live)
     case = _case(evidence, "restart")
     for process in case.processes:
         wanted = list(process.order_ids)
@@ -119,6 +122,16 @@ def sends_what_was_asked(evidence: Evidence) -> Finding:
             told = ", ".join(str(name) for name in named) or "none"
             raise Seen(failed(f"cancels of {', '.join(wanted)}", f"cancels of {told}"), *process.sent)
     return passed("the orders asked for, in that order", "so in both processes")
+
+
+def _reported_orders_were_sent(case: Case) -> Finding:
+    for process in case.processes:
+        for report in process.reports:
+            if report.outcome != "not-sent" and not process.cancels(report.order_id):
+                named = ", ".join(dict.fromkeys(str(sent.order_id) for sent in process.cancels())) or "none"
+                told = f"cancels of {named}, and a report that order {report.order_id} was {report.outcome}"
+                raise Seen(failed(f"a cancel of {report.order_id}", told), *process.sent)
+    return passed("a cancel of each order that was reported", "so it was")
 
 
 @client_check(
@@ -163,7 +176,11 @@ def _ids_on_the_wire(evidence: Evidence, wanted: tuple[str, ...]) -> Finding:
     seen = [str(sent.order_id) for sent in case.sent if sent.is_cancel]
     missing = [order_id for order_id in wanted if order_id not in seen]
     if missing:
-        raise Seen(failed(f"orders {', '.join(wanted)}", f"orders {', '.join(seen) or 'none'}"), *case.sent)
+        rounded = [f"{order_id} as {int(float(order_id))}" for order_id in missing if str(int(float(order_id))) in seen]
+        told = f"orders {', '.join(seen) or 'none'}" + (
+            f"; rounded as a floating-point number is: {', '.join(rounded)}" if rounded else ""
+        )
+        raise Seen(failed(f"orders {', '.join(wanted)}", told), *case.sent)
     return passed(f"orders {', '.join(wanted)}", "all of them, digit for digit")
 
 
@@ -211,7 +228,7 @@ def signs_each_request(evidence: Evidence) -> Finding:
 
     # What ended before the key was looked at says nothing of the signature.
     looked_at = [sent for sent in evidence.sent if sent.situation not in ("address", "method")]
-    return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong)
+    return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong, "signature-", "key-", "form")
 
 
 # ---- draws -------------------------------------------------------------------------------------------------
@@ -247,7 +264,7 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
         pair = rising(sequence)
         if pair:
             before, after = pair
-            told = f"{after.nonce} after {before.nonce}: {after.told}{diagnosed(after)}"
+            told = f"{after.nonce} after {before.nonce}: {after.told}{diagnosed(after, 'nonce-')}"
             raise Seen(failed(expected, told), before, after)
     return passed(expected, f"so for {sum(map(len, read))} requests")
 
@@ -306,7 +323,7 @@ def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
                 for later in process.sent[place + 1 :]:
                     pairs += 1
                     if later.nonce == sent.nonce:
-                        told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later)}"
+                        told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later, 'nonce-')}"
                         raise Seen(failed(expected, told), sent, later)
     if not pairs:
         raise NotApplicable("no request with a nonce followed such a reply")
