@@ -317,8 +317,8 @@ def test_a_reply_that_never_came_blocks_the_judgement() -> None:
     ("ended", "words"),
     [
         (Ended("hung"), "still waiting when its time was up"),
-        (Ended("crashed", 1, "TypeError"), "it crashed (it crashed: TypeError)"),
-        (Ended("crashed", 1), "it crashed (it crashed)"),
+        (Ended("crashed", 1, "TypeError"), "nothing (it crashed: TypeError)"),
+        (Ended("crashed", 1), "nothing (it crashed)"),
         (EXITED, "nothing"),
     ],
 )

@@ -92,7 +92,7 @@ def _got(report: Reported | None, process: Process) -> str:
     if ended and ended.how == "hung":
         return "nothing: it was still waiting when its time was up"
     if ended and ended.how == "crashed":
-        return f"nothing: it crashed{_how(process)}"
+        return f"nothing{_how(process)}"
     return "nothing"
 
 
