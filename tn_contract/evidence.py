@@ -162,6 +162,11 @@ class Sent:
         return self.command == CANCEL
 
     @property
+    def follows_redirect(self) -> bool:
+        """Whether it went where the mock's redirect points: one fault, which has a check of its own."""
+        return "redirected=1" in self.query
+
+    @property
     def situation(self) -> str:
         """What the mock made of it."""
         return self.exchange.assessment.situation if self.exchange.assessment else ""

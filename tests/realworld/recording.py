@@ -1,6 +1,6 @@
 """What each client sends and reports, as data: the golden file `seen.json`, and the table made of it.
 
-`python -m tests.realworld.recording` writes both anew (`make realworld-seen`).
+`python -m tests.realworld.recording` writes both anew, and `verdicts.json` with them (`make realworld-seen`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tn_contract.journal import Exchange
 from tn_contract.wire import parse_fields
 
 from .clients import BUILD, CLIENTS, HOSTS, SAMPLES, RealClient
+from .verdicts import VERDICTS, Verdicts, record_verdicts, table
 
 SEEN = Path(__file__).parent / "seen.json"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "real-clients.md"
@@ -255,7 +256,7 @@ def recorded(seen: Seen) -> str:
     lines = ["| client | requests of two cancels | nonce | the mock's verdict |", "|---|---|---|---|"]
     for name, client in clients.items():
         counts = Counter(request["line"] for request in client["requests"])
-        shown = "<br>".join(f"{count}x `{line}`" for line, count in counts.items()) or "none that speaks v2"
+        shown = "<br>".join(f"{count}x `{line}`" for line, count in counts.items()) or "none"
         verdicts = ", ".join(dict.fromkeys(request["situation"] for request in client["requests"]))
         lines.append(f"| {name} | {shown} | {client['nonces']} | {verdicts} |")
     lines += ["", "| found | in | evidence |", "|---|---|---|"]
@@ -280,9 +281,11 @@ def in_page(page: str, mark: str, text: str) -> str:
     return before + opening + comment + newline + text + closing + after
 
 
-def whole_page(page: str, seen: Seen) -> str:
-    """The page with both of its made parts anew."""
-    return in_page(in_page(page, "ways", ways()), "recorded", recorded(seen))
+def whole_page(page: str, seen: Seen, verdicts: dict[str, Verdicts]) -> str:
+    """The page with all of its made parts anew."""
+    for mark, text in (("ways", ways()), ("judged", table(verdicts)), ("recorded", recorded(seen))):
+        page = in_page(page, mark, text)
+    return page
 
 
 def main() -> None:
@@ -291,8 +294,10 @@ def main() -> None:
         "clients": {name: record(client) for name, client in CLIENTS.items()},
         "samples": {name: record_sample(client) for name, client in SAMPLES.items()},
     }
-    SEEN.write_text(json.dumps(seen, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    PAGE.write_text(whole_page(PAGE.read_text("utf-8"), seen), "utf-8")
+    verdicts = record_verdicts()
+    for file, content in ((SEEN, seen), (VERDICTS, verdicts)):
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    PAGE.write_text(whole_page(PAGE.read_text("utf-8"), seen, verdicts), "utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from .clients import CLIENTS, SAMPLES, NotAvailable, RealClient
 from .recording import SEEN, record, record_sample
+from .verdicts import VERDICTS, Verdicts, differences, judge
 
 EXPLAIN = "explain the change, then write it down with `make realworld-seen`"
 
@@ -16,6 +17,12 @@ EXPLAIN = "explain the change, then write it down with `make realworld-seen`"
 @pytest.fixture(scope="module")
 def seen() -> dict[str, Any]:
     recorded: dict[str, Any] = json.loads(SEEN.read_text("utf-8"))
+    return recorded
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Verdicts]:
+    recorded: dict[str, Verdicts] = json.loads(VERDICTS.read_text("utf-8"))
     return recorded
 
 
@@ -33,6 +40,13 @@ def ready(client: RealClient) -> RealClient:
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_client_sends_and_reports_what_was_recorded(name: str, seen: dict[str, Any]) -> None:
     assert record(ready(CLIENTS[name])) == seen["clients"][name], EXPLAIN
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_the_judge_finds_in_a_client_what_was_recorded(name: str, verdicts: dict[str, Verdicts]) -> None:
+    found = differences(name, verdicts[name], judge(ready(CLIENTS[name])))
+    if found:
+        pytest.fail("\n".join([*found, EXPLAIN]), pytrace=False)
 
 
 @pytest.mark.parametrize("name", SAMPLES)

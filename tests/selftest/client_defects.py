@@ -426,14 +426,7 @@ trying_again("waits-a-second-whatever-retry-after-says", "resends/after-retry-af
              after=lambda _, got, lost: got is not None and got.status == 429)  # fmt: skip
 
 
-@instead_of(
-    "exchange",
-    "sends/nothing-after-redirects",
-    also={
-        "draws/anew-after-unclear-replies": "what is sent to the redirect's address holds the same nonce",
-        **NOR_RISES,
-    },
-)
+@instead_of("exchange", "sends/nothing-after-redirects")
 def follows_redirects(self: Client, fields: Fields) -> Got:
     got = Client.exchange(self, fields)
     if 300 <= got.status < 400:

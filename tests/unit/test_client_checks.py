@@ -318,8 +318,8 @@ def test_a_reply_that_never_came_blocks_the_judgement() -> None:
     ("ended", "words"),
     [
         (Ended("hung"), "still waiting when its time was up"),
-        (Ended("crashed", 1, "TypeError"), "it crashed (it crashed: TypeError)"),
-        (Ended("crashed", 1), "it crashed (it crashed)"),
+        (Ended("crashed", 1, "TypeError"), "nothing (it crashed: TypeError)"),
+        (Ended("crashed", 1), "nothing (it crashed)"),
         (EXITED, "nothing"),
     ],
 )
@@ -407,10 +407,21 @@ def test_what_may_have_been_done_is_not_sent_again(check_id: str, order_id: str)
     assert found(1, cancel(order_id, situation="nonce-too-low")) == "blocked"
 
 
-def test_what_follows_a_redirect_has_a_check_of_its_own() -> None:
+@pytest.mark.parametrize(
+    "check_id",
+    [
+        "draws/anew-after-unclear-replies",
+        "draws/rising",
+        "resends/nothing-after-unclear-replies",
+        "sends/address",
+        "signs/each-request",
+    ],
+)
+def test_what_follows_a_redirect_has_a_check_of_its_own(check_id: str) -> None:
     order_id = magic("http-307")
-    followed = process(cancel(order_id), cancel(order_id, line=f"{V2}?redirected=1"), orders=[order_id])
-    assert judge("resends/nothing-after-unclear-replies", evidence(followed)).verdict == "pass"
+    elsewhere = cancel(order_id, line="POST /elsewhere?redirected=1", situation="signature-invalid")
+    followed = process(cancel(order_id), elsewhere, cancel(nonce="2"), orders=[order_id, ORDINARY])
+    assert judge(check_id, evidence(followed)).verdict == "pass"
 
 
 @pytest.mark.parametrize(

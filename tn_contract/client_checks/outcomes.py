@@ -93,7 +93,7 @@ def _got(report: Reported | None, process: Process) -> str:
     if ended and ended.how == "hung":
         return "nothing: it was still waiting when its time was up"
     if ended and ended.how == "crashed":
-        return f"nothing: it crashed{_how(process)}"
+        return f"nothing{_how(process)}"
     return "nothing"
 
 
@@ -263,7 +263,7 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
         for order_id in wanted:
             for process in evidence.cancelling(order_id):
                 _reached(process, order_id)
-                sent = [each for each in process.cancels(order_id) if "redirected=1" not in each.query]
+                sent = [each for each in process.cancels(order_id) if not each.follows_redirect]
                 asked = process.order_ids.count(order_id) or 1
                 count += 1
                 if len(sent) > asked:

@@ -38,7 +38,7 @@ UNCLEAR = [order_id for order_id in _orders("unknown") if order_id not in LOST]
 
 
 def _cancels(evidence: Evidence, scheme: str = "") -> list[Sent]:
-    return [sent for sent in evidence.cancels if scheme in ("", sent.scheme)]
+    return [sent for sent in evidence.cancels if scheme in ("", sent.scheme) and not sent.follows_redirect]
 
 
 # ---- sends -------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def follows_no_redirect(evidence: Evidence) -> Finding:
     return none_of(
         redirected,
         "no request to the redirect's address",
-        lambda sent: "the redirect was followed" if "redirected=1" in sent.query else "",
+        lambda sent: "the redirect was followed" if sent.follows_redirect else "",
     )
 
 
@@ -226,8 +226,10 @@ def signs_each_request(evidence: Evidence) -> Finding:
             "signature-invalid": "a signature that does not verify",
         }.get(sent.situation, "")
 
-    # What ended before the key was looked at says nothing of the signature.
-    looked_at = [sent for sent in evidence.sent if sent.situation not in ("address", "method")]
+    # What ended before the key was looked at says nothing of the signature, nor does what was signed for elsewhere.
+    looked_at = [
+        sent for sent in evidence.sent if sent.situation not in ("address", "method") and not sent.follows_redirect
+    ]
     return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong, "signature-", "key-", "form")
 
 
@@ -257,7 +259,9 @@ def _steady(evidence: Evidence) -> list[Case]:
 
 def _rising(sequences: list[list[Sent]]) -> Finding:
     expected = "each nonce greater than the one before"
-    read = [[sent for sent in sequence if parse_nonce(sent.nonce or "") is not None] for sequence in sequences]
+    # An HTTP library that follows a redirect sends the nonce again, and nobody drew it.
+    drawn = [[sent for sent in sequence if not sent.follows_redirect] for sequence in sequences]
+    read = [[sent for sent in sequence if parse_nonce(sent.nonce or "") is not None] for sequence in drawn]
     if not any(len(sequence) > 1 for sequence in read):
         raise NotApplicable("there are no two nonces to compare")
     for sequence in read:
@@ -320,7 +324,7 @@ def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     for process in evidence.processes:
         for place, sent in enumerate(process.sent):
             if sent.order_id in order_ids and sent.is_cancel and sent.nonce is not None:
-                for later in process.sent[place + 1 :]:
+                for later in [later for later in process.sent[place + 1 :] if not later.follows_redirect]:
                     pairs += 1
                     if later.nonce == sent.nonce:
                         told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later, 'nonce-')}"

@@ -5,10 +5,23 @@ The page's flow, with one object: `getAuthInfo` opens the session, then the canc
 
 from __future__ import annotations
 
+from functools import cache
+
 from reporting import API_KEY, API_SECRET, BASE_URL, cancel_each
 from TradernetPublicApiClient import PublicApiClient
 
 client = PublicApiClient(API_KEY, API_SECRET, PublicApiClient.V2)
 client.setApiUrl(f"{BASE_URL}/api")
-client.sendRequest("getAuthInfo")
-cancel_each(lambda order_id: client.sendRequest("delTradeOrder", {"order_id": order_id}).json())
+
+
+@cache
+def open_session() -> None:
+    client.sendRequest("getAuthInfo")
+
+
+def cancel(order_id: int) -> object:
+    open_session()
+    return client.sendRequest("delTradeOrder", {"order_id": order_id}).json()
+
+
+cancel_each(cancel)

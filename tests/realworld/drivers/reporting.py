@@ -23,6 +23,7 @@ import requests
 BASE_URL = os.environ["TN_BASE_URL"]
 API_KEY = os.environ["TN_API_KEY"]
 API_SECRET = os.environ["TN_API_SECRET"]
+NO_WAY_THERE = ("NewConnectionError", "ConnectTimeoutError")
 
 
 class _Errors(logging.Handler):
@@ -56,9 +57,8 @@ def cancel_each(cancel: Callable[[int], object], refusals: tuple[type[Exception]
             outcome = "rejected" if error.response.status_code < 500 else "unknown"
         except requests.ConnectionError as error:
             reason = getattr(error.args[0], "reason", None) if error.args else None
-            outcome = (
-                "not-sent" if type(reason).__name__ in ("NewConnectionError", "ConnectTimeoutError") else "unknown"
-            )
+            reason = getattr(reason, "original_error", reason)  # of a ProxyError, which may come later as well
+            outcome = "not-sent" if type(reason).__name__ in NO_WAY_THERE else "unknown"
         except Exception as error:  # noqa: BLE001 # whatever a client raises is what its user gets
             print(f"{order_id}: {type(error).__name__}", file=sys.stderr)
             outcome = "unknown"
