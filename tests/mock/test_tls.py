@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -162,8 +163,9 @@ def test_clients_that_never_finish_the_handshake_hold_up_nobody(mock: RunningMoc
 def test_a_client_that_breaks_off_the_handshake_harms_nobody(noise: bytes, mock: RunningMock) -> None:
     with raw(mock.base_url) as client:
         client.sendall(noise)
-        client.shutdown(socket.SHUT_WR)
-        all_from(client)
+        with suppress(OSError):  # the mock may have hung up by now
+            client.shutdown(socket.SHUT_WR)
+            all_from(client)
     assert cancel(directly(mock)) == 2929292929
 
 
