@@ -388,10 +388,13 @@ def written(tree: Nested) -> str:
 
 
 def _flat(tree: Nested, path: str = "", form: str = "{}[{}]") -> list[tuple[str, str]]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for name, value in tree.items():
         full = form.format(path, name) if path else name
-        pairs += _flat(value, full, form) if isinstance(value, dict) else [(full, value)]
+        if isinstance(value, dict):
+            pairs += _flat(value, full, form)
+        else:
+            pairs.append((full, value))
     return pairs
 
 

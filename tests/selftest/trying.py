@@ -21,7 +21,7 @@ from tn_contract.verdicts import Result
 from .clients import Client
 
 # Seconds: a delayed reply comes well before the client is told to give up, that well before its deadline.
-DELAY, PATIENCE, DEADLINE = 0.3, 1.5, 6.0
+DELAY, PATIENCE, DEADLINE = 0.3, 2.5, 9.0
 
 
 @dataclass(frozen=True)
