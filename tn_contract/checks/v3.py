@@ -6,9 +6,7 @@ not disposable. Each refusal differs in one thing from a valid request.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +14,18 @@ from functools import partial
 
 from tn_contract.checks import registry
 from tn_contract.checks.registry import CONTROLS, accepts, check, refuses
+from tn_contract.checks.spoils import (
+    NOBODY,
+    digested,
+    in_base64,
+    in_query_string,
+    keyed,
+    other_digit,
+    rewritten,
+    signed_by,
+    signed_over,
+    under_other_name,
+)
 from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
@@ -43,23 +53,9 @@ REQUIRED, COVERS_BODY, COVERS_TIMESTAMP = (
 on_both_commands = partial(registry.on_both_commands, twin_requires=(OPENS,))
 
 
-def _signature(write: Callable[[str], str | None]) -> Spoil:
-    """Spoil the signature's text, given the right one."""
-    return lambda _probe, valid: with_signature(valid.request, write(valid.signature))
-
-
 def _message(write: Callable[[bytes, str], str]) -> Spoil:
     """Sign another message than body and timestamp, given these two."""
-    return lambda probe, valid: with_signature(
-        valid.request, signature_of(write(valid.request.body, _timestamp(valid)), probe.credentials.secret)
-    )
-
-
-def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
-    """Digest the right message (second argument) under the secret (first) in another way."""
-    return lambda probe, valid: with_signature(
-        valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
-    )
+    return signed_over(lambda valid: write(valid.request.body, _timestamp(valid)))
 
 
 def _body(command: str, body: bytes) -> Spoil:
@@ -114,22 +110,14 @@ def accepts_cancel(probe: Probe) -> Finding:
 @on_both_commands("v3/refuses-absent", "refuses v3 without a signature", clause=REQUIRED)
 def refuses_absent(probe: Probe, command: str) -> Finding:
     """Leave the header out, leave it empty, and put the right signature where it does not belong."""
-
-    def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = with_signature(valid.request, None)
-        return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
-
-    def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
-        return with_header(with_signature(valid.request, None), "X-NtApi-Signature", valid.signature)
-
     return refuses(
         probe,
         command,
         {
-            "no signature header": _signature(lambda _right: None),
-            "an empty signature": _signature(lambda _right: ""),
-            "the signature in the query string": misplaced,
-            "the signature under another header's name": misspelt,
+            "no signature header": rewritten(lambda _right: None),
+            "an empty signature": rewritten(lambda _right: ""),
+            "the signature in the query string": in_query_string,
+            "the signature under another header's name": under_other_name,
         },
     )
 
@@ -137,19 +125,15 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-modified", "refuses v3 with a changed signature", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
     """Change a digit, cut the signature short, make it longer, send a fixed text."""
-
-    def other_digit(place: int) -> Callable[[str], str]:
-        return lambda right: right[:place] + ("0" if right[place] != "0" else "1") + right[place + 1 :]
-
     return refuses(
         probe,
         command,
         {
-            **{f"digit {place + 1} of 64 changed": _signature(other_digit(place)) for place in (0, 16, 31, 32, 63)},
-            "the first 63 digits": _signature(lambda right: right[:63]),
-            "the first 32 digits": _signature(lambda right: right[:32]),
-            "one digit more": _signature(lambda right: f"{right}0"),
-            "64 zeros": _signature(lambda _right: "0" * 64),
+            **{f"digit {place + 1} of 64 changed": other_digit(place) for place in (0, 16, 31, 32, 63)},
+            "the first 63 digits": rewritten(lambda right: right[:63]),
+            "the first 32 digits": rewritten(lambda right: right[:32]),
+            "one digit more": rewritten(lambda right: f"{right}0"),
+            "64 zeros": rewritten(lambda _right: "0" * 64),
         },
     )
 
@@ -157,15 +141,11 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-other-key", "refuses the v3 signature of another secret", clause=REQUIRED)
 def refuses_other_key(probe: Probe, command: str) -> Finding:
     """Sign with an unknown secret, an empty one, and the public key."""
-
-    def signed_by(secret: Secret) -> Spoil:
-        return lambda _probe, valid: with_signature(valid.request, signature_of(valid.string_to_sign, secret))
-
     return refuses(
         probe,
         command,
         {
-            "an unknown secret": signed_by(Secret("tn-contract: nobody's secret")),
+            "an unknown secret": signed_by(NOBODY),
             "an empty secret": signed_by(Secret("")),
             "the public key as the secret": signed_by(Secret(probe.credentials.api_key)),
         },
@@ -175,10 +155,6 @@ def refuses_other_key(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-other-digest", "refuses another digest on v3", clause=REQUIRED)
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right message with other functions, without a key, or write the right digest in base64."""
-
-    def keyed(name: str) -> Spoil:
-        return _digest(lambda secret, message: hmac.new(secret, message, name).hexdigest())
-
     return refuses(
         probe,
         command,
@@ -186,13 +162,11 @@ def refuses_other_digest(probe: Probe, command: str) -> Finding:
             "HMAC-SHA1": keyed("sha1"),
             "HMAC-MD5": keyed("md5"),
             "HMAC-SHA512": keyed("sha512"),
-            "plain SHA-256": _digest(lambda _secret, message: hashlib.sha256(message).hexdigest()),
-            "SHA-256 of message and secret": _digest(
+            "plain SHA-256": digested(lambda _secret, message: hashlib.sha256(message).hexdigest()),
+            "SHA-256 of message and secret": digested(
                 lambda secret, message: hashlib.sha256(message + secret).hexdigest()
             ),
-            "base64 instead of hex": _digest(
-                lambda secret, message: base64.b64encode(hmac.digest(secret, message, "sha256")).decode()
-            ),
+            "base64 instead of hex": in_base64,
         },
     )
 
@@ -233,13 +207,12 @@ def refuses_unsigned_get(probe: Probe, command: str) -> Finding:
 
         return spoil
 
-    nobody = Secret("tn-contract: nobody's secret")
     return refuses(
         probe,
         command,
         {
             "GET without a signature": get(lambda _timestamp: None),
-            "GET with the signature of another secret": get(lambda timestamp: signature_of(timestamp, nobody)),
+            "GET with the signature of another secret": get(lambda timestamp: signature_of(timestamp, NOBODY)),
         },
     )
 
