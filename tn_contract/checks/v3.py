@@ -60,7 +60,11 @@ def _message(write: Callable[[bytes, str], str]) -> Spoil:
 
 def _body(command: str, body: bytes) -> Spoil:
     """Send another body, properly signed."""
-    return lambda probe, _valid: sign_body(probe.credentials, command, probe.timestamp(), body).request
+    return lambda probe, _valid: _signed(probe, command, body)
+
+
+def _signed(probe: Probe, command: str, body: bytes) -> Request:
+    return sign_body(probe.credentials, command, probe.timestamp(), body).request
 
 
 def _tampered(change: Callable[[bytes], bytes]) -> Spoil:
@@ -280,7 +284,7 @@ def accepts_no_params(probe: Probe) -> Finding:
 def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
     finding = passed("", "")
     for body in bodies:
-        observed = probe.send(sign_body(probe.credentials, command, probe.timestamp(), body).request)
+        observed = probe.send(_signed(probe, command, body))
         finding = accepts(f"the signed body {body.decode()!r}", observed)
         if finding.verdict != "pass":
             return finding
@@ -374,7 +378,7 @@ def refuses_unknown_command(probe: Probe) -> Finding:
 def refuses_malformed_body(probe: Probe) -> Finding:
     """Open sessions with bodies that are no JSON object, properly signed."""
     bodies = (b"{", b"{}}", b"{'a':1}", b'{"a":1,}', b'{"a":NaN}', b"no JSON", b'"text"', b"1", b"cmd=getAuthInfo")
-    return refuses(probe, SESSION, {f"the body {body.decode()!r}": _body(SESSION, body) for body in bodies})
+    return _refuses_bodies(probe, SESSION, bodies)
 
 
 @check(
@@ -387,7 +391,7 @@ def refuses_malformed_body(probe: Probe) -> Finding:
 def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
     """Cancel with a body cut short, in single quotes, as a form, as a list: each properly signed."""
     number = probe.order_id
-    bodies = (
+    texts = (
         f'{{"order_id":{number}',
         f"{{'order_id':{number}}}",
         f'{{"order_id":{number},}}',
@@ -397,7 +401,11 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
         f'[{{"order_id":{number}}}]',
         str(number),
     )
-    return refuses(probe, CANCEL, {f"the body {body!r}": _body(CANCEL, body.encode()) for body in bodies})
+    return _refuses_bodies(probe, CANCEL, tuple(text.encode() for text in texts))
+
+
+def _refuses_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
+    return refuses(probe, command, {f"the body {body.decode()!r}": _body(command, body) for body in bodies})
 
 
 @check(
@@ -409,7 +417,7 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
 def refuses_missing_order_id(probe: Probe) -> Finding:
     """Cancel with an empty body, without order_id, with null, with an empty text."""
     bodies = (b"", b"{}", b'{"note":"no order"}', b'{"order_id":null}', b'{"order_id":""}')
-    return refuses(probe, CANCEL, {f"the body {body.decode()!r}": _body(CANCEL, body) for body in bodies})
+    return _refuses_bodies(probe, CANCEL, bodies)
 
 
 @check(
@@ -424,9 +432,7 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
     number = probe.order_id
 
     def in_query(_probe: Probe, _valid: SignedRequest) -> Request:
-        return replace(
-            sign_body(probe.credentials, CANCEL, probe.timestamp(), b"{}").request, query=f"order_id={number}"
-        )
+        return replace(_signed(probe, CANCEL, b"{}"), query=f"order_id={number}")
 
     return refuses(
         probe,
@@ -480,8 +486,7 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
         raise NotApplicable("it names orders that are not the user's")
     finding = passed("", "")
     for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1):
-        body = encode_json({"order_id": order_id})
-        observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
+        observed = probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id})))
         finding = accepts(f"order {order_id}", observed)
         if finding.verdict != "pass":
             return finding
@@ -497,7 +502,7 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
 def failure_names_itself(probe: Probe) -> Finding:
     """Send a bad signature, an unknown key and an unknown command, and look at the replies."""
     valid = probe.compose(SESSION).request
-    unknown = sign_body(probe.credentials, "tnContractNoSuchCommand", probe.timestamp(), b"{}").request
+    unknown = _signed(probe, "tnContractNoSuchCommand", b"{}")
     expected, observed = "a JSON object with a text in errMsg, error or errorMsg", None
     for request in (
         with_signature(valid, "0" * 64),
@@ -592,7 +597,7 @@ def order_id_as_text(probe: Probe) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it would spend another order")
     body = encode_json({"order_id": str(probe.order_id)})
-    observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
+    observed = probe.send(_signed(probe, CANCEL, body))
     return noticed(f"a text is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")
 
 
