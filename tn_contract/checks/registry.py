@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -104,6 +104,23 @@ def accepts(what: str, observed: Observation) -> Finding:
         raise Blocked(f"the target limits the rate: {observed.told}")
     expected = f"accepted: {what}"
     return passed(expected, observed.told) if observed.understood else failed(expected, observed.told)
+
+
+def accepts_order(order_id: int, observed: Observation) -> Finding:
+    """Judge that one reply accepts the cancel of an order, and names no other."""
+    finding = accepts(f"order {order_id}", observed)
+    if finding.verdict == "pass" and observed.reading.order_id not in (order_id, None):
+        return failed(f"order_id {order_id} comes back", observed.told)
+    return finding
+
+
+def all_pass(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding that is no pass, else the last one. Given a generator, it sends nothing after a flaw."""
+    finding = passed("", "")
+    for finding in findings:
+        if finding.verdict != "pass":
+            break
+    return finding
 
 
 def on_both_commands(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from tn_contract.checks import registry
-from tn_contract.checks.registry import CONTROLS, accepts, check, refuses
+from tn_contract.checks.registry import CONTROLS, accepts, accepts_order, all_pass, check, refuses
 from tn_contract.checks.spoils import (
     NOBODY,
     digested,
@@ -282,13 +282,9 @@ def accepts_no_params(probe: Probe) -> Finding:
 
 
 def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
-    finding = passed("", "")
-    for body in bodies:
-        observed = probe.send(_signed(probe, command, body))
-        finding = accepts(f"the signed body {body.decode()!r}", observed)
-        if finding.verdict != "pass":
-            return finding
-    return finding
+    return all_pass(
+        accepts(f"the signed body {body.decode()!r}", probe.send(_signed(probe, command, body))) for body in bodies
+    )
 
 
 # ---- key and timestamp ---------------------------------------------------------------------------------------
@@ -484,15 +480,10 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
     """Cancel ids beyond 32 bits, and ids that floating-point numbers cannot hold."""
     if not probe.target.free_orders:
         raise NotApplicable("it names orders that are not the user's")
-    finding = passed("", "")
-    for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1):
-        observed = probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id})))
-        finding = accepts(f"order {order_id}", observed)
-        if finding.verdict != "pass":
-            return finding
-        if observed.reading.order_id not in (order_id, None):
-            return failed(f"order_id {order_id} comes back", observed.told)
-    return finding
+    return all_pass(
+        accepts_order(order_id, probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id}))))
+        for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1)
+    )
 
 
 # ---- replies -------------------------------------------------------------------------------------------------
