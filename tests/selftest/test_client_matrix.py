@@ -7,11 +7,8 @@ is in the list.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
 
@@ -19,31 +16,15 @@ from tn_contract.client_checks import catalogue
 from tn_contract.corpus import load_corpus
 
 from .client_defects import DEFECTS, broken
+from .golden import Matrix
 from .trying import found, judged, try_in_process
 
-MATRIX = Path(__file__).with_name("client_matrix.json")
+MATRIX = Matrix("client_matrix.json", DEFECTS)
 
 
 def kills_of(slug: str) -> list[str]:
     findings = found(judged(try_in_process(broken(slug))))
     return sorted(f"{check_id}{' (warn)' * told.startswith('warn')}" for check_id, told in findings.items())
-
-
-def matrix() -> dict[str, list[str]]:
-    with MATRIX.open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # somebody may be rewriting it
-        loaded: dict[str, list[str]] = json.load(file)
-    return loaded
-
-
-def rewrite(slug: str, kills: list[str]) -> None:
-    with MATRIX.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        entries: dict[str, list[str]] = json.loads(file.read() or "{}")
-        entries = {name: entry for name, entry in {**entries, slug: kills}.items() if name in DEFECTS}
-        file.truncate(0)
-        file.write(json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
 
 
 def bare(kill: str) -> str:
@@ -58,8 +39,8 @@ def levels() -> dict[str, str]:
 def test_a_broken_client_is_found_by_its_checks(slug: str) -> None:
     kills = kills_of(slug)
     if os.environ.get("TN_SELFTEST_REWRITE"):
-        rewrite(slug, kills)
-    expected = matrix().get(slug)
+        MATRIX.rewrite(slug, kills)
+    expected = MATRIX.read().get(slug)
     for _again in range(2):  # on a machine under load any client can be late
         if kills == expected:
             break
@@ -69,7 +50,7 @@ def test_a_broken_client_is_found_by_its_checks(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", DEFECTS)
 def test_each_check_that_finds_a_broken_client_has_a_reason(slug: str) -> None:
-    defect, kills = DEFECTS[slug], {bare(kill) for kill in matrix()[slug]}
+    defect, kills = DEFECTS[slug], {bare(kill) for kill in MATRIX.read()[slug]}
     assert set(defect.own) <= kills, "its own checks find it"
     others = kills - set(defect.own)
     assert [kill for kill in others if not any(fnmatchcase(kill, pattern) for pattern in defect.also)] == []
@@ -79,7 +60,7 @@ def test_each_check_that_finds_a_broken_client_has_a_reason(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", DEFECTS)
 def test_what_is_only_warned_of_breaks_no_must(slug: str) -> None:
-    for kill in matrix()[slug]:
+    for kill in MATRIX.read()[slug]:
         if not kill.endswith("(warn)"):
             assert levels()[kill] == "must"
         elif not kill.startswith("reports/"):  # where unknown in place of a settled outcome is a warning
@@ -87,7 +68,7 @@ def test_what_is_only_warned_of_breaks_no_must(slug: str) -> None:
 
 
 def test_the_matrix_knows_every_broken_client() -> None:
-    assert sorted(matrix()) == sorted(DEFECTS)
+    assert sorted(MATRIX.read()) == sorted(DEFECTS)
 
 
 def test_every_check_finds_a_broken_client_that_it_is_there_for() -> None:
@@ -98,5 +79,5 @@ def test_every_check_finds_a_broken_client_that_it_is_there_for() -> None:
 
 def test_every_check_finds_one_that_few_others_find() -> None:
     """A check that only ever fails among many others may fail for their reasons."""
-    few = {bare(kill) for kills in matrix().values() if len(kills) <= 4 for kill in kills}
+    few = {bare(kill) for kills in MATRIX.read().values() if len(kills) <= 4 for kill in kills}
     assert {check_id for check_id, level in levels().items() if level != "observed"} - few == set()

@@ -7,11 +7,7 @@ they wait for is in the list.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,10 +17,11 @@ from tn_contract.corpus import load_corpus
 from tn_contract.report import EXIT_BROKEN, EXIT_ERROR
 
 from .defects import DEFECTS, broken
+from .golden import Matrix
 from .judging import judged
 from .mutants import MUTANTS, broken_mock
 
-MATRIX = Path(__file__).with_name("matrix.json")
+MATRIX = Matrix("matrix.json", [*DEFECTS, *MUTANTS])
 
 # What these do depends on how many ticks pass between two requests: they may be looked at again.
 TIMED = {
@@ -52,29 +49,12 @@ def kills_of(slug: str) -> tuple[list[str], int]:
     return sorted(kills), code
 
 
-def matrix() -> dict[str, list[str]]:
-    with MATRIX.open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # somebody may be rewriting it
-        loaded: dict[str, list[str]] = json.load(file)
-    return loaded
-
-
-def rewrite(slug: str, kills: list[str]) -> None:
-    with MATRIX.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        entries: dict[str, Any] = json.loads(file.read() or "{}")
-        entries = {name: entry for name, entry in {**entries, slug: kills}.items() if name in {*DEFECTS, *MUTANTS}}
-        file.truncate(0)
-        file.write(json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
-
-
 @pytest.mark.parametrize("slug", [*DEFECTS, *MUTANTS])
 def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
     kills, code = kills_of(slug)
     if os.environ.get("TN_SELFTEST_REWRITE"):
-        rewrite(slug, kills)
-    expected = matrix().get(slug)
+        MATRIX.rewrite(slug, kills)
+    expected = MATRIX.read().get(slug)
     for _again in range(3 if slug in TIMED else 0):
         if kills == expected:
             break
@@ -90,8 +70,8 @@ def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
 
 
 def test_the_matrix_knows_every_broken_server() -> None:
-    assert sorted(matrix()) == sorted([*DEFECTS, *MUTANTS])
-    assert all(matrix().values())
+    assert sorted(MATRIX.read()) == sorted([*DEFECTS, *MUTANTS])
+    assert all(MATRIX.read().values())
 
 
 def test_every_check_finds_a_broken_server() -> None:
@@ -101,7 +81,7 @@ def test_every_check_finds_a_broken_server() -> None:
     controls = {control for pair in CONTROLS.values() for control in pair}
     found = {
         kill.removesuffix(" (warn)").replace(" (error)", "" if kill.partition(" ")[0] in controls else " (error)")
-        for kills in matrix().values()
+        for kills in MATRIX.read().values()
         for kill in kills
     }
     assert judging - found == set()
@@ -109,6 +89,6 @@ def test_every_check_finds_a_broken_server() -> None:
 
 def test_every_check_finds_one_that_few_others_find() -> None:
     """A check that only ever fails among many others may fail for their reasons."""
-    few = {kill.partition(" ")[0] for kills in matrix().values() if len(kills) <= 4 for kill in kills}
+    few = {kill.partition(" ")[0] for kills in MATRIX.read().values() if len(kills) <= 4 for kill in kills}
     judging = {c.id for c in catalogue().values() if load_corpus().clauses[c.clause].level != "observed"}
     assert judging - few == NEVER_ALONE

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from tn_contract.checks.registry import accepts, check, judge_refusal, on_both_commands, refuses
+from tn_contract.checks.registry import accepts, all_pass, check, judge_refusal, on_both_commands, refuses
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, noticed, passed
@@ -80,10 +80,10 @@ def refuses_lower(probe: Probe, command: str) -> Finding:
         "one less": last - 1,
         "1": 1,
     }
-    for what, nonce in lower.items():
-        finding = judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
-        if finding.verdict != "pass":
-            return finding
+    finding = all_pass(
+        judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
+        for what, nonce in lower.items()
+    )
     return _then_control(probe, command, finding)
 
 
@@ -119,11 +119,9 @@ def refuses_replay_beside_fresh(probe: Probe, command: str) -> Finding:
         "before its own": lambda: replace(first, body=fresh() + b"&" + first.body),
         "in the query string": lambda: replace(first, query=fresh().decode()),
     }
-    finding = passed("", "")
-    for where, replay in replays.items():
-        finding = judge_refusal(f"a replay with a fresh nonce {where}", probe.send(replay()))
-        if finding.verdict != "pass":
-            return finding
+    finding = all_pass(
+        judge_refusal(f"a replay with a fresh nonce {where}", probe.send(replay())) for where, replay in replays.items()
+    )
     return _then_control(probe, command, finding)
 
 
@@ -199,12 +197,10 @@ def accepts_full_range(probe: Probe) -> Finding:
     """On a key of its own, send rising nonces from 1 over today's units up to 2^63-1."""
     if not probe.target.is_kit_mock:
         raise NotApplicable("it would lock the key: the target hands out no disposable keys")
-    finding = passed("", "")
-    for nonce in (1, 9, 10, 1_800_000_000_000, 18_000_000_000_000, 18_000_000_000_000_000, 2**63 - 2, 2**63 - 1):
-        finding = accepts(f"the nonce {nonce}", probe.send(probe.compose(SESSION, nonce).request))
-        if finding.verdict != "pass":
-            return finding
-    return finding
+    nonces = (1, 9, 10, 1_800_000_000_000, 18_000_000_000_000, 18_000_000_000_000_000, 2**63 - 2, 2**63 - 1)
+    return all_pass(
+        accepts(f"the nonce {nonce}", probe.send(probe.compose(SESSION, nonce).request)) for nonce in nonces
+    )
 
 
 @check("nonce/compares-exactly", "tells neighbouring nonces apart", clause="nonce-exact")
@@ -213,12 +209,10 @@ def compares_exactly(probe: Probe) -> Finding:
     probe.control(SESSION)
     first = probe.nonces.next()
     time.sleep(0.001)  # so that all four are behind the clock
-    finding = passed("", "")
-    for nonce in range(first, first + 4):
-        finding = accepts(f"{nonce} after {nonce - 1}", probe.send(probe.compose(SESSION, nonce).request))
-        if finding.verdict != "pass":
-            return finding
-    return finding
+    return all_pass(
+        accepts(f"{nonce} after {nonce - 1}", probe.send(probe.compose(SESSION, nonce).request))
+        for nonce in range(first, first + 4)
+    )
 
 
 @check("nonce/is-per-key", "keeps each key's nonces apart", clause="nonce-per-key")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -12,7 +12,9 @@ from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
 from tn_contract.journal import Exchange
+from tn_contract.signing import Secret
 from tn_contract.verdicts import BaseCheck, Blocked, Effect, Finding, NotApplicable, Result, failed, passed, weigh
+from tn_contract.wire import SignedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,30 @@ def accepts(what: str, observed: Observation) -> Finding:
         raise Blocked(f"the target limits the rate: {observed.told}")
     expected = f"accepted: {what}"
     return passed(expected, observed.told) if observed.understood else failed(expected, observed.told)
+
+
+def accepts_order(order_id: int, observed: Observation) -> Finding:
+    """Judge that one reply accepts the cancel of an order, and names no other."""
+    finding = accepts(f"order {order_id}", observed)
+    if finding.verdict == "pass" and observed.reading.order_id not in (order_id, None):
+        return failed(f"order_id {order_id} comes back", observed.told)
+    return finding
+
+
+def gives_away(valid: SignedRequest, secret: Secret, observed: Observation) -> bool:
+    """Whether a reply tells the right signature of a request, or the secret, if that is long enough to be known by."""
+    reply = observed.reply
+    text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
+    return valid.signature in text.lower() or (len(secret.reveal()) >= 8 and secret.reveal() in text)
+
+
+def all_pass(findings: Iterable[Finding]) -> Finding:
+    """Return the first finding that is no pass, else the last one. Given a generator, it sends nothing after a flaw."""
+    finding = passed("", "")
+    for finding in findings:
+        if finding.verdict != "pass":
+            break
+    return finding
 
 
 def on_both_commands(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
+from tn_contract.checks.registry import accepts, accepts_order, all_pass, check, on_both_commands, refuses
 from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
 from tn_contract.signing import Parameters, Value, sign
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
@@ -187,15 +188,11 @@ def _echoes(probe: Probe, order_ids: tuple[int, ...]) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it names orders that are not the user's")
     probe.control(CANCEL)
-    finding = passed("", "")
-    for order_id in order_ids:
-        observed = probe.send(compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request)
-        finding = accepts(f"order {order_id}", observed)
-        if finding.verdict != "pass":
-            return finding
-        if observed.reading.order_id not in (order_id, None):
-            return failed(f"order_id {order_id} comes back", observed.told)
-    return finding
+
+    def cancel(order_id: int) -> Request:
+        return compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request
+
+    return all_pass(accepts_order(order_id, probe.send(cancel(order_id))) for order_id in order_ids)
 
 
 @check(
@@ -220,15 +217,16 @@ def keeps_63_bit_order_ids(probe: Probe) -> Finding:
 @check("request/header-names-any-case", "reads header names in any letter case", clause="header-names-ignore-case")
 def header_names_any_case(probe: Probe) -> Finding:
     """Send the headers in lower and in upper case."""
-    probe.control(SESSION)
-    finding = passed("", "")
-    for write in (str.lower, str.upper):
+
+    def written(write: Callable[[str], str]) -> Request:
         valid = probe.compose(SESSION).request
-        observed = probe.send(replace(valid, headers=tuple((write(name), value) for name, value in valid.headers)))
-        finding = accepts("the documented headers in another letter case", observed)
-        if finding.verdict != "pass":
-            return finding
-    return finding
+        return replace(valid, headers=tuple((write(name), value) for name, value in valid.headers))
+
+    probe.control(SESSION)
+    return all_pass(
+        accepts("the documented headers in another letter case", probe.send(written(write)))
+        for write in (str.lower, str.upper)
+    )
 
 
 @check(

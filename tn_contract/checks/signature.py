@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -12,8 +11,20 @@ from dataclasses import replace
 from typing import Any
 
 from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
+from tn_contract.checks.spoils import (
+    NOBODY,
+    digested,
+    in_base64,
+    in_query_string,
+    keyed,
+    other_digit,
+    rewritten,
+    signed_by,
+    signed_over,
+    under_other_name,
+)
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
-from tn_contract.signing import Secret, Value, canonical_string, signature_of
+from tn_contract.signing import Secret, Value, canonical_string
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
     COMMAND_PATH,
@@ -31,33 +42,8 @@ from tn_contract.wire import (
 REQUIRED, COVERS = "signature-required", "signature-covers-fields"
 
 
-def _signature(write: Callable[[str], str | None]) -> Spoil:
-    """Spoil the signature's text, given the right one."""
-    return lambda _probe, valid: with_signature(valid.request, write(valid.signature))
-
-
-def _string(write: Callable[[SignedRequest], str]) -> Spoil:
-    """Sign another string than the request's own."""
-    return lambda probe, valid: with_signature(valid.request, signature_of(write(valid), probe.credentials.secret))
-
-
-def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
-    """Digest the right string (second argument) under the secret (first) in another way."""
-    return lambda probe, valid: with_signature(
-        valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
-    )
-
-
 def _without(field: str) -> Callable[[SignedRequest], str]:
     return lambda valid: canonical_string({name: value for name, value in valid.fields.items() if name != field})
-
-
-def _other_digit(digit: str) -> str:
-    return "0" if digit != "0" else "1"
-
-
-def _change_digit(place: int) -> Callable[[str], str]:
-    return lambda right: right[:place] + _other_digit(right[place]) + right[place + 1 :]
 
 
 def _fields_of(valid: SignedRequest) -> dict[str, Any]:
@@ -78,28 +64,20 @@ def recovers_after_bad(probe: Probe) -> Finding:
 def refuses_absent(probe: Probe, command: str) -> Finding:
     """Leave the header out, leave it empty, and put the right signature where it does not belong."""
 
-    def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = with_signature(valid.request, None)
-        return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
-
     def in_a_field(_probe: Probe, valid: SignedRequest) -> Request:
         bare = with_signature(valid.request, None)
         names = ("sig", "sign", "signature", SIGNATURE_HEADER)
         return replace(bare, body=b"&".join((bare.body, *(f"{name}={valid.signature}".encode() for name in names))))
 
-    def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = with_signature(valid.request, None)
-        return replace(bare, headers=(*bare.headers, ("X-NtApi-Signature", valid.signature)))
-
     return refuses(
         probe,
         command,
         {
-            "no signature header": _signature(lambda _right: None),
-            "an empty signature": _signature(lambda _right: ""),
-            "the signature in the query string": misplaced,
+            "no signature header": rewritten(lambda _right: None),
+            "an empty signature": rewritten(lambda _right: ""),
+            "the signature in the query string": in_query_string,
             "the signature in the body": in_a_field,
-            "the signature under another header's name": misspelt,
+            "the signature under another header's name": under_other_name,
         },
     )
 
@@ -109,9 +87,7 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
     """Change one hexadecimal digit: at both ends and between; on a session of a disposable target each of the 64."""
     every = probe.target.disposable and command == SESSION
     places = range(64) if every else (0, 1, 7, 8, 15, 16, 31, 32, 47, 48, 55, 56, 62, 63)
-    return refuses(
-        probe, command, {f"digit {place + 1} of 64 changed": _signature(_change_digit(place)) for place in places}
-    )
+    return refuses(probe, command, {f"digit {place + 1} of 64 changed": other_digit(place) for place in places})
 
 
 @on_both_commands("signature/refuses-truncated", "refuses a signature cut short or made longer", clause=REQUIRED)
@@ -121,17 +97,17 @@ def refuses_truncated(probe: Probe, command: str) -> Finding:
         probe,
         command,
         {
-            "the first 63 digits": _signature(lambda right: right[:63]),
-            "the first 32 digits": _signature(lambda right: right[:32]),
-            "the first 8 digits": _signature(lambda right: right[:8]),
-            "the first digit": _signature(lambda right: right[:1]),
-            "the last 32 digits": _signature(lambda right: right[32:]),
-            "one digit more": _signature(lambda right: f"{right}0"),
-            "the signature twice": _signature(lambda right: right + right),
-            "a prefix before it": _signature(lambda right: f"sha256={right}"),
-            "0x before it": _signature(lambda right: f"0x{right}"),
-            "a zero before it": _signature(lambda right: f"0{right}"),
-            "a wrong one before it": _signature(lambda right: f"{'0' * 64}, {right}"),
+            "the first 63 digits": rewritten(lambda right: right[:63]),
+            "the first 32 digits": rewritten(lambda right: right[:32]),
+            "the first 8 digits": rewritten(lambda right: right[:8]),
+            "the first digit": rewritten(lambda right: right[:1]),
+            "the last 32 digits": rewritten(lambda right: right[32:]),
+            "one digit more": rewritten(lambda right: f"{right}0"),
+            "the signature twice": rewritten(lambda right: right + right),
+            "a prefix before it": rewritten(lambda right: f"sha256={right}"),
+            "0x before it": rewritten(lambda right: f"0x{right}"),
+            "a zero before it": rewritten(lambda right: f"0{right}"),
+            "a wrong one before it": rewritten(lambda right: f"{'0' * 64}, {right}"),
         },
     )
 
@@ -140,23 +116,20 @@ def refuses_truncated(probe: Probe, command: str) -> Finding:
 def refuses_constant(probe: Probe, command: str) -> Finding:
     """Send fixed texts that careless comparisons let through."""
     texts = ("0" * 64, "f" * 64, "<hash>", "null", "0", "true", "%", "*")
-    return refuses(probe, command, {f"the signature {text[:8]!r}": _signature(lambda _r, t=text: t) for text in texts})  # type: ignore[misc] # a default binds the loop's text
+    return refuses(probe, command, {f"the signature {text[:8]!r}": rewritten(lambda _r, t=text: t) for text in texts})  # type: ignore[misc] # a default binds the loop's text
 
 
 @on_both_commands("signature/refuses-other-key", "refuses the signature of another secret", clause=REQUIRED)
 def refuses_other_key(probe: Probe, command: str) -> Finding:
     """Sign with a secret that is not this key's: guessed, empty, the public key, that of another known key."""
     keys: dict[str, Secret] = {
-        "an unknown secret": Secret("tn-contract: nobody's secret"),
+        "an unknown secret": NOBODY,
         "an empty secret": Secret(""),
         "the public key as the secret": Secret(probe.credentials.api_key),
         "the secret with a line end": Secret(probe.credentials.secret.reveal() + "\n"),
     }
     with suppress(NotApplicable):
         keys["the secret of another known key"] = probe.other().credentials.secret
-
-    def signed_by(secret: Secret) -> Spoil:
-        return lambda _probe, valid: with_signature(valid.request, signature_of(valid.string_to_sign, secret))
 
     return refuses(probe, command, {what: signed_by(secret) for what, secret in keys.items()})
 
@@ -165,14 +138,11 @@ def refuses_other_key(probe: Probe, command: str) -> Finding:
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right string with other functions, without a key, or write the right digest in base64."""
 
-    def keyed(name: str) -> Spoil:
-        return _digest(lambda secret, string: hmac.new(secret, string, name).hexdigest())
-
     def plain(name: str) -> Spoil:
-        return _digest(lambda _secret, string: hashlib.new(name, string, usedforsecurity=False).hexdigest())
+        return digested(lambda _secret, string: hashlib.new(name, string, usedforsecurity=False).hexdigest())
 
     def joined(name: str, join: Callable[[bytes, bytes], bytes]) -> Spoil:
-        return _digest(
+        return digested(
             lambda secret, string: hashlib.new(name, join(secret, string), usedforsecurity=False).hexdigest()
         )
 
@@ -187,11 +157,9 @@ def refuses_other_digest(probe: Probe, command: str) -> Finding:
             "SHA-256 of string and secret": joined("sha256", lambda secret, string: string + secret),
             "SHA-256 of secret and string": joined("sha256", lambda secret, string: secret + string),
             "MD5 of string and secret, as in v1": joined("md5", lambda secret, string: string + secret),
-            "key and message swapped": _digest(lambda secret, string: hmac.new(string, secret, "sha256").hexdigest()),
-            "base64 instead of hex": _digest(
-                lambda secret, string: base64.b64encode(hmac.digest(secret, string, "sha256")).decode()
-            ),
-            "HMAC-SHA256 of nothing": _digest(lambda secret, _string: hmac.new(secret, b"", "sha256").hexdigest()),
+            "key and message swapped": digested(lambda secret, string: hmac.new(string, secret, "sha256").hexdigest()),
+            "base64 instead of hex": in_base64,
+            "HMAC-SHA256 of nothing": digested(lambda secret, _string: hmac.new(secret, b"", "sha256").hexdigest()),
         },
     )
 
@@ -223,7 +191,7 @@ def refuses_other_string(probe: Probe, command: str) -> Finding:
                 f"params=order_id={probe.order_id}", f'params={{"order_id":{probe.order_id}}}'
             ),
         }
-    return refuses(probe, command, {f"signed {what}": _string(write) for what, write in wrong.items()})
+    return refuses(probe, command, {f"signed {what}": signed_over(write) for what, write in wrong.items()})
 
 
 @check(
@@ -239,10 +207,10 @@ def refuses_percent_encoded(probe: Probe) -> Finding:
         probe,
         CANCEL,
         {
-            "signed the percent-encoded body": _string(
+            "signed the percent-encoded body": signed_over(
                 lambda valid: encode_form(dict(sorted(valid.fields.items()))).decode()
             ),
-            "signed with literal brackets": _string(
+            "signed with literal brackets": signed_over(
                 lambda valid: valid.string_to_sign.replace("params=order_id=", "params[order_id]=")
             ),
         },
@@ -299,11 +267,8 @@ def covers_nonce(probe: Probe, command: str) -> Finding:
 def covers_command(probe: Probe, command: str) -> Finding:
     """Sign another command with the same parameters, then send this one."""
 
-    def spoil(_probe: Probe, valid: SignedRequest) -> Request:
-        for_other = {**valid.fields, "cmd": SESSION if command == CANCEL else CANCEL}
-        signature = signature_of(canonical_string(for_other), probe.credentials.secret)
-        return with_signature(valid.request, signature)
-
+    other = SESSION if command == CANCEL else CANCEL
+    spoil = signed_over(lambda valid: canonical_string({**valid.fields, "cmd": other}))
     return refuses(probe, command, {"another command than was signed": spoil})
 
 
@@ -318,12 +283,11 @@ def covers_order_id(probe: Probe) -> Finding:
     """Sign another order's cancel, then send this one; sign none, then add it; add a zero to the signed one."""
 
     def signed_for(params: Mapping[str, Value]) -> Spoil:
-        def spoil(_probe: Probe, valid: SignedRequest) -> Request:
+        def string(valid: SignedRequest) -> str:
             fields = {name: value for name, value in valid.fields.items() if name != "params"}
-            string = canonical_string({**fields, "params": params} if params else fields)
-            return with_signature(valid.request, signature_of(string, probe.credentials.secret))
+            return canonical_string({**fields, "params": params} if params else fields)
 
-        return spoil
+        return signed_over(string)
 
     return refuses(
         probe,
@@ -345,9 +309,7 @@ def refuses_earlier(probe: Probe, command: str) -> Finding:
     earlier = probe.compose(SESSION if not probe.target.free_orders else command)
     if not probe.send(earlier.request).understood:
         raise Blocked("the earlier request was not accepted")
-    return refuses(
-        probe, command, {"the signature of an earlier request": _signature(lambda _right: earlier.signature)}
-    )
+    return refuses(probe, command, {"the signature of an earlier request": rewritten(lambda _right: earlier.signature)})
 
 
 @check(

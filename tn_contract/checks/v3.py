@@ -6,16 +6,26 @@ not disposable. Each refusal differs in one thing from a valid request.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from tn_contract.checks import registry
-from tn_contract.checks.registry import CONTROLS, accepts, check, refuses
+from tn_contract.checks.registry import CONTROLS, accepts, accepts_order, all_pass, check, gives_away, refuses
+from tn_contract.checks.spoils import (
+    NOBODY,
+    digested,
+    in_base64,
+    in_query_string,
+    keyed,
+    other_digit,
+    rewritten,
+    signed_by,
+    signed_over,
+    under_other_name,
+)
 from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
@@ -43,28 +53,18 @@ REQUIRED, COVERS_BODY, COVERS_TIMESTAMP = (
 on_both_commands = partial(registry.on_both_commands, twin_requires=(OPENS,))
 
 
-def _signature(write: Callable[[str], str | None]) -> Spoil:
-    """Spoil the signature's text, given the right one."""
-    return lambda _probe, valid: with_signature(valid.request, write(valid.signature))
-
-
 def _message(write: Callable[[bytes, str], str]) -> Spoil:
     """Sign another message than body and timestamp, given these two."""
-    return lambda probe, valid: with_signature(
-        valid.request, signature_of(write(valid.request.body, _timestamp(valid)), probe.credentials.secret)
-    )
-
-
-def _digest(compute: Callable[[bytes, bytes], str]) -> Spoil:
-    """Digest the right message (second argument) under the secret (first) in another way."""
-    return lambda probe, valid: with_signature(
-        valid.request, compute(probe.credentials.secret.reveal().encode(), valid.string_to_sign.encode())
-    )
+    return signed_over(lambda valid: write(valid.request.body, _timestamp(valid)))
 
 
 def _body(command: str, body: bytes) -> Spoil:
     """Send another body, properly signed."""
-    return lambda probe, _valid: sign_body(probe.credentials, command, probe.timestamp(), body).request
+    return lambda probe, _valid: _signed(probe, command, body)
+
+
+def _signed(probe: Probe, command: str, body: bytes) -> Request:
+    return sign_body(probe.credentials, command, probe.timestamp(), body).request
 
 
 def _tampered(change: Callable[[bytes], bytes]) -> Spoil:
@@ -114,22 +114,14 @@ def accepts_cancel(probe: Probe) -> Finding:
 @on_both_commands("v3/refuses-absent", "refuses v3 without a signature", clause=REQUIRED)
 def refuses_absent(probe: Probe, command: str) -> Finding:
     """Leave the header out, leave it empty, and put the right signature where it does not belong."""
-
-    def misplaced(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = with_signature(valid.request, None)
-        return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
-
-    def misspelt(_probe: Probe, valid: SignedRequest) -> Request:
-        return with_header(with_signature(valid.request, None), "X-NtApi-Signature", valid.signature)
-
     return refuses(
         probe,
         command,
         {
-            "no signature header": _signature(lambda _right: None),
-            "an empty signature": _signature(lambda _right: ""),
-            "the signature in the query string": misplaced,
-            "the signature under another header's name": misspelt,
+            "no signature header": rewritten(lambda _right: None),
+            "an empty signature": rewritten(lambda _right: ""),
+            "the signature in the query string": in_query_string,
+            "the signature under another header's name": under_other_name,
         },
     )
 
@@ -137,19 +129,15 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-modified", "refuses v3 with a changed signature", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
     """Change a digit, cut the signature short, make it longer, send a fixed text."""
-
-    def other_digit(place: int) -> Callable[[str], str]:
-        return lambda right: right[:place] + ("0" if right[place] != "0" else "1") + right[place + 1 :]
-
     return refuses(
         probe,
         command,
         {
-            **{f"digit {place + 1} of 64 changed": _signature(other_digit(place)) for place in (0, 16, 31, 32, 63)},
-            "the first 63 digits": _signature(lambda right: right[:63]),
-            "the first 32 digits": _signature(lambda right: right[:32]),
-            "one digit more": _signature(lambda right: f"{right}0"),
-            "64 zeros": _signature(lambda _right: "0" * 64),
+            **{f"digit {place + 1} of 64 changed": other_digit(place) for place in (0, 16, 31, 32, 63)},
+            "the first 63 digits": rewritten(lambda right: right[:63]),
+            "the first 32 digits": rewritten(lambda right: right[:32]),
+            "one digit more": rewritten(lambda right: f"{right}0"),
+            "64 zeros": rewritten(lambda _right: "0" * 64),
         },
     )
 
@@ -157,15 +145,11 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-other-key", "refuses the v3 signature of another secret", clause=REQUIRED)
 def refuses_other_key(probe: Probe, command: str) -> Finding:
     """Sign with an unknown secret, an empty one, and the public key."""
-
-    def signed_by(secret: Secret) -> Spoil:
-        return lambda _probe, valid: with_signature(valid.request, signature_of(valid.string_to_sign, secret))
-
     return refuses(
         probe,
         command,
         {
-            "an unknown secret": signed_by(Secret("tn-contract: nobody's secret")),
+            "an unknown secret": signed_by(NOBODY),
             "an empty secret": signed_by(Secret("")),
             "the public key as the secret": signed_by(Secret(probe.credentials.api_key)),
         },
@@ -175,10 +159,6 @@ def refuses_other_key(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-other-digest", "refuses another digest on v3", clause=REQUIRED)
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right message with other functions, without a key, or write the right digest in base64."""
-
-    def keyed(name: str) -> Spoil:
-        return _digest(lambda secret, message: hmac.new(secret, message, name).hexdigest())
-
     return refuses(
         probe,
         command,
@@ -186,13 +166,11 @@ def refuses_other_digest(probe: Probe, command: str) -> Finding:
             "HMAC-SHA1": keyed("sha1"),
             "HMAC-MD5": keyed("md5"),
             "HMAC-SHA512": keyed("sha512"),
-            "plain SHA-256": _digest(lambda _secret, message: hashlib.sha256(message).hexdigest()),
-            "SHA-256 of message and secret": _digest(
+            "plain SHA-256": digested(lambda _secret, message: hashlib.sha256(message).hexdigest()),
+            "SHA-256 of message and secret": digested(
                 lambda secret, message: hashlib.sha256(message + secret).hexdigest()
             ),
-            "base64 instead of hex": _digest(
-                lambda secret, message: base64.b64encode(hmac.digest(secret, message, "sha256")).decode()
-            ),
+            "base64 instead of hex": in_base64,
         },
     )
 
@@ -233,13 +211,12 @@ def refuses_unsigned_get(probe: Probe, command: str) -> Finding:
 
         return spoil
 
-    nobody = Secret("tn-contract: nobody's secret")
     return refuses(
         probe,
         command,
         {
             "GET without a signature": get(lambda _timestamp: None),
-            "GET with the signature of another secret": get(lambda timestamp: signature_of(timestamp, nobody)),
+            "GET with the signature of another secret": get(lambda timestamp: signature_of(timestamp, NOBODY)),
         },
     )
 
@@ -305,13 +282,9 @@ def accepts_no_params(probe: Probe) -> Finding:
 
 
 def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
-    finding = passed("", "")
-    for body in bodies:
-        observed = probe.send(sign_body(probe.credentials, command, probe.timestamp(), body).request)
-        finding = accepts(f"the signed body {body.decode()!r}", observed)
-        if finding.verdict != "pass":
-            return finding
-    return finding
+    return all_pass(
+        accepts(f"the signed body {body.decode()!r}", probe.send(_signed(probe, command, body))) for body in bodies
+    )
 
 
 # ---- key and timestamp ---------------------------------------------------------------------------------------
@@ -401,7 +374,7 @@ def refuses_unknown_command(probe: Probe) -> Finding:
 def refuses_malformed_body(probe: Probe) -> Finding:
     """Open sessions with bodies that are no JSON object, properly signed."""
     bodies = (b"{", b"{}}", b"{'a':1}", b'{"a":1,}', b'{"a":NaN}', b"no JSON", b'"text"', b"1", b"cmd=getAuthInfo")
-    return refuses(probe, SESSION, {f"the body {body.decode()!r}": _body(SESSION, body) for body in bodies})
+    return _refuses_bodies(probe, SESSION, bodies)
 
 
 @check(
@@ -414,7 +387,7 @@ def refuses_malformed_body(probe: Probe) -> Finding:
 def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
     """Cancel with a body cut short, in single quotes, as a form, as a list: each properly signed."""
     number = probe.order_id
-    bodies = (
+    texts = (
         f'{{"order_id":{number}',
         f"{{'order_id':{number}}}",
         f'{{"order_id":{number},}}',
@@ -424,7 +397,11 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
         f'[{{"order_id":{number}}}]',
         str(number),
     )
-    return refuses(probe, CANCEL, {f"the body {body!r}": _body(CANCEL, body.encode()) for body in bodies})
+    return _refuses_bodies(probe, CANCEL, tuple(text.encode() for text in texts))
+
+
+def _refuses_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
+    return refuses(probe, command, {f"the body {body.decode()!r}": _body(command, body) for body in bodies})
 
 
 @check(
@@ -436,7 +413,7 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
 def refuses_missing_order_id(probe: Probe) -> Finding:
     """Cancel with an empty body, without order_id, with null, with an empty text."""
     bodies = (b"", b"{}", b'{"note":"no order"}', b'{"order_id":null}', b'{"order_id":""}')
-    return refuses(probe, CANCEL, {f"the body {body.decode()!r}": _body(CANCEL, body) for body in bodies})
+    return _refuses_bodies(probe, CANCEL, bodies)
 
 
 @check(
@@ -451,9 +428,7 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
     number = probe.order_id
 
     def in_query(_probe: Probe, _valid: SignedRequest) -> Request:
-        return replace(
-            sign_body(probe.credentials, CANCEL, probe.timestamp(), b"{}").request, query=f"order_id={number}"
-        )
+        return replace(_signed(probe, CANCEL, b"{}"), query=f"order_id={number}")
 
     return refuses(
         probe,
@@ -505,16 +480,10 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
     """Cancel ids beyond 32 bits, and ids that floating-point numbers cannot hold."""
     if not probe.target.free_orders:
         raise NotApplicable("it names orders that are not the user's")
-    finding = passed("", "")
-    for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1):
-        body = encode_json({"order_id": order_id})
-        observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
-        finding = accepts(f"order {order_id}", observed)
-        if finding.verdict != "pass":
-            return finding
-        if observed.reading.order_id not in (order_id, None):
-            return failed(f"order_id {order_id} comes back", observed.told)
-    return finding
+    return all_pass(
+        accepts_order(order_id, probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id}))))
+        for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1)
+    )
 
 
 # ---- replies -------------------------------------------------------------------------------------------------
@@ -524,7 +493,7 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
 def failure_names_itself(probe: Probe) -> Finding:
     """Send a bad signature, an unknown key and an unknown command, and look at the replies."""
     valid = probe.compose(SESSION).request
-    unknown = sign_body(probe.credentials, "tnContractNoSuchCommand", probe.timestamp(), b"{}").request
+    unknown = _signed(probe, "tnContractNoSuchCommand", b"{}")
     expected, observed = "a JSON object with a text in errMsg, error or errorMsg", None
     for request in (
         with_signature(valid, "0" * 64),
@@ -540,12 +509,11 @@ def failure_names_itself(probe: Probe) -> Finding:
 @check("v3/keeps-signature-secret", "does not tell the expected v3 signature", clause="expected-signature-kept-secret")
 def keeps_signature_secret(probe: Probe) -> Finding:
     """Send no signature and a bad one; look for the right one and for the secret in the replies."""
-    expected, secret = "neither the expected signature nor the secret in the reply", probe.credentials.secret
+    expected = "neither the expected signature nor the secret in the reply"
     for signature in (None, "0" * 64):
         valid = probe.compose(SESSION)
-        reply = probe.send(with_signature(valid.request, signature)).reply
-        text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
-        if valid.signature in text.lower() or (len(secret.reveal()) >= 8 and secret.reveal() in text):
+        observed = probe.send(with_signature(valid.request, signature))
+        if gives_away(valid, probe.credentials.secret, observed):
             return failed(expected, "a reply tells it")
     return passed(expected, "no reply tells it")
 
@@ -619,7 +587,7 @@ def order_id_as_text(probe: Probe) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it would spend another order")
     body = encode_json({"order_id": str(probe.order_id)})
-    observed = probe.send(sign_body(probe.credentials, CANCEL, probe.timestamp(), body).request)
+    observed = probe.send(_signed(probe, CANCEL, body))
     return noticed(f"a text is {'accepted' if observed.understood else 'not accepted'}: {observed.told}")
 
 
