@@ -19,12 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
+from mock_server.state import State
+from mock_server.state.memory import MemoryState
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
 from tn_contract.diagnosis import Diagnosis, diagnose
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal
-from tn_contract.nonce import NonceLedger, Policy
+from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal, Space
+from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
@@ -47,6 +49,10 @@ DISTURB = "tn_contract.disturb"
 
 TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 
+# All journals together keep this many exchanges, some 20 MB, and so many sessions have one.
+JOURNAL_SPACE = 10_000
+SESSIONS_KEPT = 10_000
+
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
@@ -59,7 +65,7 @@ class Session:
     """One key pair with its own nonces and journal: the unit of isolation. `reports` are what its client told."""
 
     credentials: Credentials
-    ledger: NonceLedger
+    ledger: Ledger
     journal: Journal
     reports: list[Reported] = field(default_factory=list)
 
@@ -106,7 +112,8 @@ class Broker:
     `policy` is the nonce rule; `strict_path` refuses a path that does not name the command (real clients get it
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
-    nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal.
+    nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
+    `state` keeps key pairs and nonces, by default in memory.
     """
 
     demo = DEMO
@@ -122,6 +129,7 @@ class Broker:
         clock: Callable[[], int] = time.time_ns,
         seed: int | None = None,
         journal_size: int = 1000,
+        state: State | None = None,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -138,12 +146,14 @@ class Broker:
             order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
         }
         self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
+        self._state = state or MemoryState()
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
+        self._space = Space(max(JOURNAL_SPACE, journal_size))
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
         self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None))
-        self.reset()
+        self._state.open(DEMO)
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
         situations, payloads = self.corpus.situations, self.corpus.payloads
@@ -163,25 +173,34 @@ class Broker:
 
         Raises `UsageError` when the key exists already.
         """
+        credentials = Credentials(
+            api_key or f"{self._random.getrandbits(128):032x}",
+            Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
+        )
+        if not self._state.open(credentials):
+            raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
+        return self._adopt(credentials)
+
+    def _adopt(self, credentials: Credentials) -> Session:
+        """Give a key pair that the state knows a journal in this process."""
+        ledger = self._state.ledger(credentials.api_key, self.policy)
+        journal = Journal(
+            credentials.api_key,
+            lambda: (credentials.secret,),
+            self._journal_size,
+            self._diagnoser(credentials),
+            self._space,
+        )
         with self._lock:
-            credentials = Credentials(
-                api_key or f"{self._random.getrandbits(128):032x}",
-                Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
-            )
-            if credentials.api_key in self._sessions:
-                raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
-            session = Session(
-                credentials,
-                NonceLedger(self.policy),
-                Journal(
-                    credentials.api_key,
-                    lambda: (credentials.secret,),
-                    self._journal_size,
-                    self._diagnoser(credentials),
-                ),
-            )
-            self._sessions[credentials.api_key] = session
-        return session
+            if len(self._sessions) >= SESSIONS_KEPT:
+                self._drop(next(iter(self._sessions)))
+            return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
+
+    def _drop(self, api_key: str) -> None:
+        session = self._sessions.pop(api_key, None)
+        if session:
+            self._closed.append(session.credentials)
+            session.journal.clear()
 
     def _all_credentials(self) -> list[Credentials]:
         return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
@@ -206,26 +225,40 @@ class Broker:
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
         with self._lock:
-            session = self._sessions.pop(api_key, None)
-            if session:
-                self._closed.append(session.credentials)
-        return session is not None
+            self._drop(api_key)
+        return self._state.close(api_key)
 
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
-        return self._sessions.get(api_key)
+        secret = self._state.secret(api_key)
+        session = self._sessions.get(api_key)
+        if secret is None:
+            if session is not None:  # closed by another process
+                with self._lock:
+                    self._drop(api_key)
+            return None
+        if session is not None:
+            known = session.credentials.secret
+            if known is secret or known.reveal() == secret.reveal():
+                return session
+            with self._lock:  # closed by another process, and opened anew
+                self._drop(api_key)
+        return self._adopt(Credentials(api_key, secret))
 
     @property
     def keys(self) -> list[str]:
         """The API keys of all sessions."""
-        return list(self._sessions)
+        return self._state.keys()
 
     def reset(self) -> None:
         """Go back to the start: only the demo session, no nonces, empty journals."""
         with self._lock:
+            self._state.clear()
+            self._state.open(DEMO)
+            for session in self._sessions.values():
+                session.journal.clear()
             self._sessions = {}
             self.strays.clear()
-        self.open_session(DEMO.api_key, DEMO.secret.reveal())
 
     # ---- requests ------------------------------------------------------------------------------------------
 
@@ -278,7 +311,7 @@ class Broker:
         envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
         if not envelope.api_key:
             return envelope.keyless
-        session = self._sessions.get(envelope.api_key)
+        session = self.session(envelope.api_key)
         if session is None:
             return "key-unknown"
         found.session = session

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -193,6 +194,33 @@ def timestamp(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+class Space:
+    """How many exchanges several journals may keep together: the one not written to for longest gives way."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._used = 0
+        self._journals: OrderedDict[Journal, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, journal: Journal) -> None:
+        """Make room for one more exchange of `journal`."""
+        with self._lock:
+            kept = self._journals.pop(journal, 0)
+            while self._journals and self._used >= self._size:
+                oldest, size = self._journals.popitem(last=False)
+                oldest.forget()
+                self._used -= size
+            grown = min(kept + 1, journal.size)
+            self._journals[journal] = grown
+            self._used += grown - kept
+
+    def leave(self, journal: Journal) -> None:
+        """Give all the room of `journal` back."""
+        with self._lock:
+            self._used -= self._journals.pop(journal, 0)
+
+
 @dataclass(slots=True)
 class _Entry:
     seq: int
@@ -209,7 +237,8 @@ class _Entry:
 class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
-    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong.
+    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong, `space` is
+    shared with other journals.
     """
 
     def __init__(
@@ -218,27 +247,41 @@ class Journal:
         secrets: Callable[[], Iterable[Secret]] = tuple,
         size: int = 1000,
         diagnose: Diagnose | None = None,
+        space: Space | None = None,
     ) -> None:
+        self.size = size
         self._session = session
         self._diagnose = diagnose
         self._secrets = secrets
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
+        self._space = space
+        self._lock = threading.Lock()
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
         """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
-        entry = _Entry(next(self._seq), at_ns, request, reply, assessment, failure, diagnosable=True)
+        entry = _Entry(0, at_ns, request, reply, assessment, failure, diagnosable=True)
         if len(request.body) > BODY_KEPT:
             redactor = self._redactor()
             entry.leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
             entry.request = replace(request, body=redactor.body(request.body).encode())
             entry.diagnosable = False
-        self._entries.append(entry)
+        if self._space:
+            self._space.take(self)
+        with self._lock:
+            entry.seq = next(self._seq)
+            self._entries.append(entry)
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
+        if self._space:
+            self._space.leave(self)
         self._entries.clear()
         self._seq = itertools.count(1)
+
+    def forget(self) -> None:
+        """Let the exchanges go, and number on."""
+        self._entries.clear()
 
     def __len__(self) -> int:
         return len(self._entries)

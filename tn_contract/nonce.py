@@ -11,6 +11,7 @@ import re
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
@@ -40,14 +41,15 @@ def parse_nonce(text: str) -> int | None:
     return nonce if nonce <= NONCE_MAX else None
 
 
-class NonceLedger:
-    """What a server remembers of one key's nonces. Safe to call from several threads."""
+class Ledger(ABC):
+    """What a server remembers of one key's nonces, wherever it keeps them. Safe to call from several threads."""
 
-    def __init__(self, policy: Policy = "monotonic", last: int | None = None) -> None:
-        self.policy = policy
-        self.last = last
-        self._seen: set[int] = set()
-        self._lock = threading.Lock()
+    policy: Policy
+
+    @property
+    @abstractmethod
+    def last(self) -> int | None:
+        """The last nonce accepted, None when there is none."""
 
     def admit(self, text: str | None) -> Refusal | None:
         """Accept and remember the nonce (None), or name the reason and remember nothing."""
@@ -56,8 +58,25 @@ class NonceLedger:
         if text is None:
             return "nonce-missing"
         nonce = parse_nonce(text)
-        if nonce is None:
-            return "nonce-malformed"
+        return "nonce-malformed" if nonce is None else self._advance(nonce)
+
+    @abstractmethod
+    def _advance(self, nonce: int) -> Refusal | None:
+        """Judge and remember a nonce in one step: nobody can come between, and nothing can undo it."""
+
+
+class NonceLedger(Ledger):
+    """Keeps the nonces in memory."""
+
+    last: int | None = None
+
+    def __init__(self, policy: Policy = "monotonic", last: int | None = None) -> None:
+        self.policy = policy
+        self.last = last
+        self._seen: set[int] = set()
+        self._lock = threading.Lock()
+
+    def _advance(self, nonce: int) -> Refusal | None:
         with self._lock:
             if self.policy == "unique":
                 if nonce in self._seen:

@@ -31,6 +31,7 @@ FLOORS = {
     "tn_contract.client": 3,
     "tn_contract.checks": 4,
     "tn_contract.client_checks": 4,
+    "mock_server.state": 3,
     "mock_server.envelopes": 4,
     "mock_server.broker": 4,
     "mock_server": 4,
@@ -68,6 +69,7 @@ SAME_FLOOR = {
     ("tn_contract.client_checks", "tn_contract.client_checks"),
     ("tn_contract.client_suite", "tn_contract.plugin"),
     ("mock_server.broker", "mock_server.envelopes"),
+    ("mock_server.state", "mock_server.state"),
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report",
@@ -103,7 +105,7 @@ def _module(path: Path) -> str:
 
 
 def _room(module: str) -> str:
-    packages = ("tn_contract.checks", "tn_contract.client_checks")
+    packages = ("tn_contract.checks", "tn_contract.client_checks", "mock_server.state")
     return next((package for package in packages if module.startswith(package)), module)
 
 
