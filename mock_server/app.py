@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,15 +10,13 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
-from tn_contract.wire import Headers, Reply, Request
-
-CONTROL = "/__tn__/"
-DELAY_SECONDS = 1.0
+from tn_contract.wire import Reply
 
 
 def create_app(broker: Broker | None = None, *, control: bool = True, **options: Any) -> Flask:
@@ -39,45 +36,31 @@ def create_app(broker: Broker | None = None, *, control: bool = True, **options:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
             return None
-        answer = mock.handle(_received())
-        if answer.fault == "delay":
-            time.sleep(DELAY_SECONDS)
-        elif answer.fault:
-            disturb = request.environ.get(DISTURB)
-            if disturb is None:
-                return _respond(harness_error("no connection to lose the reply on", "use `serve`, which has one"))
-            disturb(answer.fault, answer.reply)
-        return _respond(answer.reply)
+        body = request.get_data(cache=False)
+        if len(body) < (request.content_length or 0):
+            raise ClientDisconnected
+        return _respond(answered(mock, request.environ, body))
 
     @app.errorhandler(Exception)
     def mark_harness_error(error: Exception) -> Response:
         if isinstance(error, RequestEntityTooLarge):
             return _respond(TOO_LARGE)
         if isinstance(error, ClientDisconnected):
-            return _respond(harness_error("the body ends early", "mend Content-Length or the chunks", 400))
+            return _respond(EARLY_END)
         if isinstance(error, HTTPException):
             hint = f"see {CONTROL}health for the control plane's addresses"
             return _respond(harness_error(error.name, hint, error.code or HARNESS_STATUS))
         app.logger.error("the mock failed on %s %s", request.method, request.path, exc_info=error)
-        return _respond(harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug"))
+        return _respond(failed(error))
 
     if control:
         _add_control_plane(app, mock)
+    app.wsgi_app = Door(mock, app.wsgi_app)  # type: ignore[method-assign] # the documented way to wrap it
     return app
 
 
-def _received() -> Request:
-    environ = request.environ
-    headers: Headers = tuple(request.headers.items())
-    path = environ.get("PATH_INFO", "")
-    body = request.get_data(cache=False)
-    if len(body) < (request.content_length or 0):
-        raise ClientDisconnected
-    return Request(environ["REQUEST_METHOD"], path, headers, body, environ.get("QUERY_STRING", ""))
-
-
 def _respond(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
+    response = Response(reply.body, status_line(reply.status))
     del response.headers["Content-Type"]
     for name, value in reply.headers:
         response.headers.add(name, value)

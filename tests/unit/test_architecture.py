@@ -35,6 +35,7 @@ FLOORS = {
     "mock_server.envelopes": 4,
     "mock_server.broker": 4,
     "mock_server": 4,
+    "mock_server.door": 5,
     "mock_server.inprocess": 5,
     "mock_server.certificates": 5,
     "mock_server.tunnel": 5,
@@ -70,6 +71,7 @@ SAME_FLOOR = {
     ("tn_contract.client_suite", "tn_contract.plugin"),
     ("mock_server.broker", "mock_server.envelopes"),
     ("mock_server.state", "mock_server.state"),
+    ("mock_server.app", "mock_server.door"),
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.corpus", "tn_contract.diagnosis", "tn_contract.journal", "tn_contract.report",
