@@ -22,10 +22,9 @@ from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from mock_server.state import State
 from mock_server.state.memory import MemoryState
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
-from tn_contract.diagnosis import Diagnosis, diagnose
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal, Space
+from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Journal, Space
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
@@ -210,6 +209,8 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
+            from tn_contract.diagnosis import diagnose  # only when somebody reads: a mock starts quicker without
+
             return diagnose(
                 request,
                 assessment.situation,

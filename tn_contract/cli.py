@@ -603,7 +603,7 @@ def explain_request(file: Any, as_json: bool) -> None:
 
 def _explanation_lines(explained: Explanation) -> list[str]:
     from tn_contract.corpus import load_corpus
-    from tn_contract.diagnosis import comparison
+    from tn_contract.journal import comparison
 
     statement = load_corpus().situations[explained.situation].statement
     verdict = click.style("right", fg="green") if explained.right else click.style("refused", fg="red")

@@ -16,7 +16,6 @@ from urllib.parse import quote, quote_plus
 from msgspec import Struct, structs
 
 from tn_contract.corpus import Scheme
-from tn_contract.diagnosis import Diagnosis
 from tn_contract.signing import Secret, blank
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
@@ -58,6 +57,34 @@ class Message(Struct, frozen=True, omit_defaults=True):
     body: str
     line: str = ""
     status: int = 0
+
+
+class Diagnosis(Struct, frozen=True, omit_defaults=True):
+    """What a client did wrong: `mistakes` are ids of `fixtures/mistakes.json`, empty when none was found.
+
+    `signed` and `expected` are the strings to sign, the client's and the right one; they first differ at the index
+    `difference`, -1 when they do not. `hint` tells what the shape of the signature says when nothing was found.
+    """
+
+    mistakes: tuple[str, ...] = ()
+    told: str = ""
+    fix: str = ""
+    signed: str = ""
+    expected: str = ""
+    difference: int = -1
+    hint: str = ""
+
+
+def comparison(diagnosis: Diagnosis) -> list[str]:
+    """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
+    if diagnosis.difference < 0:
+        return []
+    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+    return [
+        f"signed    {diagnosis.signed!r}",
+        f"expected  {diagnosis.expected!r}",
+        " " * (10 + at) + "^ differs from here",
+    ]
 
 
 class Exchange(Struct, frozen=True, omit_defaults=True):

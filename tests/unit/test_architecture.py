@@ -64,7 +64,7 @@ SAME_FLOOR = {
     ("tn_contract.diagnosis", "tn_contract.signers_v3"),
     ("tn_contract.diagnosis", "tn_contract.digests"),
     ("tn_contract.diagnosis", "tn_contract.search"),
-    ("tn_contract.journal", "tn_contract.diagnosis"),
+    ("tn_contract.diagnosis", "tn_contract.journal"),
     ("tn_contract.suite", "tn_contract.plugin"),
     ("tn_contract.checks", "tn_contract.checks"),
     ("tn_contract.client_checks", "tn_contract.client_checks"),

@@ -13,8 +13,9 @@ from mock_server.broker import Broker
 from tn_contract import report
 from tn_contract.client_checks import ClientJudge, catalogue
 from tn_contract.corpus import NamedMistake, load_corpus
-from tn_contract.diagnosis import Diagnosis, diagnose, explain, situation_of
+from tn_contract.diagnosis import diagnose, explain, situation_of
 from tn_contract.evidence import of_session
+from tn_contract.journal import Diagnosis
 from tn_contract.requestfile import read_requests
 from tn_contract.search import find, wrong_signatures
 from tn_contract.signing import Credentials, Secret, sign
