@@ -24,7 +24,7 @@ from mock_server.state.memory import MemoryState
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Journal, Space
+from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
@@ -112,7 +112,7 @@ class Broker:
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
-    `state` keeps key pairs and nonces, by default in memory.
+    `state` keeps key pairs and nonces, by default in memory; `sink` is given every exchange before it is answered.
     """
 
     demo = DEMO
@@ -129,6 +129,7 @@ class Broker:
         seed: int | None = None,
         journal_size: int = 1000,
         state: State | None = None,
+        sink: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -150,8 +151,9 @@ class Broker:
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
+        self._sink = sink
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
-        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None))
+        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None), sink=sink)
         self._state.open(DEMO)
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
@@ -189,6 +191,7 @@ class Broker:
             self._journal_size,
             self._diagnoser(credentials),
             self._space,
+            self._sink,
         )
         with self._lock:
             if len(self._sessions) >= SESSIONS_KEPT:

@@ -265,7 +265,7 @@ class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
     `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong, `space` is
-    shared with other journals.
+    shared with other journals, `sink` is given every exchange at once, without a diagnosis.
     """
 
     def __init__(
@@ -275,6 +275,7 @@ class Journal:
         size: int = 1000,
         diagnose: Diagnose | None = None,
         space: Space | None = None,
+        sink: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.size = size
         self._session = session
@@ -283,6 +284,7 @@ class Journal:
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
         self._space = space
+        self._sink = sink
         self._lock = threading.Lock()
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
@@ -298,6 +300,8 @@ class Journal:
         with self._lock:
             entry.seq = next(self._seq)
             self._entries.append(entry)
+        if self._sink:
+            self._sink(self._rendered(entry, self._redactor(), None))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -324,7 +328,7 @@ class Journal:
             for index, entry in enumerate(entries)
         ]
 
-    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry]) -> Exchange:
+    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry] | None) -> Exchange:
         record = redactor.record(
             entry.seq,
             entry.at_ns,
@@ -333,7 +337,7 @@ class Journal:
             entry.reply,
             entry.failure,
             entry.assessment,
-            self._diagnosis(entry, before),
+            None if before is None else self._diagnosis(entry, before),
         )
         return structs.replace(record, leaks=entry.leaks) if entry.leaks else record
 
