@@ -1,8 +1,8 @@
 """The pure server: request in, reply and effect out. No sockets, no files; clock and seed are arguments.
 
-It replays payloads of the corpus and keeps, for each key pair, the last nonce and a journal. It tells one wrong
-request from another in this order (itself a clause, `validation-order`): method, form, key, signature, nonce (v3:
-timestamp, body), command, parameters, order.
+It finds out who asks, and keeps for each key pair the last nonce and a journal; what a command does is the business of
+`Commands`. It tells one wrong request from another in this order (itself a clause, `validation-order`): method, form,
+key, signature, nonce (v3: timestamp, body), command, parameters, order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mock_server.commands import Call, Commands, Done
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
+from mock_server.replay import Replay
 from mock_server.state import State
 from mock_server.state.memory import MemoryState
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
@@ -30,7 +32,6 @@ from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
-    ORDER_ID_MAX,
     SIGNATURE_HEADER,
     Reply,
     Request,
@@ -52,7 +53,6 @@ TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 JOURNAL_SPACE = 10_000
 SESSIONS_KEPT = 10_000
 
-_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
     "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
@@ -87,7 +87,6 @@ class _Examination:
     string_to_sign: str = ""
     expected_signature: str = ""
     last_nonce: str = ""
-    order_id: str = ""
 
 
 def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply:
@@ -142,11 +141,8 @@ class Broker:
             "v2": self._resolve(replies or {}, "v2"),
             "v3": self._resolve(replies or {}, "v3"),
         }
-        self._magic = {
-            order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
-        }
-        self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
         self._state = state or MemoryState()
+        self._commands: Commands = Replay(self.corpus, self._payloads)
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
@@ -278,57 +274,52 @@ class Broker:
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         examination = _Examination()
-        situation = self._examine(request, scheme, examination)
-        payload = self._payloads[scheme][situation]
-        if situation == "cancel-accepted":
-            payload = self._magic.get(examination.order_id, payload)
-        faulty = self._faulty.get(examination.order_id) if situation == "cancel-accepted" else None
-        applied = faulty is None or faulty.applied
-        cancelled = situation == "cancel-accepted" and payload.outcome == "accepted" and applied
+        done = self._examine(request, scheme, examination)
+        payload = done.payload or self._payloads[scheme][done.situation]
         assessment = Assessment(
-            situation,
+            done.situation,
             payload.id,
             tuple(map(_kept, examination.notes)),
             _kept(examination.string_to_sign),
             examination.expected_signature,
             examination.last_nonce,
-            examination.order_id,
-            "cancelled" if cancelled else "none",
+            done.order_id,
+            "cancelled" if done.cancelled else "none",
             scheme,
         )
         reply = Reply(
             payload.status,
             (*payload.headers.items(), *_cors(request)),
-            payload.fill(examination.order_id),
+            payload.fill(done.order_id, done.values),
         )
         journal = examination.session.journal if examination.session else self.strays
-        lost = faulty is not None and faulty.loses_reply
-        failure = f"the mock's fault: {faulty.fault}" if faulty else ""
+        lost = done.fault not in (None, "delay")
+        failure = f"the mock's fault: {done.fault}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
-        return Answer(reply, assessment, faulty.fault if faulty else None)
+        return Answer(reply, assessment, done.fault)
 
-    def _examine(self, request: Request, scheme: Scheme, found: _Examination) -> str:
-        """Walk the steps in order; return the situation where they end."""
+    def _examine(self, request: Request, scheme: Scheme, found: _Examination) -> Done:
+        """Walk the steps in order: say where they end, or do the command."""
         # v3 signs no query, so a GET would let anybody who saw one signature name another order: refused as in v2.
         if request.method != "POST":
-            return "method"
+            return Done("method")
         envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
         if not envelope.api_key:
-            return envelope.keyless
+            return Done(envelope.keyless)
         session = self.session(envelope.api_key)
         if session is None:
-            return "key-unknown"
+            return Done("key-unknown")
         found.session = session
         refused = self._check_signature(request, envelope, session, found)
         if refused:
-            return refused
+            return Done(refused)
         if isinstance(envelope, FormEnvelope):
             refused = self._check_nonce(envelope, session, found)
         else:
             refused = self._check_timestamp(envelope, found)
         if refused:
-            return refused
-        return self._check_command(request, envelope, found)
+            return Done(refused)
+        return self._carry_out(request, envelope, envelope.api_key, found)
 
     @staticmethod
     def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
@@ -362,29 +353,18 @@ class Broker:
         found.notes.append(f"the timestamp is {abs(ahead)} s {direction} the mock's clock")
         return "timestamp-ahead" if ahead > 0 else "timestamp-stale"
 
-    def _check_command(self, request: Request, envelope: Envelope, found: _Examination) -> str:
+    def _carry_out(self, request: Request, envelope: Envelope, api_key: str, found: _Examination) -> Done:
         params = envelope.params()
         if params is None:
-            return "body-malformed"
+            return Done("body-malformed")
         command = envelope.command()
         if not command:
-            return "command-missing"
+            return Done("command-missing")
         if envelope.scheme == "v2" and request.path != COMMAND_PATH + command:
             found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
             if self.strict_path:
-                return "command-unknown"
-        if command == "getAuthInfo":
-            return "session-opened"
-        if command != "delTradeOrder":
-            return "command-unknown"
-        order_id = params.get("order_id")
-        if order_id is None:
-            return "order-id-missing"
-        text = str(order_id) if type(order_id) is int else order_id  # not isinstance: true is an int as well
-        if not isinstance(text, str) or not _ORDER_ID.fullmatch(text) or int(text) > ORDER_ID_MAX:
-            return "order-id-malformed"
-        found.order_id = text
-        return "cancel-accepted"
+                return Done("command-unknown")
+        return self._commands.answer(Call(api_key, envelope.scheme, command, params))
 
 
 def _kept(text: str) -> str:

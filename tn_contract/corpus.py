@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -29,6 +30,8 @@ Fault = Literal["delay", "silence", "drop", "reset", "cut-off", "garbage"]
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+_NAME = re.compile(r"\$([a-z_]+)")
 
 
 class Record(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,7 +72,10 @@ class Clause(Record):
 
 
 class Payload(Record, kw_only=True):
-    """One reply of the server. `$order_id` in `body` stands for the digits that were asked for."""
+    """One reply of the server. `$order_id` in `body` stands for the digits that were asked for.
+
+    Other names with a dollar stand for what the mock's order book says: see `fixtures/README.md`.
+    """
 
     id: Id
     title: str
@@ -81,9 +87,10 @@ class Payload(Record, kw_only=True):
     provenance: Provenance
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
-    def fill(self, order_id: str) -> bytes:
-        """Return the body for the order asked for."""
-        return self.body.replace("$order_id", order_id).encode()
+    def fill(self, order_id: str, values: Mapping[str, str] | None = None) -> bytes:
+        """Return the body for the order asked for; `values` are texts for its other names."""
+        known = {**(values or {}), "order_id": order_id}
+        return _NAME.sub(lambda name: known.get(name[1], name[0]), self.body).encode()
 
 
 class Match(Record):

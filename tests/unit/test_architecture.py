@@ -33,6 +33,8 @@ FLOORS = {
     "tn_contract.client_checks": 4,
     "mock_server.state": 3,
     "mock_server.envelopes": 4,
+    "mock_server.commands": 4,
+    "mock_server.replay": 4,
     "mock_server.broker": 4,
     "mock_server": 4,
     "mock_server.faults": 3,
@@ -73,6 +75,9 @@ SAME_FLOOR = {
     ("tn_contract.client_checks", "tn_contract.client_checks"),
     ("tn_contract.client_suite", "tn_contract.plugin"),
     ("mock_server.broker", "mock_server.envelopes"),
+    ("mock_server.broker", "mock_server.commands"),
+    ("mock_server.broker", "mock_server.replay"),
+    ("mock_server.replay", "mock_server.commands"),
     ("mock_server.state", "mock_server.state"),
     ("mock_server.app", "mock_server.door"),
 }
