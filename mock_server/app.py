@@ -11,7 +11,9 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
+from mock_server import faults
 from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.faults import Fault
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
@@ -19,7 +21,6 @@ from tn_contract.journal import Journal
 from tn_contract.wire import Headers, Reply, Request
 
 CONTROL = "/__tn__/"
-DELAY_SECONDS = 1.0
 
 
 def create_app(broker: Broker | None = None, *, control: bool = True, **options: Any) -> Flask:
@@ -40,13 +41,14 @@ def create_app(broker: Broker | None = None, *, control: bool = True, **options:
         if request.path.startswith(CONTROL):
             return None
         answer = mock.handle(_received())
-        if answer.fault == "delay":
-            time.sleep(DELAY_SECONDS)
-        elif answer.fault:
+        if answer.fault:
             disturb = request.environ.get(DISTURB)
-            if disturb is None:
+            if disturb:
+                disturb(Fault(answer.fault), answer.reply)
+            elif answer.fault == "delay":
+                time.sleep(faults.DELAY_SECONDS)
+            else:
                 return _respond(harness_error("no connection to lose the reply on", "use `serve`, which has one"))
-            disturb(answer.fault, answer.reply)
         return _respond(answer.reply)
 
     @app.errorhandler(Exception)
