@@ -16,6 +16,7 @@ from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, TimerHan
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -89,12 +90,11 @@ class Server:
             "SCRIPT_NAME": "",
         }
         self._doors: list[tuple[socket.socket, Callable[[], Protocol]]] = [(listening, self.connection)]
-        self._servers: list[asyncio.Server] = []
         self._pool: ThreadPoolExecutor | None = None
-        self._loop: AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = 0
+        self._loop: AbstractEventLoop | None = None
+        self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
+        self._over = threading.Event()
 
     def connection(self) -> Connection:
         """Return the protocol for a new connection."""
@@ -106,35 +106,29 @@ class Server:
 
     def serve(self) -> None:
         """Answer requests in this thread until `stop` is called; at once over when it was called before."""
-        with self._lock:
-            if self.stopping:
-                return
-            loop = asyncio.new_event_loop()
-            loop.run_until_complete(self._open())
-            self._loop, self._thread = loop, threading.get_ident()
         try:
-            self._tick(loop)
-            loop.run_forever()
+            with asyncio.Runner() as runner:
+                runner.run(self._live())
         finally:
-            loop.run_until_complete(self._settle())
             if self._pool:
                 self._pool.shutdown()
-            with self._lock:
-                loop.close()
-                self._ended.set()
+            self._over.set()
 
     def stop(self) -> None:
-        """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over."""
+        """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over.
+
+        Not to be called in the thread that serves.
+        """
         with self._lock:
-            first, self.stopping = not self.stopping, True
-            if self._loop is None:
-                for listening, _ in self._doors:
-                    listening.close()
-                return
-            if first and not self._ended.is_set():
-                asyncio.run_coroutine_threadsafe(self._dismiss_all(), self._loop)
-        if threading.get_ident() != self._thread:
-            self._ended.wait(2 * STOP_SECONDS)
+            unused = not (self.stopping or self._loop)
+            self.stopping = True
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._told_to_stop.set)
+        if unused:
+            for listening, _ in self._doors:
+                listening.close()
+            self._over.set()
+        self._over.wait(2 * STOP_SECONDS)
 
     def run_aside(self, work: Callable[[App], None], then: Callable[[Future[None]], None]) -> None:
         """Run slow work in a thread, and `then` in the loop."""
@@ -143,39 +137,45 @@ class Server:
         asyncio.get_running_loop().run_in_executor(self._pool, work, self.app).add_done_callback(then)
 
     def leave(self, visitor: Visitor) -> None:
-        """Forget a connection that is closed; the last one that leaves a server which stops ends it."""
+        """Forget a connection that is closed."""
         self.visitors.discard(visitor)
-        if self.stopping and not self.visitors and self._loop:
-            self._loop.stop()
+        self._somebody_left.set()
 
-    async def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        for listening, protocol in self._doors:
-            self._servers.append(await loop.create_server(protocol, sock=listening, backlog=_BACKLOG))
+    async def _live(self) -> None:
+        loop, doors = asyncio.get_running_loop(), []
+        with self._lock:
+            if self.stopping:
+                return
+            self._loop = loop
+        try:
+            for listening, protocol in self._doors:
+                doors.append(await loop.create_server(protocol, sock=listening, backlog=_BACKLOG))
+            self._tick(loop)
+            await self._told_to_stop.wait()
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+            await self._say_goodbye(doors)
+        finally:
+            with self._lock:
+                self._loop = None
+            for door in doors:
+                door.close()
+            accepting = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*accepting, return_exceptions=True)
+            for visitor in tuple(self.visitors):
+                visitor.abort()
+            await asyncio.sleep(0)  # closed transports let go of their sockets in the loop's next round
 
-    def _close_doors(self) -> None:
-        for server in self._servers:
-            server.close()
-
-    async def _dismiss_all(self) -> None:
-        for _ in range(_ROUNDS):
-            await asyncio.sleep(0)
-        self._close_doors()
+    async def _say_goodbye(self, doors: Iterable[asyncio.Server]) -> None:
+        for door in doors:
+            door.close()
         for visitor in tuple(self.visitors):
             visitor.dismiss()
-        loop = asyncio.get_running_loop()
-        if self.visitors:
-            loop.call_later(STOP_SECONDS, loop.stop)
-        else:
-            loop.stop()
-
-    async def _settle(self) -> None:
-        self._close_doors()
-        accepting = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*accepting, return_exceptions=True)
-        for visitor in tuple(self.visitors):
-            visitor.abort()
-        await asyncio.sleep(0)  # closed transports let go of their sockets in the loop's next round
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self.visitors:
+                    self._somebody_left.clear()
+                    await self._somebody_left.wait()
 
     def _tick(self, loop: AbstractEventLoop) -> None:
         year, month, day, hour, minute, second, weekday, *_ = time.gmtime()
@@ -202,8 +202,6 @@ class Visitor(Protocol):
         self.loop = asyncio.get_running_loop()
         self.allow(HEADER_SECONDS)
         self.server.visitors.add(self)
-        if self.server.stopping:
-            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """End."""
