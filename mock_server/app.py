@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
 from flask import Flask, Response, request
+from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
+from mock_server.guard import Guard
+from mock_server.scenario import scenario_of
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
@@ -19,10 +23,13 @@ from tn_contract.journal import Journal
 from tn_contract.wire import Reply
 
 
-def create_app(broker: Broker | None = None, *, control: bool = True, **options: Any) -> Flask:
+def create_app(
+    broker: Broker | None = None, *, control: bool = True, guard: Guard | None = None, **options: Any
+) -> Flask:
     """Build the WSGI app over `broker`, or over a new `Broker(**options)`.
 
-    Without `control` it has no control plane: it is built in a tenth of the time, and a client cannot find it.
+    Without `control` it has no control plane: it is built in a tenth of the time, and a client cannot find it. With
+    one, `guard` says who may use it; by default everybody who reaches the app.
     """
     mock = broker or Broker(**options)
     app = Flask("mock_server", static_folder=None)
@@ -35,7 +42,8 @@ def create_app(broker: Broker | None = None, *, control: bool = True, **options:
     def answer_api() -> Response | None:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
-            return None
+            refusal = guard.refusal(request.environ) if guard else None
+            return _respond(refusal) if refusal else None
         body = request.get_data(cache=False)
         if len(body) < (request.content_length or 0):
             raise ClientDisconnected
@@ -65,6 +73,16 @@ def _respond(reply: Reply) -> Response:
     for name, value in reply.headers:
         response.headers.add(name, value)
     return response
+
+
+def _decoded(received: FlaskRequest) -> object:
+    """Read a body of TOML or JSON. Raises `UsageError`."""
+    try:
+        if received.mimetype == "application/toml":
+            return tomllib.loads(received.get_data().decode())
+        return msgspec.json.decode(received.get_data())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{error} (TOML goes by Content-Type application/toml)") from None
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -147,7 +165,10 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
                     f"GET {CONTROL}sessions/<api_key>/verdicts",
                     f"POST {CONTROL}sessions/<api_key>/reports",
+                    f"GET|PUT|DELETE {CONTROL}scenario",
+                    f"GET|PUT|DELETE {CONTROL}sessions/<api_key>/scenario",
                     f"GET {CONTROL}strays",
+                    f"GET {CONTROL}metrics",
                     f"POST {CONTROL}reset",
                 ],
             }
@@ -219,6 +240,38 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
             return refuse(f"the report is not understood ({error})", hint, 400)
         session.reports.append(Reported(str(report.order_id), report.outcome, report.kind, report.code))
         return _json({"reports": len(session.reports)}, 201)
+
+    def scenario_at(place: Broker | Session) -> Response:
+        """Show, replace or end the scenario of a session, or of all that have none of their own."""
+        if request.method == "PUT":
+            try:
+                place.scenario = scenario_of(_decoded(request), mock.corpus)
+            except UsageError as error:
+                return refuse(f"the scenario is not understood: {error}", "docs/scenarios.md shows one", 400)
+        elif request.method == "DELETE":
+            place.scenario = None
+        played = place.scenario
+        if played is None:
+            return _json({"rules": [], "unused": []})
+        return _json({"seed": played.script.seed, "rules": played.played(), "unused": played.unused()})
+
+    @app.route(f"{CONTROL}scenario", methods=["GET", "PUT", "DELETE"])
+    def scenario_of_all() -> Response:
+        return scenario_at(mock)
+
+    @app.route(f"{CONTROL}sessions/<path:api_key>/scenario", methods=["GET", "PUT", "DELETE"])
+    def scenario_of_session(api_key: str) -> Response:
+        session = mock.session(api_key)
+        return scenario_at(session) if session else unknown(api_key)
+
+    @app.get(f"{CONTROL}metrics")
+    def show_metrics() -> Response:
+        from mock_server.metrics import CONTENT_TYPE, exposition
+
+        try:
+            return Response(exposition(mock), content_type=CONTENT_TYPE)
+        except ImportError:
+            return refuse("metrics need prometheus-client", "pip install 'tn-contract[metrics]'", 501)
 
     @app.get(f"{CONTROL}strays")
     def show_strays() -> Response:

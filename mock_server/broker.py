@@ -14,16 +14,18 @@ import re
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mock_server.commands import Call, Commands, Done
+from mock_server.commands import Call, Commands, Done, order_asked
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
+from mock_server.faults import Fault
 from mock_server.replay import Replay
+from mock_server.scenario import Scenario
 from mock_server.state import State
 from mock_server.state.memory import MemoryState
-from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
+from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
@@ -66,6 +68,7 @@ class Session:
     credentials: Credentials
     ledger: Ledger
     journal: Journal
+    scenario: Scenario | None = None
     reports: list[Reported] = field(default_factory=list)
 
 
@@ -87,6 +90,7 @@ class _Examination:
     string_to_sign: str = ""
     expected_signature: str = ""
     last_nonce: str = ""
+    twice: bool = False
 
 
 def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply:
@@ -111,7 +115,8 @@ class Broker:
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
-    `state` keeps key pairs and nonces, by default in memory; `sink` is given every exchange before it is answered.
+    `state` keeps key pairs and nonces, by default in memory; `sink` is given every exchange before it is answered;
+    `scenario` says what befalls the commands of sessions that have none of their own.
     """
 
     demo = DEMO
@@ -129,6 +134,7 @@ class Broker:
         journal_size: int = 1000,
         state: State | None = None,
         sink: Callable[[Exchange], None] | None = None,
+        scenario: Scenario | None = None,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -148,6 +154,9 @@ class Broker:
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
+        self.scenario = scenario
+        # What became of requests, by generation and situation: for metrics.
+        self.counts: Counter[tuple[str, str]] = Counter()
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
         self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None), sink=sink)
         self._state.open(DEMO)
@@ -246,13 +255,20 @@ class Broker:
         return self._adopt(Credentials(api_key, secret))
 
     @property
+    def exchanges_kept(self) -> int:
+        """How many exchanges all sessions' journals hold."""
+        return self._space.used
+
+    @property
     def keys(self) -> list[str]:
         """The API keys of all sessions."""
         return self._state.keys()
 
     def reset(self) -> None:
-        """Go back to the start: only the demo session, no nonces, empty journals."""
+        """Go back to the start: only the demo session, no nonces, empty journals, the scenario from its beginning."""
         with self._lock:
+            if self.scenario:
+                self.scenario = self.scenario.afresh()
             self._state.clear()
             self._state.open(DEMO)
             for session in self._sessions.values():
@@ -273,8 +289,13 @@ class Broker:
             return Answer(reply, None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
+        answer, twice = self._handle(request, scheme, scripted=True)
+        return self._handle(request, scheme, scripted=False)[0] if twice else answer
+
+    def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
+        """Handle what is for the API; say also if a scenario wants it delivered twice."""
         examination = _Examination()
-        done = self._examine(request, scheme, examination)
+        done = self._examine(request, scheme, examination, scripted)
         payload = done.payload or self._payloads[scheme][done.situation]
         assessment = Assessment(
             done.situation,
@@ -293,12 +314,14 @@ class Broker:
             payload.fill(done.order_id, done.values),
         )
         journal = examination.session.journal if examination.session else self.strays
-        lost = done.fault not in (None, "delay")
-        failure = f"the mock's fault: {done.fault}" if done.fault else ""
+        lost = done.fault is not None and done.fault.loses_reply
+        failure = f"the mock's fault: {done.fault.kind}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
-        return Answer(reply, assessment, done.fault)
+        with self._lock:
+            self.counts[scheme, done.situation] += 1
+        return Answer(reply, assessment, done.fault), examination.twice
 
-    def _examine(self, request: Request, scheme: Scheme, found: _Examination) -> Done:
+    def _examine(self, request: Request, scheme: Scheme, found: _Examination, scripted: bool) -> Done:
         """Walk the steps in order: say where they end, or do the command."""
         # v3 signs no query, so a GET would let anybody who saw one signature name another order: refused as in v2.
         if request.method != "POST":
@@ -319,7 +342,7 @@ class Broker:
             refused = self._check_timestamp(envelope, found)
         if refused:
             return Done(refused)
-        return self._carry_out(request, envelope, envelope.api_key, found)
+        return self._carry_out(request, envelope, session, found, scripted)
 
     @staticmethod
     def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
@@ -353,7 +376,9 @@ class Broker:
         found.notes.append(f"the timestamp is {abs(ahead)} s {direction} the mock's clock")
         return "timestamp-ahead" if ahead > 0 else "timestamp-stale"
 
-    def _carry_out(self, request: Request, envelope: Envelope, api_key: str, found: _Examination) -> Done:
+    def _carry_out(
+        self, request: Request, envelope: Envelope, session: Session, found: _Examination, scripted: bool
+    ) -> Done:
         params = envelope.params()
         if params is None:
             return Done("body-malformed")
@@ -364,7 +389,19 @@ class Broker:
             found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
             if self.strict_path:
                 return Done("command-unknown")
-        return self._commands.answer(Call(api_key, envelope.scheme, command, params))
+        call = Call(session.credentials.api_key, envelope.scheme, command, params)
+        scenario = (session.scenario or self.scenario) if scripted else None
+        _, order_id = order_asked(params) if scenario else ("", "")
+        turn = scenario.turn(call.api_key, command, order_id, self._clock()) if scenario else None
+        if turn is None:
+            return self._commands.answer(call)
+        found.notes.append(f"a scenario decides: {turn.told}{', delivered twice' if turn.twice else ''}")
+        found.twice = turn.twice
+        if turn.twice:
+            return self._commands.answer(call)
+        done = self._commands.answer(call) if turn.applied else Done("scenario", order_id)
+        payload = turn.payload or done.payload or self._payloads[call.scheme][done.situation]
+        return replace(done, situation="scenario", payload=payload, fault=turn.fault or done.fault)
 
 
 def _kept(text: str) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tn_contract.corpus import Fault, Payload, Scheme
+from mock_server.faults import Fault
+from tn_contract.corpus import Payload, Scheme
 from tn_contract.wire import ORDER_ID_MAX
 
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")

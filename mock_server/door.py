@@ -6,21 +6,22 @@ thing that has to be quick. What either way in makes of a request, and of an ans
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mock_server.broker import DISTURB, READ_LIMIT, Broker, harness_error
+from mock_server.broker import DISTURB, READ_LIMIT, Answer, Broker, harness_error
+from tn_contract.journal import timestamp
 from tn_contract.wire import Headers, Reply, Request
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CONTROL = "/__tn__/"
-DELAY_SECONDS = 1.0
 
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _BODILESS = {204, 304}
@@ -28,10 +29,14 @@ _log = logging.getLogger("mock_server")
 
 
 class Door:
-    """Answers for the API by itself, and opens Flask for the rest: the control plane, and what is not plain."""
+    """Answers for the API by itself, and opens Flask for the rest: the control plane, and what is not plain.
 
-    def __init__(self, broker: Broker, flask: WSGIApplication) -> None:
-        self._broker, self._flask = broker, flask
+    `log` is given a line of JSON for each answer of the API: what was asked and what became of it, nothing that a
+    client wrote but the digits of its order.
+    """
+
+    def __init__(self, broker: Broker, flask: WSGIApplication, log: Callable[[str], object] | None = None) -> None:
+        self._broker, self._flask, self._log = broker, flask, log
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -44,26 +49,42 @@ class Door:
         ):
             return self._flask(environ, start_response)
         body = environ["wsgi.input"].read(int(length))
-        reply = EARLY_END if len(body) < int(length) else answered(self._broker, environ, body)
+        reply = EARLY_END if len(body) < int(length) else answered(self._broker, environ, body, self._log)
         start_response(status_line(reply.status), [*_length(reply), *reply.headers])
         return [] if environ["REQUEST_METHOD"] == "HEAD" or reply.status in _BODILESS else [reply.body]
 
 
-def answered(broker: Broker, environ: WSGIEnvironment, body: bytes) -> Reply:
+def answered(
+    broker: Broker, environ: WSGIEnvironment, body: bytes, log: Callable[[str], object] | None = None
+) -> Reply:
     """Let the broker answer, and spoil its answer on the connection where it says so. Never raises."""
     try:
+        started = time.perf_counter()
         answer = broker.handle(_received(environ, body))
-        if answer.fault == "delay":
-            time.sleep(DELAY_SECONDS)
-        elif answer.fault:
+        if log:
+            log(_logged(answer, time.perf_counter() - started))
+        if answer.fault:
             disturb = environ.get(DISTURB)
-            if disturb is None:
+            if disturb:
+                disturb(answer.fault, answer.reply)
+            elif answer.fault.loses_reply:
                 return harness_error("no connection to lose the reply on", "use `serve`, which has one")
-            disturb(answer.fault, answer.reply)
+            else:
+                time.sleep(answer.fault.late)
     except Exception as error:  # noqa: BLE001 # whatever it is, the client gets a marked answer
         _log.exception("the mock failed on %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
         return failed(error)
     return answer.reply
+
+
+def _logged(answer: Answer, seconds: float) -> str:
+    found = answer.assessment
+    line: dict[str, object] = {"at": timestamp(time.time_ns()), "status": answer.reply.status}
+    if found:
+        line |= {"scheme": found.scheme, "situation": found.situation, "payload": found.payload}
+        line |= {"order_id": found.order_id, "effect": found.effect}
+    fault = answer.fault.kind if answer.fault else None
+    return json.dumps({**line, "fault": fault, "ms": round(seconds * 1000, 3)})
 
 
 EARLY_END = harness_error("the body ends early", "mend Content-Length or the chunks", 400)

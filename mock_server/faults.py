@@ -26,6 +26,16 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     seconds: Annotated[float, Meta(ge=0)] | None = None
     after: Annotated[int, Meta(ge=0)] | None = None
 
+    @property
+    def loses_reply(self) -> bool:
+        """Whether the client never gets the whole reply."""
+        return self.kind not in ("delay", "dribble")
+
+    @property
+    def late(self) -> float:
+        """How many seconds after its time a reply has come whole, if it does."""
+        return DELAY_SECONDS if self.seconds is None else self.seconds
+
 
 class Send(Struct, frozen=True):
     """Send bytes."""
@@ -65,9 +75,9 @@ def script(fault: Fault, reply: bytes) -> tuple[Step, ...]:
     """Return the steps that replace `reply`, a whole HTTP reply. The last one, and no other, is an `End`."""
     match fault.kind:
         case "delay":
-            return (Wait(_or(fault.seconds, DELAY_SECONDS)), Send(reply), Keep())
+            return (Wait(fault.late), Send(reply), Keep())
         case "dribble":
-            return (*_dribbled(reply, max(1, _or(fault.after, _PIECE)), _or(fault.seconds, DELAY_SECONDS)), Keep())
+            return (*_dribbled(reply, max(1, _or(fault.after, _PIECE)), fault.late), Keep())
         case "silence":
             return (*_part(reply, fault.after or 0), Hang(_or(fault.seconds, SILENCE_SECONDS)))
         case "drop":

@@ -42,5 +42,5 @@ def exposition(broker: Broker) -> bytes:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    registry.register(_Collector(broker))  # type: ignore[arg-type] # its base class would be imported at start
+    registry.register(_Collector(broker))
     return generate_latest(registry)

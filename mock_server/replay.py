@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mock_server.commands import Call, Done, Replies, order_asked
+from mock_server.faults import Fault
 from tn_contract.corpus import Corpus
 
 
@@ -27,5 +28,5 @@ class Replay:
         faulty = self._faulty.get(order_id)
         accepted = (payload or self._replies[call.scheme]["cancel-accepted"]).outcome == "accepted"
         applied = faulty is None or faulty.applied
-        fault = faulty.fault if faulty else None
+        fault = Fault(faulty.fault) if faulty and faulty.fault else None
         return Done("cancel-accepted", order_id, payload, cancelled=accepted and applied, fault=fault)

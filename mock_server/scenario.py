@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mock_server.faults import Fault, Kind
-from tn_contract.corpus import Corpus
+from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -89,8 +89,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             return "it has a fault and a latency: a fault has seconds of its own"
         if not self.fault and (self.seconds is not None or self.after is not None):
             return "seconds and after belong to a fault"
-        if self.twice and (self.payload or self.when):
-            return "what is delivered twice is done and answered as it deserves: leave payload and when out"
+        if self.twice and (self.payload or self.fault or self.latency or self.when):
+            return "what is delivered twice is done and answered as it deserves: leave everything else out"
+        if self.when == "before-apply" and self.payload is None and self.fault in (None, "delay", "dribble"):
+            return "a command that is not done needs another answer: give it a payload, or a fault that loses the reply"
         if self.latency and self.latency.p99 < self.latency.median:
             return "the 99th percentile lies below the median"
         return ""
@@ -116,7 +118,7 @@ class Turn:
     """What befalls one command: another payload, a fault of its reply, neither or both."""
 
     told: str
-    payload: str | None = None
+    payload: Payload | None = None
     fault: Fault | None = None
     applied: bool = True
     twice: bool = False
@@ -138,11 +140,15 @@ class Scenario:
     Safe to call from several threads.
     """
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
+    def __init__(self, script: Script, corpus: Corpus) -> None:
+        self.script, self.corpus = script, corpus
         self._random = random.Random(script.seed)  # noqa: S311 # to be repeatable is the purpose
         self._played = [_Played(tokens=rule.rate.burst if rule.rate else 0) for rule in script.rule]
         self._lock = threading.Lock()
+
+    def afresh(self) -> Scenario:
+        """Return the same scenario from its beginning."""
+        return Scenario(self.script, self.corpus)
 
     def turn(self, session: str, command: str, order_id: str, now_ns: int) -> Turn | None:
         """Say what befalls a command; None when no rule speaks of it."""
@@ -169,7 +175,8 @@ class Scenario:
             fault = Fault(rule.fault, rule.seconds, rule.after)
         elif rule.latency:
             fault = Fault("delay", rule.latency.draw(self._random))
-        return Turn(name, rule.payload, fault, rule.applied, rule.twice)
+        payload = self.corpus.payloads[rule.payload] if rule.payload else None
+        return Turn(name, payload, fault, rule.applied, rule.twice)
 
     def played(self) -> list[dict[str, Any]]:
         """Return, for each rule, how many commands it spoke of and how many it hit."""
@@ -209,7 +216,7 @@ def scenario_of(content: object, corpus: Corpus) -> Scenario:
     for number, rule in enumerate(script.rule, 1):
         if flaw := rule.flaw(corpus):
             raise UsageError(f"rule {number}: {flaw}")
-    return Scenario(script)
+    return Scenario(script, corpus)
 
 
 def read_scenario(path: Path, corpus: Corpus) -> Scenario:

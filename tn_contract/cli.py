@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
@@ -92,6 +93,21 @@ def main() -> None:
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
 @click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
 @click.option(
+    "--scenario", type=click.Path(dir_okay=False, path_type=Path), help="Rules for faults and other replies (TOML)."
+)
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append every exchange to this file, as JSON lines; full files are kept beside it.",
+)
+@click.option("--access-log", is_flag=True, help="Print a JSON line to stderr for each answer of the API.")
+@click.option(
+    "--control-token",
+    envvar="TN_CONTROL_TOKEN",
+    metavar="TOKEN",
+    help="Ask for it on the control plane (default: this machine needs none, others a random one).",
+)
+@click.option(
     "--tls",
     metavar="[HOST]",
     multiple=True,
@@ -114,6 +130,10 @@ def serve(
     timestamp_tolerance: float,
     reply: tuple[str, ...],
     seed: int | None,
+    scenario: Path | None,
+    journal: Path | None,
+    access_log: bool,
+    control_token: str | None,
     tls: tuple[str, ...],
     ca_file: Path | None,
 ) -> None:
@@ -138,10 +158,16 @@ def serve(
         timestamp_tolerance=timestamp_tolerance,
         replies=replies,
         seed=seed,
+        scenario_file=scenario,
+        journal_file=journal,
+        token=control_token or "",
+        log=partial(click.echo, err=True) if access_log else None,
     )
     try:
         _announce(mock, as_json, ready_file)
         server.run_until_stopped(mock)
+        if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
+            click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
     finally:
         mock.stop()
         if ready_file:
@@ -156,6 +182,8 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         "api_key": demo.api_key,
         "api_secret": demo.secret.reveal(),
     }
+    if mock.token:
+        facts["control_token"] = mock.token
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
     line = json.dumps(facts)
@@ -165,6 +193,8 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
         f"control {mock.control_url}health · Ctrl-C stops it"
     )
+    if mock.token:
+        sentence += f"\nthe control plane asks for Authorization: Bearer {mock.token}"
     if mock.certificates:
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"

@@ -226,7 +226,7 @@ class Space:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._used = 0
+        self.used = 0
         self._journals: OrderedDict[Journal, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -234,18 +234,18 @@ class Space:
         """Make room for one more exchange of `journal`."""
         with self._lock:
             kept = self._journals.pop(journal, 0)
-            while self._journals and self._used >= self._size:
+            while self._journals and self.used >= self._size:
                 oldest, size = self._journals.popitem(last=False)
                 oldest.forget()
-                self._used -= size
+                self.used -= size
             grown = min(kept + 1, journal.size)
             self._journals[journal] = grown
-            self._used += grown - kept
+            self.used += grown - kept
 
     def leave(self, journal: Journal) -> None:
         """Give all the room of `journal` back."""
         with self._lock:
-            self._used -= self._journals.pop(journal, 0)
+            self.used -= self._journals.pop(journal, 0)
 
 
 @dataclass(slots=True)

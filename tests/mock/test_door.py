@@ -77,7 +77,7 @@ WAYS = TwoWays()
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mock_server.door.DELAY_SECONDS", 0)
+    monkeypatch.setattr("mock_server.faults.DELAY_SECONDS", 0)
 
 
 def with_length(request: Request) -> Request:
