@@ -543,9 +543,7 @@ def test_a_trickle_does_not_lengthen_the_time_for_a_request(
 
 
 CHILD = """
-import resource, sys
 from mock_server.serve import listen, run_until_stopped
-resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)
 mock = listen()
 print(mock.base_url, flush=True)
 run_until_stopped(mock)
@@ -560,7 +558,7 @@ def test_ten_thousand_who_say_nothing_or_half_of_it_hold_up_nobody() -> None:
     try:
         with (
             subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process,
             ExitStack() as opened,
         ):
