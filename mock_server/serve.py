@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -184,4 +184,14 @@ def run_until_stopped(mock: RunningMock) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
+    _allow_many_connections()
     mock.serve()
+
+
+def _allow_many_connections() -> None:
+    """Take as many files as the system grants: each client needs one, and the usual 1024 are soon held by slow ones."""
+    with suppress(ImportError, OSError, ValueError):  # not everywhere, and never more than a kindness
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

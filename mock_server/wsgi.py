@@ -421,7 +421,10 @@ class Connection(Visitor):
             raise _Refusal(_refused(f"{target[:200]} is no path: an address here begins with a slash"))
         if path[:2] == "//":  # a base URL with one slash too many, not the proxy request it looks like
             raise _Refusal(no_address(path))
-        environ["REQUEST_METHOD"] = parser.get_method().decode("ascii")
+        method = parser.get_method().decode("ascii")
+        if method == "CONNECT":
+            raise _Refusal(_refused("CONNECT was refused: this is no proxy"))
+        environ["REQUEST_METHOD"] = method
         environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
         environ["QUERY_STRING"] = query
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"

@@ -295,7 +295,7 @@ def _mock(closing: Executor, tls: tuple[str, ...]) -> Iterator[RunningMock]:
     try:
         yield running
     finally:
-        closing.submit(mock.__exit__, None, None, None)  # which takes a tenth of a second: the next case need not wait
+        closing.submit(mock.__exit__, None, None, None)  # which may wait for a late reply: the next case need not
 
 
 @contextmanager
