@@ -11,6 +11,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
+from mock_server.book_control import ADDRESSES, add_book_control
 from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from tn_contract import __version__
 from tn_contract.errors import UsageError
@@ -145,6 +146,8 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     def unknown(api_key: str) -> Response:
         return refuse(f"no session has the key {api_key!r}", f"POST {CONTROL}sessions opens one", 404)
 
+    add_book_control(app, mock, refuse)
+
     @app.get(f"{CONTROL}health")
     def health() -> Response:
         return _json(
@@ -153,6 +156,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "version": __version__,
                 "corpus": mock.corpus.manifest.version,
                 "magic_orders": True,
+                "orders": "book" if mock.book else "replay",
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
                 "sessions": len(mock.keys),
@@ -164,6 +168,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
                     f"GET {CONTROL}sessions/<api_key>/verdicts",
                     f"POST {CONTROL}sessions/<api_key>/reports",
+                    *ADDRESSES,
                     f"GET {CONTROL}strays",
                     f"POST {CONTROL}reset",
                 ],

@@ -90,7 +90,17 @@ def main() -> None:
     help="How far a v3 timestamp may be from the clock; 0: any.",
 )
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
-@click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
+@click.option(
+    "--orders", type=click.Choice(("replay", "book")), default="replay", show_default=True, help="Keep an order book?"
+)
+@click.option(
+    "--cancel-seconds",
+    type=click.FloatRange(0, 10**9),
+    default=2,
+    show_default=True,
+    help="How long a cancel takes in the book.",
+)
+@click.option("--seed", type=int, help="Make the keys of new sessions, and their order ids, repeatable.")
 @click.option(
     "--tls",
     metavar="[HOST]",
@@ -113,6 +123,8 @@ def serve(
     strict_path: bool,
     timestamp_tolerance: float,
     reply: tuple[str, ...],
+    orders: str,
+    cancel_seconds: float,
     seed: int | None,
     tls: tuple[str, ...],
     ca_file: Path | None,
@@ -137,6 +149,8 @@ def serve(
         strict_path=strict_path,
         timestamp_tolerance=timestamp_tolerance,
         replies=replies,
+        orders=orders,
+        cancel_seconds=cancel_seconds,
         seed=seed,
     )
     try:
@@ -497,6 +511,7 @@ def explain(name: str) -> None:
         situation = corpus.situations[name.strip("()")]
         lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
         lines += [f"            {situation.payload_v3} on v3"] if situation.payload_v3 else []
+        lines += [f"            or {', '.join(situation.also)}"] if situation.also else []
         lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
     elif name in corpus.mistakes:
         mistake = corpus.mistakes[name]
