@@ -168,7 +168,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
                     f"GET {CONTROL}sessions/<api_key>/verdicts",
                     f"POST {CONTROL}sessions/<api_key>/reports",
-                    *ADDRESSES,
+                    *(ADDRESSES if mock.book else ()),
                     f"GET {CONTROL}strays",
                     f"POST {CONTROL}reset",
                 ],

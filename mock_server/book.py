@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from mock_server.commands import Call, Done
+from mock_server.commands import Call, Done, order_asked
 from mock_server.orders import (
     CANCELLED,
     CANCELLING,
@@ -55,7 +55,7 @@ _REFUSED = {
 class NewOrder(Struct, forbid_unknown_fields=True):
     """An order that a test puts into the book, with whatever status; names as in the API's rows."""
 
-    order_id: int | None = None
+    order_id: str | int | None = None
     stat: int = PLACED
     instr: str = "AAPL.US"
     oper: int = 1
@@ -196,17 +196,19 @@ class Book:
         documents = self._state.orders(api_key)
         now = self._now(documents)
         order = Order(
-            order_id=wanted.order_id or 0, placed=now, since=now, instr=wanted.instr, oper=wanted.oper,
+            order_id=0, placed=now, since=now, instr=wanted.instr, oper=wanted.oper,
             type=wanted.type, p=wanted.p, stop=wanted.stop, q=wanted.q, leaves_qty=wanted.q, exp=wanted.exp,
             user_order_id=str(wanted.user_order_id), cancel_ends=wanted.cancel_ends,
         )  # fmt: skip
         stat = None if wanted.stat == PLACED else wanted.stat
         order = self._changed(order, Change(stat, wanted.leaves_qty), now)
         if wanted.order_id is not None:
-            if not 0 < wanted.order_id <= ORDER_ID_MAX:
+            refused, name = order_asked({"order_id": wanted.order_id})
+            if refused:
                 raise UsageError(f"order_id is {wanted.order_id}: choose one from 1 to {ORDER_ID_MAX}")
-            if not documents.swap(str(wanted.order_id), None, _encode(order)):
-                raise UsageError(f"the session has an order {wanted.order_id} already: change it with PATCH")
+            order = structs.replace(order, order_id=int(name))
+            if not documents.swap(name, None, _encode(order)):
+                raise UsageError(f"the session has an order {name} already: change it with PATCH")
             return order
         added = self._add(api_key, documents, order)
         if added is None:

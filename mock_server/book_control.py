@@ -59,7 +59,8 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
 
     def shown(order: Order) -> dict[str, Any]:
         """An order as tests see it: what the API does not tell as well."""
-        kept = msgspec.structs.asdict(order)
+        # An id as text, for many languages keep numbers as floats.
+        kept = {**msgspec.structs.asdict(order), "order_id": str(order.order_id)}
         times = {name: _time(kept.pop(name)) for name in ("placed", "since")}
         under_way = {"then": kept.pop("then"), "due": _time(kept.pop("due"))}
         meaning = mock.corpus.statuses[order.stat].meaning

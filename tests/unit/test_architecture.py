@@ -25,6 +25,7 @@ FLOORS = {
     "tn_contract.diagnosis": 2,
     "tn_contract.requestfile": 2,
     "tn_contract.journal": 2,
+    "tn_contract.orders": 2,
     "tn_contract.transport": 2,
     "tn_contract.verdicts": 3,
     "tn_contract.evidence": 3,

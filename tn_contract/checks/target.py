@@ -160,10 +160,10 @@ class Target:
             return None
         address = f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}/orders"
         reply = self._transport.send(Request("POST", address))
-        order_id = read_body(reply.body).order_id
-        if order_id is None:
+        order_id = read_body(reply.body).members.get("order_id")
+        if not isinstance(order_id, str) or not order_id.isdecimal():
             raise TargetUnreachable(f"the mock at {self.base_url} takes no order (HTTP {reply.status})")
-        return order_id
+        return int(order_id)
 
     def allows(self, effect: Effect) -> bool:
         """Whether checks of this effect may run."""
