@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
+from mock_server.book_control import ADDRESSES, add_book_control
 from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
 from mock_server.guard import Guard
@@ -146,6 +147,8 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     def unknown(api_key: str) -> Response:
         return refuse(f"no session has the key {api_key!r}", f"POST {CONTROL}sessions opens one", 404)
 
+    add_book_control(app, mock, refuse)
+
     @app.get(f"{CONTROL}health")
     def health() -> Response:
         return _json(
@@ -154,6 +157,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "version": __version__,
                 "corpus": mock.corpus.manifest.version,
                 "magic_orders": True,
+                "orders": "book" if mock.book else "replay",
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
                 "sessions": len(mock.keys),
@@ -167,6 +171,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"POST {CONTROL}sessions/<api_key>/reports",
                     f"GET|PUT|DELETE {CONTROL}scenario",
                     f"GET|PUT|DELETE {CONTROL}sessions/<api_key>/scenario",
+                    *(ADDRESSES if mock.book else ()),
                     f"GET {CONTROL}strays",
                     f"GET {CONTROL}metrics",
                     f"POST {CONTROL}reset",

@@ -17,7 +17,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from mock_server.book import CANCEL_SECONDS, Book
 from mock_server.commands import Call, Commands, Done, order_asked
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from mock_server.faults import Fault
@@ -59,6 +61,9 @@ _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
     "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
 )
+
+
+Orders = Literal["replay", "book"]
 
 
 @dataclass
@@ -115,8 +120,9 @@ class Broker:
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
-    `state` keeps key pairs and nonces, by default in memory; `sink` is given every exchange before it is answered;
-    `scenario` says what befalls the commands of sessions that have none of their own.
+    `state` keeps key pairs, nonces and orders, by default in memory; `orders` says whether there is an order book, in
+    which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is answered; `scenario` says what
+    befalls the commands of sessions that have none of their own.
     """
 
     demo = DEMO
@@ -135,6 +141,8 @@ class Broker:
         state: State | None = None,
         sink: Callable[[Exchange], None] | None = None,
         scenario: Scenario | None = None,
+        orders: Orders = "replay",
+        cancel_seconds: float = CANCEL_SECONDS,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -148,7 +156,16 @@ class Broker:
             "v3": self._resolve(replies or {}, "v3"),
         }
         self._state = state or MemoryState()
-        self._commands: Commands = Replay(self.corpus, self._payloads)
+        replay = Replay(self.corpus, self._payloads)
+        self.book: Book | None = None
+        if orders == "book":
+            number = secrets.randbits(64) if seed is None else seed
+            self.book = Book(
+                self.corpus, self._state, replay, clock=clock, seed=number, cancel_seconds=cancel_seconds
+            )  # fmt: skip
+        elif orders != "replay":
+            raise UsageError(f"orders are not {orders!r}: choose replay or book")
+        self._commands: Commands = self.book or replay
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)

@@ -91,7 +91,17 @@ def main() -> None:
     help="How far a v3 timestamp may be from the clock; 0: any.",
 )
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
-@click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
+@click.option(
+    "--orders", type=click.Choice(("replay", "book")), default="replay", show_default=True, help="Keep an order book?"
+)
+@click.option(
+    "--cancel-seconds",
+    type=click.FloatRange(0, 10**9),
+    default=2,
+    show_default=True,
+    help="How long a cancel takes in the book.",
+)
+@click.option("--seed", type=int, help="Make the keys of new sessions, and their order ids, repeatable.")
 @click.option(
     "--scenario", type=click.Path(dir_okay=False, path_type=Path), help="Rules for faults and other replies (TOML)."
 )
@@ -129,6 +139,8 @@ def serve(
     strict_path: bool,
     timestamp_tolerance: float,
     reply: tuple[str, ...],
+    orders: str,
+    cancel_seconds: float,
     seed: int | None,
     scenario: Path | None,
     journal: Path | None,
@@ -157,6 +169,8 @@ def serve(
         strict_path=strict_path,
         timestamp_tolerance=timestamp_tolerance,
         replies=replies,
+        orders=orders,
+        cancel_seconds=cancel_seconds,
         seed=seed,
         scenario_file=scenario,
         journal_file=journal,
@@ -527,6 +541,7 @@ def explain(name: str) -> None:
         situation = corpus.situations[name.strip("()")]
         lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
         lines += [f"            {situation.payload_v3} on v3"] if situation.payload_v3 else []
+        lines += [f"            or {', '.join(situation.also)}"] if situation.also else []
         lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
     elif name in corpus.mistakes:
         mistake = corpus.mistakes[name]

@@ -115,13 +115,14 @@ class ErrorKind(Record):
 class Situation(Record):
     """Why the mock refuses a request by itself, and the payload that it answers with by default.
 
-    `payload_v3` is what it answers to a v3 request, where that is another payload.
+    `payload_v3` is what it answers to a v3 request, where that is another payload; `also` are others worth choosing.
     """
 
     id: Id
     statement: str
     payload: Id
     payload_v3: Id | None = None
+    also: list[Id] = []
 
     def payload_for(self, scheme: Scheme) -> str:
         """Return the id of the payload for one generation of the protocol."""
@@ -143,6 +144,16 @@ class MagicOrder(Record):
     def loses_reply(self) -> bool:
         """Whether no complete reply arrives."""
         return self.fault not in (None, "delay")
+
+
+class Status(Record):
+    """What a number in `stat` means. `ended`: nothing more happens to the order."""
+
+    status: int
+    meaning: str
+    ended: bool
+    provenance: Provenance
+    evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
 
 class Target(Record):
@@ -339,6 +350,7 @@ LAYOUT: dict[str, Any] = {
     "errors.json": list[ErrorKind],
     "situations.json": list[Situation],
     "orders.json": list[MagicOrder],
+    "statuses.json": list[Status],
     "mistakes.json": list[NamedMistake],
     "targets.json": list[Target],
     "seed.json": list[Passage],
@@ -434,6 +446,11 @@ class Corpus:
     def magic_orders(self) -> dict[str, MagicOrder]:
         """The magic orders by order id."""
         return {order.order_id: order for order in self.read("orders.json", list[MagicOrder])}
+
+    @cached_property
+    def statuses(self) -> dict[int, Status]:
+        """What the numbers in `stat` mean."""
+        return {status.status: status for status in self.read("statuses.json", list[Status])}
 
     @property
     def replies(self) -> dict[str, str]:

@@ -77,8 +77,9 @@ class MemoryState:
         return pair.ledger
 
     def orders(self, api_key: str) -> MemoryDocuments:
-        """Return a key's orders."""
-        return self._pairs[api_key].orders
+        """Return a key's orders; of one that was closed meanwhile, none that anybody sees."""
+        pair = self._pairs.get(api_key)
+        return MemoryDocuments() if pair is None else pair.orders
 
     def clear(self) -> None:
         """Forget everything."""
