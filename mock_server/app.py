@@ -16,7 +16,6 @@ from mock_server.book_control import ADDRESSES, add_book_control
 from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
 from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
 from mock_server.guard import Guard
-from mock_server.scenario import scenario_of
 from tn_contract import __version__
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
@@ -246,11 +245,12 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
         session.reports.append(Reported(str(report.order_id), report.outcome, report.kind, report.code))
         return _json({"reports": len(session.reports)}, 201)
 
-    def scenario_at(place: Broker | Session) -> Response:
+    def scenario_at(session: Session | None) -> Response:
         """Show, replace or end the scenario of a session, or of all that have none of their own."""
+        place = session or mock
         if request.method == "PUT":
             try:
-                place.scenario = scenario_of(_decoded(request), mock.corpus)
+                mock.play(_decoded(request), session)
             except UsageError as error:
                 return refuse(f"the scenario is not understood: {error}", "docs/scenarios.md shows one", 400)
         elif request.method == "DELETE":
@@ -262,7 +262,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
 
     @app.route(f"{CONTROL}scenario", methods=["GET", "PUT", "DELETE"])
     def scenario_of_all() -> Response:
-        return scenario_at(mock)
+        return scenario_at(None)
 
     @app.route(f"{CONTROL}sessions/<path:api_key>/scenario", methods=["GET", "PUT", "DELETE"])
     def scenario_of_session(api_key: str) -> Response:

@@ -24,7 +24,7 @@ from mock_server.commands import Call, Commands, Done, order_asked
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from mock_server.faults import Fault
 from mock_server.replay import Replay
-from mock_server.scenario import Scenario
+from mock_server.scenario import Scenario, scenario_of
 from mock_server.state import State
 from mock_server.state.memory import MemoryState
 from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
@@ -270,6 +270,18 @@ class Broker:
             with self._lock:  # closed by another process, and opened anew
                 self._drop(api_key)
         return self._adopt(Credentials(api_key, secret))
+
+    def play(self, content: object, session: Session | None = None) -> Scenario:
+        """Let a scenario (decoded TOML or JSON) befall one session, or all that have none of their own.
+
+        Raises `UsageError` when it is not understood; the old one stays then.
+        """
+        scenario = scenario_of(content, self.corpus)
+        if session:
+            session.scenario = scenario
+        else:
+            self.scenario = scenario
+        return scenario
 
     @property
     def exchanges_kept(self) -> int:
