@@ -12,7 +12,7 @@ import pytest
 
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
-from mock_server.faults import Kind
+from mock_server.faults import Fault, Kind
 from mock_server.inprocess import mock_router
 from mock_server.serve import RunningMock, running
 from tn_contract.client import Client
@@ -132,7 +132,7 @@ def spoilt(mock: RunningMock, monkeypatch: pytest.MonkeyPatch) -> Callable[[Kind
     handle = mock.broker.handle
 
     def choose(kind: Kind) -> None:
-        monkeypatch.setattr(mock.broker, "handle", lambda request: replace(handle(request), fault=kind))
+        monkeypatch.setattr(mock.broker, "handle", lambda request: replace(handle(request), fault=Fault(kind)))
 
     return choose
 

@@ -118,7 +118,7 @@ def bodies(received: bytes) -> list[bytes]:
 
 
 def request(path: str = "/", *headers: str, method: str = "POST", version: str = "1.1", body: bytes = b"") -> bytes:
-    lines = (f"{method} {path} HTTP/{version}", "Host: mock", *headers, "", "")
+    lines = (f"{method} {path} HTTP/{version}", "Host: localhost", *headers, "", "")
     return "\r\n".join(lines).encode("latin-1") + body
 
 
