@@ -46,11 +46,17 @@ class Tls:
 
     def write(self, data: bytes) -> None:
         """Send data."""
-        self._object.write(data)
-        self._flush()
+        try:
+            self._object.write(data)
+        except ssl.SSLError:  # the client has broken the rules of TLS: there is no way to tell it anything
+            self._transport.abort()
+        else:
+            self._flush()
 
     def say_goodbye(self) -> None:
         """Tell the client that this was all."""
+        if not self._established:
+            return
         with suppress(ssl.SSLError):  # also when the client has not answered the goodbye: nobody waits for that
             self._object.unwrap()
         self._flush()
