@@ -11,9 +11,18 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.broker import (
+    DISTURB,
+    HARNESS_STATUS,
+    READ_LIMIT,
+    TOO_LARGE,
+    Broker,
+    Session,
+    harness_error,
+    unavailable,
+)
 from tn_contract import __version__
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
 from tn_contract.wire import Headers, Reply, Request
@@ -53,6 +62,8 @@ def create_app(broker: Broker | None = None, *, control: bool = True, **options:
     def mark_harness_error(error: Exception) -> Response:
         if isinstance(error, RequestEntityTooLarge):
             return _respond(TOO_LARGE)
+        if isinstance(error, StateUnavailable):
+            return _respond(unavailable(error))
         if isinstance(error, ClientDisconnected):
             return _respond(harness_error("the body ends early", "mend Content-Length or the chunks", 400))
         if isinstance(error, HTTPException):
@@ -155,7 +166,8 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "magic_orders": True,
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
-                "sessions": len(mock.keys),
+                "state": mock.state.engine,
+                "sessions": mock.state.count(),
                 "control": [
                     f"GET {CONTROL}health",
                     f"GET|POST {CONTROL}sessions",

@@ -16,14 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
-from mock_server.state import State
-from mock_server.state.memory import MemoryState
+from mock_server.state import State, open_state
 from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
 from tn_contract.diagnosis import Diagnosis, diagnose
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal, Space
 from tn_contract.nonce import Ledger, Policy
@@ -103,6 +103,11 @@ def no_address(path: str) -> Reply:
     return harness_error(f"{path} is no address of the API", hint)
 
 
+def unavailable(error: StateUnavailable) -> Reply:
+    """Answer when the mock cannot know what it accepted before: then it accepts nothing."""
+    return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
+
+
 TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
 
 
@@ -113,7 +118,7 @@ class Broker:
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
-    `state` keeps key pairs and nonces, by default in memory.
+    `state` keeps key pairs and nonces: an engine, or what `open_state` makes of a text.
     """
 
     demo = DEMO
@@ -129,7 +134,7 @@ class Broker:
         clock: Callable[[], int] = time.time_ns,
         seed: int | None = None,
         journal_size: int = 1000,
-        state: State | None = None,
+        state: State | str = "memory",
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -146,14 +151,21 @@ class Broker:
             order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
         }
         self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
-        self._state = state or MemoryState()
+        self._state = open_state(state) if isinstance(state, str) else state
+        self._begun = False
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
         self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None))
+        with suppress(StateUnavailable):  # each request will say so until it is available, or was reset
+            self._begin()
+
+    def _begin(self) -> None:
         self._state.open(DEMO)
+        self._state.ledger(DEMO, self.policy)  # now and not at the first request, for it may be refused
+        self._begun = True
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
         situations, payloads = self.corpus.situations, self.corpus.payloads
@@ -179,11 +191,12 @@ class Broker:
         )
         if not self._state.open(credentials):
             raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
+        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
         return self._adopt(credentials)
 
     def _adopt(self, credentials: Credentials) -> Session:
         """Give a key pair that the state knows a journal in this process."""
-        ledger = self._state.ledger(credentials.api_key, self.policy)
+        ledger = self._state.ledger(credentials, self.policy)
         journal = Journal(
             credentials.api_key,
             lambda: (credentials.secret,),
@@ -192,7 +205,7 @@ class Broker:
             self._space,
         )
         with self._lock:
-            if len(self._sessions) >= SESSIONS_KEPT:
+            if len(self._sessions) >= SESSIONS_KEPT and credentials.api_key not in self._sessions:
                 self._drop(next(iter(self._sessions)))
             return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
 
@@ -201,6 +214,10 @@ class Broker:
         if session:
             self._closed.append(session.credentials)
             session.journal.clear()
+
+    def _forget(self, api_key: str) -> None:
+        with self._lock:
+            self._drop(api_key)
 
     def _all_credentials(self) -> list[Credentials]:
         return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
@@ -224,26 +241,31 @@ class Broker:
 
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
-        with self._lock:
-            self._drop(api_key)
-        return self._state.close(api_key)
+        closed = self._state.close(api_key)
+        self._forget(api_key)
+        return closed
 
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
+        if not self._begun:
+            self._begin()
         secret = self._state.secret(api_key)
         session = self._sessions.get(api_key)
         if secret is None:
             if session is not None:  # closed by another process
-                with self._lock:
-                    self._drop(api_key)
+                self._forget(api_key)
             return None
         if session is not None:
             known = session.credentials.secret
             if known is secret or known.reveal() == secret.reveal():
                 return session
-            with self._lock:  # closed by another process, and opened anew
-                self._drop(api_key)
+            self._forget(api_key)  # closed by another process, and opened anew
         return self._adopt(Credentials(api_key, secret))
+
+    @property
+    def state(self) -> State:
+        """The engine that keeps key pairs, nonces and orders."""
+        return self._state
 
     @property
     def keys(self) -> list[str]:
@@ -253,8 +275,7 @@ class Broker:
     def reset(self) -> None:
         """Go back to the start: only the demo session, no nonces, empty journals."""
         with self._lock:
-            self._state.clear()
-            self._state.open(DEMO)
+            self._state.clear(DEMO)
             for session in self._sessions.values():
                 session.journal.clear()
             self._sessions = {}
@@ -264,6 +285,12 @@ class Broker:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request, whatever it is, and write it into the journal of its session."""
+        try:
+            return self._handle(request)
+        except StateUnavailable as error:
+            return Answer(unavailable(error), None)
+
+    def _handle(self, request: Request) -> Answer:
         if len(request.body) > MAX_BODY:
             return Answer(TOO_LARGE, None)
         scheme = scheme_of(request.path)
@@ -320,6 +347,9 @@ class Broker:
             return refused
         if isinstance(envelope, FormEnvelope):
             refused = self._check_nonce(envelope, session, found)
+            if refused == "key-unknown":  # closed since it was looked up
+                found.session = None
+                self._forget(session.credentials.api_key)
         else:
             refused = self._check_timestamp(envelope, found)
         if refused:
@@ -340,11 +370,14 @@ class Broker:
 
     @staticmethod
     def _check_nonce(envelope: FormEnvelope, session: Session, found: _Examination) -> str | None:
-        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
         nonce = envelope.fields.get("nonce")
+        refused: str | None = "nonce-malformed"
         if isinstance(nonce, dict):
-            return "nonce-malformed"
-        return session.ledger.admit(nonce)
+            last = session.ledger.last
+        else:
+            refused, last = session.ledger.judge(nonce)
+        found.last_nonce = "" if last is None else str(last)
+        return refused
 
     def _check_timestamp(self, envelope: JsonEnvelope, found: _Examination) -> str | None:
         if not envelope.timestamp:

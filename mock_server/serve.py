@@ -234,6 +234,7 @@ def listen(
         raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
     app = create_app(broker, **options)
     with ExitStack() as started:
+        started.callback(app.extensions["tn_broker"].state.shut)
         server = _bound(app, host, port, threads)
         started.callback(server.stop)
         bound = server.bind_addr

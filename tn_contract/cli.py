@@ -92,6 +92,15 @@ def main() -> None:
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
 @click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
 @click.option(
+    "--state",
+    metavar="ENGINE",
+    envvar="TN_STATE",
+    show_envvar=True,
+    default="memory",
+    show_default=True,
+    help="Where keys, nonces and orders are kept: memory, sqlite:PATH or redis://HOST:PORT.",
+)
+@click.option(
     "--tls",
     metavar="[HOST]",
     multiple=True,
@@ -114,6 +123,7 @@ def serve(
     timestamp_tolerance: float,
     reply: tuple[str, ...],
     seed: int | None,
+    state: str,
     tls: tuple[str, ...],
     ca_file: Path | None,
 ) -> None:
@@ -138,6 +148,7 @@ def serve(
         timestamp_tolerance=timestamp_tolerance,
         replies=replies,
         seed=seed,
+        state=state,
     )
     try:
         _announce(mock, as_json, ready_file)
@@ -158,6 +169,9 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
     }
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
+    place = mock.broker.state.place
+    if place:
+        facts["state"] = place
     line = json.dumps(facts)
     if ready_file:
         _write_whole(ready_file, line + "\n")
@@ -169,6 +183,8 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"
         sentence += "\n  Node before 24 has no proxy of its own: docs/tls.md"
+    if place:
+        sentence += f"\nkeys, nonces and orders are kept in {place}"
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from tn_contract.nonce import Ledger, NonceLedger, Policy
+from mock_server.state import other_rule
+from tn_contract.nonce import NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
 
 
@@ -14,6 +15,7 @@ class MemoryDocuments:
 
     def __init__(self) -> None:
         self._documents: dict[str, bytes] = {}
+        self._closed = False
         self._lock = threading.Lock()
 
     def all(self) -> dict[str, bytes]:
@@ -28,24 +30,39 @@ class MemoryDocuments:
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
         """Replace a document if it still is `old`."""
         with self._lock:
-            if self._documents.get(name) != old:
+            if self._closed or self._documents.get(name) != old:
                 return False
             self._documents[name] = new
         return True
+
+    def close(self) -> None:
+        """Forget every document, and take none from now on."""
+        with self._lock:
+            self._closed = True
+            self._documents = {}
 
 
 @dataclass(slots=True)
 class _Pair:
     secret: Secret
-    ledger: Ledger | None = None
+    ledger: NonceLedger | None = None
     orders: MemoryDocuments = field(default_factory=MemoryDocuments)
+
+    def close(self) -> None:
+        self.orders.close()
+        if self.ledger:
+            self.ledger.close()
 
 
 class MemoryState:
     """Key pairs in a dictionary."""
 
+    engine = "memory"
+    place = ""
+
     def __init__(self) -> None:
         self._pairs: dict[str, _Pair] = {}
+        self._policy: Policy | None = None
         self._lock = threading.Lock()
 
     def open(self, pair: Credentials) -> bool:
@@ -63,27 +80,50 @@ class MemoryState:
 
     def close(self, api_key: str) -> bool:
         """Forget a key; False when there was none."""
-        return self._pairs.pop(api_key, None) is not None
+        with self._lock:
+            pair = self._pairs.pop(api_key, None)
+            if pair:
+                pair.close()
+        return pair is not None
 
     def keys(self) -> list[str]:
         """Return every key, the oldest first."""
         return list(self._pairs)
 
-    def ledger(self, api_key: str, policy: Policy) -> Ledger:
-        """Return what watches over a key's nonces, one object for all who ask."""
-        pair = self._pairs[api_key]
+    def count(self) -> int:
+        """Return how many keys there are."""
+        return len(self._pairs)
+
+    def ledger(self, pair: Credentials, policy: Policy) -> NonceLedger:
+        """Return what watches over a pair's nonces, one object for all who ask."""
         with self._lock:
-            pair.ledger = pair.ledger or NonceLedger(policy)
-        return pair.ledger
+            if self._policy is None:
+                self._policy = policy
+            if self._policy != policy:
+                raise other_rule("this mock", self._policy, policy)
+            kept = self._pairs.get(pair.api_key)
+            if kept is None or kept.secret != pair.secret:
+                closed = NonceLedger(policy)
+                closed.close()
+                return closed
+            kept.ledger = kept.ledger or NonceLedger(policy)
+            return kept.ledger
 
     def orders(self, api_key: str) -> MemoryDocuments:
         """Return a key's orders."""
-        return self._pairs[api_key].orders
+        pair = self._pairs.get(api_key)
+        if pair is None:
+            closed = MemoryDocuments()
+            closed.close()
+            return closed
+        return pair.orders
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, *pairs: Credentials) -> None:
+        """Forget everything, and have `pairs` alone from then on."""
         with self._lock:
-            self._pairs = {}
+            for kept in self._pairs.values():
+                kept.close()
+            self._pairs = {pair.api_key: _Pair(pair.secret) for pair in pairs}
 
     def shut(self) -> None:
         """Nothing is held open."""
