@@ -59,18 +59,18 @@ class Ledger(ABC):
     def judge(self, text: str | None) -> Judgement:
         """Do as `admit`; a refusal comes with the last nonce accepted."""
         if self.policy == "none":
-            return (None if self._known() else "key-unknown"), None
+            return (None if self.known() else "key-unknown"), None
         nonce = None if text is None else parse_nonce(text)
         if nonce is None:
             return ("nonce-missing" if text is None else "nonce-malformed"), self.last
-        return self._advance(nonce)
+        return self.advance(nonce)
 
     @abstractmethod
-    def _advance(self, nonce: int) -> Judgement:
+    def advance(self, nonce: int) -> Judgement:
         """Judge and remember a nonce in one step: nobody can come between, and nothing can undo it."""
 
     @abstractmethod
-    def _known(self) -> bool:
+    def known(self) -> bool:
         """Say if the key is still one of the server's: a closed one has no nonce accepted."""
 
 
@@ -86,7 +86,8 @@ class NonceLedger(Ledger):
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def _advance(self, nonce: int) -> Judgement:
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce under a lock."""
         with self._lock:
             if self.closed:
                 return "key-unknown", None
@@ -100,7 +101,8 @@ class NonceLedger(Ledger):
             self.last = nonce
         return None, None
 
-    def _known(self) -> bool:
+    def known(self) -> bool:
+        """Say if it is not closed."""
         return not self.closed
 
     def close(self) -> None:

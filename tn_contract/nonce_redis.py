@@ -22,6 +22,7 @@ return {{0, redis.call('PTTL', lock)}}
 _SAVE = f"""{_NAMES}
 if redis.call('GET', lock) ~= ARGV[2] then return 0 end
 redis.call('SET', last, ARGV[3])
+redis.call('PEXPIRE', lock, ARGV[4])
 return 1
 """
 # One waiter at most is woken for each release; the note expires, for there may be none.
@@ -35,7 +36,7 @@ return 1
 
 
 class RedisNonces:
-    """A store for `NonceSource(store=…)`: the last nonce of the key `name`, and a lease that one source holds at a time.
+    """A store for `NonceSource(store=…)`: the last nonce of the key `name`, and a lease held by one source at a time.
 
     `url` is that of `tn_contract.redislink.Link`. A holder that dies keeps the others waiting until its lease ends;
     `lease` must be longer than a request with its reply may take. What a Redis forgets when it is restarted costs at
@@ -46,10 +47,9 @@ class RedisNonces:
         if not name or lease < 1:
             raise UsageError("nonces in Redis need the name of the key, and a lease of a second or more")
         self._name = name.encode("utf-8", "surrogatepass")
-        self._lease = lease
+        self._lease = int(lease * 1000)
         self._link = Link(url, NonceUnavailable, reply_seconds=REPLY_SECONDS + 1)
         self._token = ""
-        self._ends = 0.0
 
     def _run(self, script: str, *arguments: str | int) -> Any:
         return self._link.run(script, self._name, *arguments)
@@ -59,14 +59,13 @@ class RedisNonces:
         until = time.monotonic() + wait
         token = secrets.token_hex(16)
         while True:
-            asked = time.monotonic()
             try:
-                taken, answer = self._run(_ACQUIRE, token, int(self._lease * 1000))
+                taken, answer = self._run(_ACQUIRE, token, self._lease)
             except NonceUnavailable:
                 self._give_back(token)  # it may have been taken although the answer was lost
                 raise
             if taken:
-                self._token, self._ends = token, asked + self._lease
+                self._token = token
                 return None if answer is None else int(answer)
             left = until - time.monotonic()
             if left <= 0:
@@ -82,8 +81,8 @@ class RedisNonces:
         self._link.call(lambda client: client.blpop([wake], timeout=max(seconds, 0.01)))
 
     def save(self, nonce: int) -> None:
-        """Keep the nonce, unless the lease has ended. Raises `NonceUnavailable`."""
-        if not self._run(_SAVE, self._token, str(nonce)):
+        """Keep the nonce and begin the lease anew, unless it has ended. Raises `NonceUnavailable`."""
+        if not self._run(_SAVE, self._token, str(nonce), self._lease):
             raise NonceUnavailable(
                 f"the lease on the nonces at {self._link.place} ended before the request was sent: try again"
             )

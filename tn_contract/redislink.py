@@ -51,7 +51,7 @@ class Link:
         self._errors = redis.RedisError
         self.denied = redis.ResponseError
         secured = options.pop("secured", False)
-        kind: type[redis.connection.AbstractConnection] = redis.SSLConnection if secured else redis.Connection
+        kind: Any = redis.SSLConnection if secured else redis.Connection
         if "path" in options:
             kind = redis.UnixDomainSocketConnection
         self._pool = redis.ConnectionPool(

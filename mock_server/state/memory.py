@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from mock_server.state import other_rule
-from tn_contract.nonce import NonceLedger, Policy
+from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
 
 
@@ -45,13 +45,39 @@ class MemoryDocuments:
 @dataclass(slots=True)
 class _Pair:
     secret: Secret
-    ledger: NonceLedger | None = None
+    ledger: NonceLedger
     orders: MemoryDocuments = field(default_factory=MemoryDocuments)
 
     def close(self) -> None:
         self.orders.close()
-        if self.ledger:
-            self.ledger.close()
+        self.ledger.close()
+
+
+class MemoryLedger(Ledger):
+    """Leads to the nonces of a pair, also after it was closed and opened anew."""
+
+    def __init__(self, pairs: dict[str, _Pair], pair: Credentials, policy: Policy) -> None:
+        self.policy = policy
+        self._pairs, self._pair = pairs, pair
+
+    def _current(self) -> NonceLedger | None:
+        kept = self._pairs.get(self._pair.api_key)
+        return kept.ledger if kept and kept.secret == self._pair.secret else None
+
+    @property
+    def last(self) -> int | None:
+        """The last nonce accepted."""
+        current = self._current()
+        return current.last if current else None
+
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce."""
+        current = self._current()
+        return current.advance(nonce) if current else ("key-unknown", None)
+
+    def known(self) -> bool:
+        """Say if the pair is not closed."""
+        return self._current() is not None
 
 
 class MemoryState:
@@ -70,8 +96,11 @@ class MemoryState:
         with self._lock:
             if pair.api_key in self._pairs:
                 return False
-            self._pairs[pair.api_key] = _Pair(pair.secret)
+            self._pairs[pair.api_key] = self._new(pair)
         return True
+
+    def _new(self, pair: Credentials) -> _Pair:
+        return _Pair(pair.secret, NonceLedger(self._policy or "monotonic"))
 
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""
@@ -94,20 +123,16 @@ class MemoryState:
         """Return how many keys there are."""
         return len(self._pairs)
 
-    def ledger(self, pair: Credentials, policy: Policy) -> NonceLedger:
-        """Return what watches over a pair's nonces, one object for all who ask."""
+    def ledger(self, pair: Credentials, policy: Policy) -> MemoryLedger:
+        """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the first."""
         with self._lock:
             if self._policy is None:
                 self._policy = policy
+                for kept in self._pairs.values():
+                    kept.ledger.policy = policy
             if self._policy != policy:
                 raise other_rule("this mock", self._policy, policy)
-            kept = self._pairs.get(pair.api_key)
-            if kept is None or kept.secret != pair.secret:
-                closed = NonceLedger(policy)
-                closed.close()
-                return closed
-            kept.ledger = kept.ledger or NonceLedger(policy)
-            return kept.ledger
+        return MemoryLedger(self._pairs, pair, policy)
 
     def orders(self, api_key: str) -> MemoryDocuments:
         """Return a key's orders."""
@@ -121,9 +146,13 @@ class MemoryState:
     def clear(self, *pairs: Credentials) -> None:
         """Forget everything, and have `pairs` alone from then on."""
         with self._lock:
-            for kept in self._pairs.values():
+            fresh = {pair.api_key: self._new(pair) for pair in pairs}
+            forgotten = list(self._pairs.values())
+            for api_key in self._pairs.keys() - fresh.keys():
+                del self._pairs[api_key]
+            self._pairs.update(fresh)
+            for kept in forgotten:
                 kept.close()
-            self._pairs = {pair.api_key: _Pair(pair.secret) for pair in pairs}
 
     def shut(self) -> None:
         """Nothing is held open."""

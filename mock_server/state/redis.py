@@ -258,10 +258,12 @@ class RedisLedger(Ledger):
         secret, last = self._store.run(_LAST, self._pair[0])
         return int(last) if last and secret == self._pair[1] else None
 
-    def _known(self) -> bool:
+    def known(self) -> bool:
+        """Say if the pair is not closed."""
         return bool(self._store.run(_LAST, self._pair[0])[0] == self._pair[1])
 
-    def _advance(self, nonce: int) -> Judgement:
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce in one script."""
         with self._lock:
             own = str(self._highest), self._highest_of
         refusal, last, opened = self._store.run(_ADMIT, *self._pair, str(nonce), self.policy, *own)

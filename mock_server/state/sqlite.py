@@ -235,10 +235,12 @@ class SqliteLedger(Ledger):
         row = self._row()
         return row[0] if row else None
 
-    def _known(self) -> bool:
+    def known(self) -> bool:
+        """Say if the pair is not closed."""
         return self._row() is not None
 
-    def _advance(self, nonce: int) -> Judgement:
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce in one statement or transaction."""
         if self.policy == "unique":
             accepted = self._add(nonce)
         else:
