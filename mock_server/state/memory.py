@@ -62,7 +62,8 @@ class MemoryLedger(Ledger):
 
     def _current(self) -> NonceLedger | None:
         kept = self._pairs.get(self._pair.api_key)
-        return kept.ledger if kept and kept.secret == self._pair.secret else None
+        secret = self._pair.secret
+        return kept.ledger if kept and (kept.secret is secret or kept.secret == secret) else None
 
     @property
     def last(self) -> int | None:

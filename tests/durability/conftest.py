@@ -67,6 +67,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # so that all of them can be ended at once
         )
 
     def start(self, **options: object) -> Mock:

@@ -15,7 +15,6 @@ from mock_server.serve import running
 
 
 def main() -> None:
-    os.setpgid(0, 0)  # so that all of them can be ended at once
     for line in sys.stdin:
         if os.fork() == 0:
             with running(**json.loads(line)) as mock:
