@@ -248,7 +248,10 @@ class Broker:
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
         if not self._begun:
-            self._begin()
+            try:
+                self._begin()
+            except UsageError as error:  # told at the start, had it been available then
+                raise StateUnavailable(str(error)) from error
         secret = self._state.secret(api_key)
         session = self._sessions.get(api_key)
         if secret is None:

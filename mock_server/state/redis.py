@@ -66,7 +66,8 @@ return kept[1] or ''
 _HOME = """
 local kept = redis.call('HMGET', KEYS[1], 'birth', 'reset')
 if not kept[1] or (kept[1] ~= ARGV[1] and kept[2] ~= '1') then
-    return redis.error_reply('WIPED the data was wiped while this mock ran, so nonces are forgotten')
+    return redis.error_reply('WIPED the data was wiped while this mock ran, so nonces are forgotten: '
+        .. 'POST /__tn__/reset starts afresh')
 end
 local home, key = KEYS[1] .. ':' .. kept[1], ARGV[2]
 local pair, seen, orders = home .. ':pair:' .. key, home .. ':seen:' .. key, home .. ':orders:' .. key

@@ -69,15 +69,17 @@ class _File:
             if not self.path.exists():
                 self._create()
             self._check()
-            with self.transaction() as execute:
-                problem = execute("PRAGMA quick_check(1)").fetchone()[0]
+            with self.transaction():
+                pass  # it can be locked and written
+            problem = self.read("PRAGMA quick_check(1)")[0][0]
             if problem != "ok":
                 raise UsageError(
                     f"the state file {self.path} is damaged ({problem}): name another; it was left as it is"
                 )
         except (sqlite3.Error, OSError) as error:
             raise UsageError(self._explain(error)) from error
-        except StateUnavailable as error:
+        except (StateUnavailable, UsageError) as error:
+            self.close()
             raise UsageError(str(error)) from error
 
     def _create(self) -> None:
