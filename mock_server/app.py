@@ -13,11 +13,11 @@ from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from mock_server.book_control import ADDRESSES, add_book_control
-from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error, unavailable
 from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
 from mock_server.guard import Guard
 from tn_contract import __version__
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
 from tn_contract.wire import Reply
@@ -53,6 +53,8 @@ def create_app(
     def mark_harness_error(error: Exception) -> Response:
         if isinstance(error, RequestEntityTooLarge):
             return _respond(TOO_LARGE)
+        if isinstance(error, StateUnavailable):
+            return _respond(unavailable(error))
         if isinstance(error, ClientDisconnected):
             return _respond(EARLY_END)
         if isinstance(error, HTTPException):
@@ -159,7 +161,8 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "orders": "book" if mock.book else "replay",
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
-                "sessions": len(mock.keys),
+                "state": mock.state.engine,
+                "sessions": mock.state.count(),
                 "control": [
                     f"GET {CONTROL}health",
                     f"GET|POST {CONTROL}sessions",

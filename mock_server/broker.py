@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -25,10 +26,9 @@ from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from mock_server.faults import Fault
 from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
-from mock_server.state import State
-from mock_server.state.memory import MemoryState
+from mock_server.state import State, open_state
 from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
@@ -110,6 +110,11 @@ def no_address(path: str) -> Reply:
     return harness_error(f"{path} is no address of the API", hint)
 
 
+def unavailable(error: StateUnavailable) -> Reply:
+    """Answer when the mock cannot know what it accepted before: then it accepts nothing."""
+    return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
+
+
 TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
 
 
@@ -120,9 +125,9 @@ class Broker:
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
-    `state` keeps key pairs, nonces and orders, by default in memory; `orders` says whether there is an order book, in
-    which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is answered; `scenario` says what
-    befalls the commands of sessions that have none of their own.
+    `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
+    there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
+    answered; `scenario` says what befalls the commands of sessions that have none of their own.
     """
 
     demo = DEMO
@@ -138,7 +143,7 @@ class Broker:
         clock: Callable[[], int] = time.time_ns,
         seed: int | None = None,
         journal_size: int = 1000,
-        state: State | None = None,
+        state: State | str = "memory",
         sink: Callable[[Exchange], None] | None = None,
         scenario: Scenario | None = None,
         orders: Orders = "replay",
@@ -155,7 +160,8 @@ class Broker:
             "v2": self._resolve(replies or {}, "v2"),
             "v3": self._resolve(replies or {}, "v3"),
         }
-        self._state = state or MemoryState()
+        self._state = open_state(state) if isinstance(state, str) else state
+        self._begun = False
         replay = Replay(self.corpus, self._payloads)
         self.book: Book | None = None
         if orders == "book":
@@ -176,7 +182,13 @@ class Broker:
         self.counts: Counter[tuple[str, str]] = Counter()
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
         self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None), sink=sink)
+        with suppress(StateUnavailable):  # each request will say so until it is available, or was reset
+            self._begin()
+
+    def _begin(self) -> None:
         self._state.open(DEMO)
+        self._state.ledger(DEMO, self.policy)  # now and not at the first request, for it may be refused
+        self._begun = True
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
         situations, payloads = self.corpus.situations, self.corpus.payloads
@@ -202,11 +214,12 @@ class Broker:
         )
         if not self._state.open(credentials):
             raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
+        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
         return self._adopt(credentials)
 
     def _adopt(self, credentials: Credentials) -> Session:
         """Give a key pair that the state knows a journal in this process."""
-        ledger = self._state.ledger(credentials.api_key, self.policy)
+        ledger = self._state.ledger(credentials, self.policy)
         journal = Journal(
             credentials.api_key,
             lambda: (credentials.secret,),
@@ -216,7 +229,7 @@ class Broker:
             self._sink,
         )
         with self._lock:
-            if len(self._sessions) >= SESSIONS_KEPT:
+            if len(self._sessions) >= SESSIONS_KEPT and credentials.api_key not in self._sessions:
                 self._drop(next(iter(self._sessions)))
             return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
 
@@ -225,6 +238,10 @@ class Broker:
         if session:
             self._closed.append(session.credentials)
             session.journal.clear()
+
+    def _forget(self, api_key: str) -> None:
+        with self._lock:
+            self._drop(api_key)
 
     def _all_credentials(self) -> list[Credentials]:
         return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
@@ -250,25 +267,28 @@ class Broker:
 
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
-        with self._lock:
-            self._drop(api_key)
-        return self._state.close(api_key)
+        closed = self._state.close(api_key)
+        self._forget(api_key)
+        return closed
 
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
+        if not self._begun:
+            try:
+                self._begin()
+            except UsageError as error:  # told at the start, had it been available then
+                raise StateUnavailable(str(error)) from error
         secret = self._state.secret(api_key)
         session = self._sessions.get(api_key)
         if secret is None:
             if session is not None:  # closed by another process
-                with self._lock:
-                    self._drop(api_key)
+                self._forget(api_key)
             return None
         if session is not None:
             known = session.credentials.secret
             if known is secret or known.reveal() == secret.reveal():
                 return session
-            with self._lock:  # closed by another process, and opened anew
-                self._drop(api_key)
+            self._forget(api_key)  # closed by another process, and opened anew
         return self._adopt(Credentials(api_key, secret))
 
     def play(self, content: object, session: Session | None = None) -> Scenario:
@@ -289,6 +309,11 @@ class Broker:
         return self._space.used
 
     @property
+    def state(self) -> State:
+        """The engine that keeps key pairs, nonces and orders."""
+        return self._state
+
+    @property
     def keys(self) -> list[str]:
         """The API keys of all sessions."""
         return self._state.keys()
@@ -298,8 +323,7 @@ class Broker:
         with self._lock:
             if self.scenario:
                 self.scenario = self.scenario.afresh()
-            self._state.clear()
-            self._state.open(DEMO)
+            self._state.clear(DEMO)
             for session in self._sessions.values():
                 session.journal.clear()
             self._sessions = {}
@@ -318,8 +342,11 @@ class Broker:
             return Answer(reply, None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
-        answer, twice = self._handle(request, scheme, scripted=True)
-        return self._handle(request, scheme, scripted=False)[0] if twice else answer
+        try:
+            answer, twice = self._handle(request, scheme, scripted=True)
+            return self._handle(request, scheme, scripted=False)[0] if twice else answer
+        except StateUnavailable as error:
+            return Answer(unavailable(error), None)
 
     def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
         """Handle what is for the API; say also if a scenario wants it delivered twice."""
@@ -367,6 +394,9 @@ class Broker:
             return Done(refused)
         if isinstance(envelope, FormEnvelope):
             refused = self._check_nonce(envelope, session, found)
+            if refused == "key-unknown":  # closed since it was looked up
+                found.session = None
+                self._forget(session.credentials.api_key)
         else:
             refused = self._check_timestamp(envelope, found)
         if refused:
@@ -387,11 +417,14 @@ class Broker:
 
     @staticmethod
     def _check_nonce(envelope: FormEnvelope, session: Session, found: _Examination) -> str | None:
-        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
         nonce = envelope.fields.get("nonce")
+        refused: str | None = "nonce-malformed"
         if isinstance(nonce, dict):
-            return "nonce-malformed"
-        return session.ledger.admit(nonce)
+            last = session.ledger.last
+        else:
+            refused, last = session.ledger.judge(nonce)
+        found.last_nonce = "" if last is None else str(last)
+        return refused
 
     def _check_timestamp(self, envelope: JsonEnvelope, found: _Examination) -> str | None:
         if not envelope.timestamp:

@@ -90,6 +90,7 @@ def listen(
             started.callback(journal.close)
             options["sink"] = journal.write
         broker = broker or Broker(**options)
+        started.callback(broker.state.shut)
         app = Door(broker, _LateFlask(broker, control, guard), log)
         listening = started.enter_context(_bound(host, port))
         scheme, context, certificates, environment = "http", None, None, {}

@@ -118,6 +118,15 @@ def main() -> None:
     help="Ask for it on the control plane (default: this machine needs none, others a random one).",
 )
 @click.option(
+    "--state",
+    metavar="ENGINE",
+    envvar="TN_STATE",
+    show_envvar=True,
+    default="memory",
+    show_default=True,
+    help="Where keys, nonces and orders are kept: memory, sqlite:PATH or redis://HOST:PORT.",
+)
+@click.option(
     "--tls",
     metavar="[HOST]",
     multiple=True,
@@ -146,6 +155,7 @@ def serve(
     journal: Path | None,
     access_log: bool,
     control_token: str | None,
+    state: str,
     tls: tuple[str, ...],
     ca_file: Path | None,
 ) -> None:
@@ -176,6 +186,7 @@ def serve(
         journal_file=journal,
         token=control_token or "",
         log=partial(click.echo, err=True) if access_log else None,
+        state=state,
     )
     try:
         _announce(mock, as_json, ready_file)
@@ -200,6 +211,9 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         facts["control_token"] = mock.token
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
+    place = mock.broker.state.place
+    if place:
+        facts["state"] = place
     line = json.dumps(facts)
     if ready_file:
         _write_whole(ready_file, line + "\n")
@@ -213,6 +227,8 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"
         sentence += "\n  Node before 24 has no proxy of its own: docs/tls.md"
+    if place:
+        sentence += f"\nkeys, nonces and orders are kept in {place}"
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
 

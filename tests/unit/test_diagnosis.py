@@ -99,7 +99,8 @@ def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake
     broker.open_session("public", "secret")
     session = broker.session("public")
     assert session is not None
-    session.ledger.last = int(example.last_nonce) if example.last_nonce else None
+    if example.last_nonce:
+        assert session.ledger.admit(example.last_nonce) is None
     assessment = broker.handle(one(example.request)).assessment
     assert assessment is not None
     assert assessment.situation == example.situation
