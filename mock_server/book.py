@@ -40,7 +40,8 @@ from tn_contract.wire import ORDER_ID_MAX
 CANCEL_SECONDS = 2.0  # ours: three recorded cancels took from nine seconds to days
 
 _CLOCK = "clock"  # the document beside the orders that says how far this session's clock is ahead
-_DIGITS = re.compile(r"[+-]?[0-9]{1,18}")
+_NAME_LENGTH = 100  # option names are the longest, and much shorter; nobody shall fill the mock with longer ones
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
 _PRICE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _REFUSED = {
     CANCELLING: "book-order-cancelling",
@@ -145,8 +146,8 @@ class Book:
 
     def _history(self, call: Call, documents: Documents) -> Done:
         try:
-            since = _moment(call.params.get("from"), 0)
-            till = _moment(call.params.get("till"), ORDER_ID_MAX)
+            since = _instant(call.params.get("from"), -math.inf)
+            till = _instant(call.params.get("till"), math.inf)
         except ValueError:
             return Done("book-period-malformed")
         # `till` has no fraction: it means its whole second.
@@ -228,13 +229,18 @@ class Book:
                 return changed
 
     def advance(self, api_key: str, seconds: float) -> int:
-        """Move the clock of a session's orders on, for this session alone; return the time it shows then (ns)."""
+        """Move the clock of a session's orders on, for this session alone; return the time it shows then (ns).
+
+        Raises `UsageError` when the session was closed meanwhile.
+        """
         documents = self._state.orders(api_key)
         while True:
             old = documents.get(_CLOCK)
             ahead = (int(old) if old else 0) + int(seconds * 10**9)
             if documents.swap(_CLOCK, old, str(ahead).encode()):
                 return self._clock() + ahead
+            if documents.get(_CLOCK) == old:
+                raise UsageError(f"the session {api_key!r} is closed")
 
     def _changed(self, order: Order, change: Change, now: int) -> Order:
         if change.stat is not None and change.stat not in self._statuses:
@@ -324,7 +330,7 @@ def _listed(situation: str, api_key: str, rows: list[dict[str, Any]]) -> Done:
 def _fields(params: Mapping[str, object]) -> dict[str, Any]:
     """Read the documented fields of putTradeOrder into those of an order. Raises `_Refused`."""
     instr = _given(params, "instr_name")
-    if not isinstance(instr, str):
+    if not (isinstance(instr, str) and instr.isprintable() and len(instr) <= _NAME_LENGTH):
         raise _Refused("book-field-malformed", "instr_name")
     oper = _integer(params, "action_id")
     if oper not in range(1, 5):
@@ -374,7 +380,7 @@ def _price(params: Mapping[str, object], name: str, *, needed: bool) -> float:
     return value
 
 
-def _moment(text: object, default: int) -> int:
+def _instant(text: object, default: float) -> float:
     """Read `YYYY-MM-DDThh:mm:ss`, taken for UTC, as ns since 1970. Raises `ValueError`."""
     if text in (None, ""):
         return default

@@ -102,7 +102,10 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
         wanted = read(_Advance, '{"advance": 2.5}')
         if not 0 <= wanted.advance <= 10**9:
             return refuse("the clock only moves forward", "advance is a number of seconds from 0 to 10^9", 400)
-        return _json({"now": _time(book.advance(api_key, wanted.advance))})
+        try:
+            return _json({"now": _time(book.advance(api_key, wanted.advance))})
+        except UsageError as error:
+            return refuse(str(error), "POST /__tn__/sessions opens one", 409)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -14,7 +14,7 @@ import pytest
 from mock_server.book import Book, Change, NewOrder
 from mock_server.broker import DEMO, Answer, Broker
 from mock_server.orders import Order
-from mock_server.state.memory import MemoryState
+from mock_server.state.memory import MemoryDocuments, MemoryState
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.signing import Credentials
@@ -157,13 +157,24 @@ def test_a_mandatory_field_is_missed_by_name(account: Account, name: str, missin
     [
         {"order_type_id": 5}, {"order_type_id": "limit"}, {"qty": 0}, {"qty": -1}, {"qty": 1.5}, {"qty": "ten"},
         {"limit_price": "dear"}, {"limit_price": -1}, {"stop_price": "1e3"}, {"expiration_id": 0}, {"expiration_id": 4},
-        {"user_order_id": "cps_21112"},
+        {"user_order_id": "cps_21112"}, {"user_order_id": "+5"}, {"instr_name": "A" * 101}, {"instr_name": "A\n"},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_field_that_is_not_of_its_kind_is_refused(account: Account, change: dict[str, Any]) -> None:
     assert account.situation("putTradeOrder", {**DOCUMENTED, **change}) == "book-field-malformed"
     assert account.rows() == []
+
+
+def test_bytes_that_are_no_text_name_no_instrument(broker: Broker) -> None:
+    account = Account(broker)
+    assert account.situation("putTradeOrder", {**DOCUMENTED, "instr_name": "\udcff"}) == "book-field-malformed"
+
+
+def test_what_looks_like_a_name_of_the_corpus_is_not_filled_in(account: Account) -> None:
+    account.place(instr_name="$order_id $orders")
+    (row,) = account.rows()
+    assert row["instr"] == "$order_id $orders"
 
 
 @pytest.mark.parametrize("params", [{"qty": True}, {"limit_price": True}, {"instr_name": 1}], ids=str)
@@ -569,6 +580,22 @@ def test_orders_that_are_placed_at_once_have_ids_of_their_own() -> None:
         ids = list(pool.map(lambda _: account.place(), range(80)))
     assert len(set(ids)) == 80
     assert sorted(row["id"] for row in account.rows()) == sorted(ids)
+
+
+class Closed(MemoryDocuments):
+    """What an engine gives for a session that another process closes at this moment."""
+
+    def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
+        return False
+
+
+def test_a_session_that_is_closed_meanwhile_keeps_nothing(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryState, "orders", lambda _state, _key: Closed())
+    assert account.situation("putTradeOrder", DOCUMENTED) == "key-unknown"
+    assert account.cancel(5) == "book-order-unknown"
+    for attempt in (lambda: account.wait(1), lambda: account.put(), lambda: account.put(order_id=5)):
+        with pytest.raises(UsageError):
+            attempt()
 
 
 # ---- corpus and options ------------------------------------------------------------------------------------

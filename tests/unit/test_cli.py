@@ -22,6 +22,7 @@ import pytest
 
 from mock_server.serve import RunningMock
 from tn_contract.checks import catalogue
+from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
@@ -307,6 +308,17 @@ def test_serve_takes_its_rules_from_options() -> None:
         first = _get(base_url, "/__tn__/sessions", method="POST")["api_key"]
     with _serving(*options) as (_process, line):
         assert _get(json.loads(line)["base_url"], "/__tn__/sessions", method="POST")["api_key"] == first
+
+
+def test_serve_keeps_orders_when_told_to() -> None:
+    with _serving("--json", "--orders", "book", "--cancel-seconds", "0") as (_process, line):
+        facts = json.loads(line)
+        base_url, key, secret = facts["base_url"], facts["api_key"], facts["api_secret"]
+        order_id = int(_get(base_url, f"/__tn__/sessions/{key}/orders", method="POST")["order_id"])
+        with Client(key, secret, base_url=base_url) as client:
+            assert client.cancel_order(order_id).order_id == order_id
+            assert client.orders() == []
+            assert [order.meaning for order in client.orders(active_only=False)] == ["canceled"]
 
 
 @pytest.mark.parametrize(("options", "host"), [(["--tls"], "localhost"), (["--tls", "tradernet.com"], "tradernet.com")])
