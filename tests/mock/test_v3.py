@@ -102,7 +102,8 @@ def test_each_situation_answers_the_payload_that_the_corpus_names(broker: Broker
 
 
 def test_no_situation_is_left_out_here() -> None:
-    assert set(SITUATIONS) | V2_ALONE == set(CORPUS.situations)
+    book = {name for name in CORPUS.situations if name.startswith("book-")}  # tests/mock/test_book.py has them in both
+    assert set(SITUATIONS) | V2_ALONE == set(CORPUS.situations) - book
 
 
 @pytest.mark.parametrize("name", ["key-missing", "key-unknown", "signature-missing", "signature-invalid"])
