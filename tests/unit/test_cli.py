@@ -507,8 +507,10 @@ def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.Monk
 
     from click.testing import CliRunner
 
-    from tn_contract import cli, corpus
+    from tn_contract import checks, cli, client_checks, corpus
 
+    assert checks.catalogue()
+    assert client_checks.catalogue()  # made of the whole corpus, before it is damaged
     shutil.copytree(load_corpus().root, tmp_path / "fixtures")
     (tmp_path / "fixtures/orders.json").write_text("[]")
     monkeypatch.setattr(corpus, "load_corpus", lambda: corpus.Corpus(tmp_path / "fixtures"))
