@@ -26,8 +26,8 @@ from tn_contract.wire import compose
 # What each engine promises; tests/mock/test_state.py and tests/durability/ hold it to that.
 PROMISES = {
     "memory": ("no", "no", "no", "no", "everything"),
-    "sqlite": ("yes", "yes", "yes", "no", "what was accepted since the last checkpoint: a few hundred requests"),
-    "redis": ("of the mock: yes; of Redis: refused until reset", "as restart", "yes", "yes", "refused until reset"),
+    "sqlite": ("yes", "yes", "yes", "no", "what was accepted since the last checkpoint"),
+    "redis": ("yes", "yes", "yes", "yes", "nothing unseen: refused until a reset"),
     "redis, fsync always": ("yes", "yes", "yes", "yes", "nothing"),
 }
 
