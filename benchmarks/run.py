@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from cheroot import wsgi
 
 from mock_server.broker import DEMO, Broker
-from mock_server.serve import THREADS, listen
+from mock_server.serve import listen
+from mock_server.wsgi import Server
 from tn_contract import Client, NonceSource
 from tn_contract.diagnosis import diagnose
 from tn_contract.signing import Credentials, Secret, sign
@@ -129,11 +130,11 @@ def loaded(broker: Broker) -> Broker:
 
 @contextmanager
 def bare_server() -> Any:
-    server = wsgi.Server(("127.0.0.1", 0), bare_application(loaded(Broker())), numthreads=THREADS)
-    server.prepare()
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(bare_application(loaded(Broker())), listening)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.bind_addr[1]}"
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.stop()
     thread.join()
 
@@ -233,11 +234,11 @@ def first_reply(_quick: bool) -> Row:
 
     def bare() -> float:
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import flask, cheroot.wsgi"], check=True)
+        subprocess.run([sys.executable, "-c", "import flask"], check=True)
         return (time.perf_counter() - started) * 1e3
 
     ours, imports, ratios = turns(once, bare, 7)
-    name = "`serve` to the first reply | importing flask and cheroot alone"
+    name = "`serve` to the first reply | importing flask alone"
     return name, f"{ours:.0f} ms", f"{imports:.0f} ms", spread(ratios)
 
 
@@ -251,7 +252,7 @@ def verify_time(_quick: bool) -> Row:
 
     def bare() -> float:
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import pytest, httpx, flask, cheroot.wsgi, rich.table"], check=True)
+        subprocess.run([sys.executable, "-c", "import pytest, httpx, flask, rich.table"], check=True)
         return time.perf_counter() - started
 
     ours, imports, ratios = turns(once, bare, 5)
@@ -298,7 +299,7 @@ def main() -> None:
     for measure in MEASURES:
         rows.append(measure(arguments.quick))
         print(" · ".join(rows[-1]), flush=True)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "werkzeug", "cheroot", "httpx", "msgspec"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "werkzeug", "httptools", "httpx", "msgspec"))
     lines = [
         "# Speed",
         "",

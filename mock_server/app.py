@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import time
+import tomllib
 from collections import Counter
 from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
 from flask import Flask, Response, request
+from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.broker import DISTURB, HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error
+from mock_server.book_control import ADDRESSES, add_book_control
+from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error, unavailable
+from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
+from mock_server.guard import Guard
 from tn_contract import __version__
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
-from tn_contract.wire import Headers, Reply, Request
-
-CONTROL = "/__tn__/"
-DELAY_SECONDS = 1.0
+from tn_contract.wire import Reply
 
 
-def create_app(broker: Broker | None = None, *, control: bool = True, **options: Any) -> Flask:
+def create_app(
+    broker: Broker | None = None, *, control: bool = True, guard: Guard | None = None, **options: Any
+) -> Flask:
     """Build the WSGI app over `broker`, or over a new `Broker(**options)`.
 
-    Without `control` it has no control plane: it is built in a tenth of the time, and a client cannot find it.
+    Without `control` it has no control plane: it is built in a tenth of the time, and a client cannot find it. With
+    one, `guard` says who may use it; by default everybody who reaches the app.
     """
     mock = broker or Broker(**options)
     app = Flask("mock_server", static_folder=None)
@@ -38,50 +42,49 @@ def create_app(broker: Broker | None = None, *, control: bool = True, **options:
     def answer_api() -> Response | None:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
-            return None
-        answer = mock.handle(_received())
-        if answer.fault == "delay":
-            time.sleep(DELAY_SECONDS)
-        elif answer.fault:
-            disturb = request.environ.get(DISTURB)
-            if disturb is None:
-                return _respond(harness_error("no connection to lose the reply on", "use `serve`, which has one"))
-            disturb(answer.fault, answer.reply)
-        return _respond(answer.reply)
+            refusal = guard.refusal(request.environ) if guard else None
+            return _respond(refusal) if refusal else None
+        body = request.get_data(cache=False)
+        if len(body) < (request.content_length or 0):
+            raise ClientDisconnected
+        return _respond(answered(mock, request.environ, body))
 
     @app.errorhandler(Exception)
     def mark_harness_error(error: Exception) -> Response:
         if isinstance(error, RequestEntityTooLarge):
             return _respond(TOO_LARGE)
+        if isinstance(error, StateUnavailable):
+            return _respond(unavailable(error))
         if isinstance(error, ClientDisconnected):
-            return _respond(harness_error("the body ends early", "mend Content-Length or the chunks", 400))
+            return _respond(EARLY_END)
         if isinstance(error, HTTPException):
             hint = f"see {CONTROL}health for the control plane's addresses"
             return _respond(harness_error(error.name, hint, error.code or HARNESS_STATUS))
         app.logger.error("the mock failed on %s %s", request.method, request.path, exc_info=error)
-        return _respond(harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug"))
+        return _respond(failed(error))
 
     if control:
         _add_control_plane(app, mock)
+    app.wsgi_app = Door(mock, app.wsgi_app)  # type: ignore[method-assign] # the documented way to wrap it
     return app
 
 
-def _received() -> Request:
-    environ = request.environ
-    headers: Headers = tuple(request.headers.items())
-    path = environ.get("PATH_INFO", "")
-    body = request.get_data(cache=False)
-    if len(body) < (request.content_length or 0):
-        raise ClientDisconnected
-    return Request(environ["REQUEST_METHOD"], path, headers, body, environ.get("QUERY_STRING", ""))
-
-
 def _respond(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
+    response = Response(reply.body, status_line(reply.status))
     del response.headers["Content-Type"]
     for name, value in reply.headers:
         response.headers.add(name, value)
     return response
+
+
+def _decoded(received: FlaskRequest) -> object:
+    """Read a body of TOML or JSON. Raises `UsageError`."""
+    try:
+        if received.mimetype == "application/toml":
+            return tomllib.loads(received.get_data().decode())
+        return msgspec.json.decode(received.get_data())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{error} (TOML goes by Content-Type application/toml)") from None
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -145,6 +148,8 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     def unknown(api_key: str) -> Response:
         return refuse(f"no session has the key {api_key!r}", f"POST {CONTROL}sessions opens one", 404)
 
+    add_book_control(app, mock, refuse)
+
     @app.get(f"{CONTROL}health")
     def health() -> Response:
         return _json(
@@ -153,9 +158,11 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "version": __version__,
                 "corpus": mock.corpus.manifest.version,
                 "magic_orders": True,
+                "orders": "book" if mock.book else "replay",
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
-                "sessions": len(mock.keys),
+                "state": mock.state.engine,
+                "sessions": mock.state.count(),
                 "control": [
                     f"GET {CONTROL}health",
                     f"GET|POST {CONTROL}sessions",
@@ -164,7 +171,11 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                     f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
                     f"GET {CONTROL}sessions/<api_key>/verdicts",
                     f"POST {CONTROL}sessions/<api_key>/reports",
+                    f"GET|PUT|DELETE {CONTROL}scenario",
+                    f"GET|PUT|DELETE {CONTROL}sessions/<api_key>/scenario",
+                    *(ADDRESSES if mock.book else ()),
                     f"GET {CONTROL}strays",
+                    f"GET {CONTROL}metrics",
                     f"POST {CONTROL}reset",
                 ],
             }
@@ -236,6 +247,39 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
             return refuse(f"the report is not understood ({error})", hint, 400)
         session.reports.append(Reported(str(report.order_id), report.outcome, report.kind, report.code))
         return _json({"reports": len(session.reports)}, 201)
+
+    def scenario_at(session: Session | None) -> Response:
+        """Show, replace or end the scenario of a session, or of all that have none of their own."""
+        place = session or mock
+        if request.method == "PUT":
+            try:
+                mock.play(_decoded(request), session)
+            except UsageError as error:
+                return refuse(f"the scenario is not understood: {error}", "docs/scenarios.md shows one", 400)
+        elif request.method == "DELETE":
+            place.scenario = None
+        played = place.scenario
+        if played is None:
+            return _json({"rules": [], "unused": []})
+        return _json({"seed": played.script.seed, "rules": played.played(), "unused": played.unused()})
+
+    @app.route(f"{CONTROL}scenario", methods=["GET", "PUT", "DELETE"])
+    def scenario_of_all() -> Response:
+        return scenario_at(None)
+
+    @app.route(f"{CONTROL}sessions/<path:api_key>/scenario", methods=["GET", "PUT", "DELETE"])
+    def scenario_of_session(api_key: str) -> Response:
+        session = mock.session(api_key)
+        return scenario_at(session) if session else unknown(api_key)
+
+    @app.get(f"{CONTROL}metrics")
+    def show_metrics() -> Response:
+        from mock_server.metrics import CONTENT_TYPE, exposition
+
+        try:
+            return Response(exposition(mock), content_type=CONTENT_TYPE)
+        except ImportError:
+            return refuse("metrics need prometheus-client", "pip install 'tn-contract[metrics]'", 501)
 
     @app.get(f"{CONTROL}strays")
     def show_strays() -> Response:

@@ -1,8 +1,8 @@
 """The pure server: request in, reply and effect out. No sockets, no files; clock and seed are arguments.
 
-It replays payloads of the corpus and keeps, for each key pair, the last nonce and a journal. It tells one wrong
-request from another in this order (itself a clause, `validation-order`): method, form, key, signature, nonce (v3:
-timestamp, body), command, parameters, order.
+It finds out who asks, and keeps for each key pair the last nonce and a journal; what a command does is the business of
+`Commands`. It tells one wrong request from another in this order (itself a clause, `validation-order`): method, form,
+key, signature, nonce (v3: timestamp, body), command, parameters, order.
 """
 
 from __future__ import annotations
@@ -14,22 +14,28 @@ import re
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from mock_server.book import CANCEL_SECONDS, Book
+from mock_server.commands import Call, Commands, Done, order_asked
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
-from tn_contract.corpus import Corpus, Fault, Payload, Scheme, load_corpus
-from tn_contract.diagnosis import Diagnosis, diagnose
-from tn_contract.errors import UsageError
+from mock_server.faults import Fault
+from mock_server.replay import Replay
+from mock_server.scenario import Scenario, scenario_of
+from mock_server.state import State, open_state
+from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Journal
-from tn_contract.nonce import NonceLedger, Policy
+from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
+from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
-    ORDER_ID_MAX,
     SIGNATURE_HEADER,
     Reply,
     Request,
@@ -47,11 +53,17 @@ DISTURB = "tn_contract.disturb"
 
 TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 
-_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
+# All journals together keep this many exchanges, some 20 MB, and so many sessions have one.
+JOURNAL_SPACE = 10_000
+SESSIONS_KEPT = 10_000
+
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
     "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
 )
+
+
+Orders = Literal["replay", "book"]
 
 
 @dataclass
@@ -59,8 +71,9 @@ class Session:
     """One key pair with its own nonces and journal: the unit of isolation. `reports` are what its client told."""
 
     credentials: Credentials
-    ledger: NonceLedger
+    ledger: Ledger
     journal: Journal
+    scenario: Scenario | None = None
     reports: list[Reported] = field(default_factory=list)
 
 
@@ -82,7 +95,7 @@ class _Examination:
     string_to_sign: str = ""
     expected_signature: str = ""
     last_nonce: str = ""
-    order_id: str = ""
+    twice: bool = False
 
 
 def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply:
@@ -97,6 +110,11 @@ def no_address(path: str) -> Reply:
     return harness_error(f"{path} is no address of the API", hint)
 
 
+def unavailable(error: StateUnavailable) -> Reply:
+    """Answer when the mock cannot know what it accepted before: then it accepts nothing."""
+    return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
+
+
 TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
 
 
@@ -106,7 +124,10 @@ class Broker:
     `policy` is the nonce rule; `strict_path` refuses a path that does not name the command (real clients get it
     wrong, and the real server seems not to mind); `timestamp_tolerance` is how many seconds a v3 timestamp may be
     from the clock, either way (None or 0: any); `replies` names another payload for a situation; `clock` gives
-    nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal.
+    nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
+    `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
+    there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
+    answered; `scenario` says what befalls the commands of sessions that have none of their own.
     """
 
     demo = DEMO
@@ -122,6 +143,11 @@ class Broker:
         clock: Callable[[], int] = time.time_ns,
         seed: int | None = None,
         journal_size: int = 1000,
+        state: State | str = "memory",
+        sink: Callable[[Exchange], None] | None = None,
+        scenario: Scenario | None = None,
+        orders: Orders = "replay",
+        cancel_seconds: float = CANCEL_SECONDS,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -134,16 +160,35 @@ class Broker:
             "v2": self._resolve(replies or {}, "v2"),
             "v3": self._resolve(replies or {}, "v3"),
         }
-        self._magic = {
-            order_id: self.corpus.payloads[magic.payload] for order_id, magic in self.corpus.magic_orders.items()
-        }
-        self._faulty = {order.order_id: order for order in self.corpus.magic_orders.values() if order.fault}
+        self._state = open_state(state) if isinstance(state, str) else state
+        self._begun = False
+        replay = Replay(self.corpus, self._payloads)
+        self.book: Book | None = None
+        if orders == "book":
+            number = secrets.randbits(64) if seed is None else seed
+            self.book = Book(
+                self.corpus, self._state, replay, clock=clock, seed=number, cancel_seconds=cancel_seconds
+            )  # fmt: skip
+        elif orders != "replay":
+            raise UsageError(f"orders are not {orders!r}: choose replay or book")
+        self._commands: Commands = self.book or replay
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
+        self._space = Space(max(JOURNAL_SPACE, journal_size))
+        self._sink = sink
+        self.scenario = scenario
+        # What became of requests, by generation and situation: for metrics.
+        self.counts: Counter[tuple[str, str]] = Counter()
         # Any session's secret may be in a request of none: a key and its secret are easily swapped.
-        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None))
-        self.reset()
+        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None), sink=sink)
+        with suppress(StateUnavailable):  # each request will say so until it is available, or was reset
+            self._begin()
+
+    def _begin(self) -> None:
+        self._state.open(DEMO)
+        self._state.ledger(DEMO, self.policy)  # now and not at the first request, for it may be refused
+        self._begun = True
 
     def _resolve(self, replies: Mapping[str, str], scheme: Scheme) -> dict[str, Payload]:
         situations, payloads = self.corpus.situations, self.corpus.payloads
@@ -163,25 +208,40 @@ class Broker:
 
         Raises `UsageError` when the key exists already.
         """
+        credentials = Credentials(
+            api_key or f"{self._random.getrandbits(128):032x}",
+            Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
+        )
+        if not self._state.open(credentials):
+            raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
+        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
+        return self._adopt(credentials)
+
+    def _adopt(self, credentials: Credentials) -> Session:
+        """Give a key pair that the state knows a journal in this process."""
+        ledger = self._state.ledger(credentials, self.policy)
+        journal = Journal(
+            credentials.api_key,
+            lambda: (credentials.secret,),
+            self._journal_size,
+            self._diagnoser(credentials),
+            self._space,
+            self._sink,
+        )
         with self._lock:
-            credentials = Credentials(
-                api_key or f"{self._random.getrandbits(128):032x}",
-                Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
-            )
-            if credentials.api_key in self._sessions:
-                raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
-            session = Session(
-                credentials,
-                NonceLedger(self.policy),
-                Journal(
-                    credentials.api_key,
-                    lambda: (credentials.secret,),
-                    self._journal_size,
-                    self._diagnoser(credentials),
-                ),
-            )
-            self._sessions[credentials.api_key] = session
-        return session
+            if len(self._sessions) >= SESSIONS_KEPT and credentials.api_key not in self._sessions:
+                self._drop(next(iter(self._sessions)))
+            return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
+
+    def _drop(self, api_key: str) -> None:
+        session = self._sessions.pop(api_key, None)
+        if session:
+            self._closed.append(session.credentials)
+            session.journal.clear()
+
+    def _forget(self, api_key: str) -> None:
+        with self._lock:
+            self._drop(api_key)
 
     def _all_credentials(self) -> list[Credentials]:
         return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
@@ -191,6 +251,8 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
+            from tn_contract.diagnosis import diagnose  # only when somebody reads: a mock starts quicker without
+
             return diagnose(
                 request,
                 assessment.situation,
@@ -205,27 +267,67 @@ class Broker:
 
     def close_session(self, api_key: str) -> bool:
         """Forget a key pair; False when there was none."""
-        with self._lock:
-            session = self._sessions.pop(api_key, None)
-            if session:
-                self._closed.append(session.credentials)
-        return session is not None
+        closed = self._state.close(api_key)
+        self._forget(api_key)
+        return closed
 
     def session(self, api_key: str) -> Session | None:
         """Return the session of a key, or None."""
-        return self._sessions.get(api_key)
+        if not self._begun:
+            try:
+                self._begin()
+            except UsageError as error:  # told at the start, had it been available then
+                raise StateUnavailable(str(error)) from error
+        secret = self._state.secret(api_key)
+        session = self._sessions.get(api_key)
+        if secret is None:
+            if session is not None:  # closed by another process
+                self._forget(api_key)
+            return None
+        if session is not None:
+            known = session.credentials.secret
+            if known is secret or known.reveal() == secret.reveal():
+                return session
+            self._forget(api_key)  # closed by another process, and opened anew
+        return self._adopt(Credentials(api_key, secret))
+
+    def play(self, content: object, session: Session | None = None) -> Scenario:
+        """Let a scenario (decoded TOML or JSON) befall one session, or all that have none of their own.
+
+        Raises `UsageError` when it is not understood; the old one stays then.
+        """
+        scenario = scenario_of(content, self.corpus)
+        if session:
+            session.scenario = scenario
+        else:
+            self.scenario = scenario
+        return scenario
+
+    @property
+    def exchanges_kept(self) -> int:
+        """How many exchanges all sessions' journals hold."""
+        return self._space.used
+
+    @property
+    def state(self) -> State:
+        """The engine that keeps key pairs, nonces and orders."""
+        return self._state
 
     @property
     def keys(self) -> list[str]:
         """The API keys of all sessions."""
-        return list(self._sessions)
+        return self._state.keys()
 
     def reset(self) -> None:
-        """Go back to the start: only the demo session, no nonces, empty journals."""
+        """Go back to the start: only the demo session, no nonces, empty journals, the scenario from its beginning."""
         with self._lock:
+            if self.scenario:
+                self.scenario = self.scenario.afresh()
+            self._state.clear(DEMO)
+            for session in self._sessions.values():
+                session.journal.clear()
             self._sessions = {}
             self.strays.clear()
-        self.open_session(DEMO.api_key, DEMO.secret.reveal())
 
     # ---- requests ------------------------------------------------------------------------------------------
 
@@ -240,58 +342,66 @@ class Broker:
             return Answer(reply, None)
         if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
+        try:
+            answer, twice = self._handle(request, scheme, scripted=True)
+            return self._handle(request, scheme, scripted=False)[0] if twice else answer
+        except StateUnavailable as error:
+            return Answer(unavailable(error), None)
+
+    def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
+        """Handle what is for the API; say also if a scenario wants it delivered twice."""
         examination = _Examination()
-        situation = self._examine(request, scheme, examination)
-        payload = self._payloads[scheme][situation]
-        if situation == "cancel-accepted":
-            payload = self._magic.get(examination.order_id, payload)
-        faulty = self._faulty.get(examination.order_id) if situation == "cancel-accepted" else None
-        applied = faulty is None or faulty.applied
-        cancelled = situation == "cancel-accepted" and payload.outcome == "accepted" and applied
+        done = self._examine(request, scheme, examination, scripted)
+        payload = done.payload or self._payloads[scheme][done.situation]
         assessment = Assessment(
-            situation,
+            done.situation,
             payload.id,
             tuple(map(_kept, examination.notes)),
             _kept(examination.string_to_sign),
             examination.expected_signature,
             examination.last_nonce,
-            examination.order_id,
-            "cancelled" if cancelled else "none",
+            done.order_id,
+            "cancelled" if done.cancelled else "none",
             scheme,
         )
         reply = Reply(
             payload.status,
             (*payload.headers.items(), *_cors(request)),
-            payload.fill(examination.order_id),
+            payload.fill(done.order_id, done.values),
         )
         journal = examination.session.journal if examination.session else self.strays
-        lost = faulty is not None and faulty.loses_reply
-        failure = f"the mock's fault: {faulty.fault}" if faulty else ""
+        lost = done.fault is not None and done.fault.loses_reply
+        failure = f"the mock's fault: {done.fault.kind}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
-        return Answer(reply, assessment, faulty.fault if faulty else None)
+        with self._lock:
+            self.counts[scheme, done.situation] += 1
+        return Answer(reply, assessment, done.fault), examination.twice
 
-    def _examine(self, request: Request, scheme: Scheme, found: _Examination) -> str:
-        """Walk the steps in order; return the situation where they end."""
+    def _examine(self, request: Request, scheme: Scheme, found: _Examination, scripted: bool) -> Done:
+        """Walk the steps in order: say where they end, or do the command."""
         # v3 signs no query, so a GET would let anybody who saw one signature name another order: refused as in v2.
         if request.method != "POST":
-            return "method"
+            return Done("method")
         envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
         if not envelope.api_key:
-            return envelope.keyless
-        session = self._sessions.get(envelope.api_key)
+            return Done(envelope.keyless)
+        session = self.session(envelope.api_key)
         if session is None:
-            return "key-unknown"
+            return Done("key-unknown")
         found.session = session
         refused = self._check_signature(request, envelope, session, found)
         if refused:
-            return refused
+            return Done(refused)
         if isinstance(envelope, FormEnvelope):
             refused = self._check_nonce(envelope, session, found)
+            if refused == "key-unknown":  # closed since it was looked up
+                found.session = None
+                self._forget(session.credentials.api_key)
         else:
             refused = self._check_timestamp(envelope, found)
         if refused:
-            return refused
-        return self._check_command(request, envelope, found)
+            return Done(refused)
+        return self._carry_out(request, envelope, session, found, scripted)
 
     @staticmethod
     def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
@@ -307,11 +417,14 @@ class Broker:
 
     @staticmethod
     def _check_nonce(envelope: FormEnvelope, session: Session, found: _Examination) -> str | None:
-        found.last_nonce = "" if session.ledger.last is None else str(session.ledger.last)
         nonce = envelope.fields.get("nonce")
+        refused: str | None = "nonce-malformed"
         if isinstance(nonce, dict):
-            return "nonce-malformed"
-        return session.ledger.admit(nonce)
+            last = session.ledger.last
+        else:
+            refused, last = session.ledger.judge(nonce)
+        found.last_nonce = "" if last is None else str(last)
+        return refused
 
     def _check_timestamp(self, envelope: JsonEnvelope, found: _Examination) -> str | None:
         if not envelope.timestamp:
@@ -325,29 +438,32 @@ class Broker:
         found.notes.append(f"the timestamp is {abs(ahead)} s {direction} the mock's clock")
         return "timestamp-ahead" if ahead > 0 else "timestamp-stale"
 
-    def _check_command(self, request: Request, envelope: Envelope, found: _Examination) -> str:
+    def _carry_out(
+        self, request: Request, envelope: Envelope, session: Session, found: _Examination, scripted: bool
+    ) -> Done:
         params = envelope.params()
         if params is None:
-            return "body-malformed"
+            return Done("body-malformed")
         command = envelope.command()
         if not command:
-            return "command-missing"
+            return Done("command-missing")
         if envelope.scheme == "v2" and request.path != COMMAND_PATH + command:
             found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
             if self.strict_path:
-                return "command-unknown"
-        if command == "getAuthInfo":
-            return "session-opened"
-        if command != "delTradeOrder":
-            return "command-unknown"
-        order_id = params.get("order_id")
-        if order_id is None:
-            return "order-id-missing"
-        text = str(order_id) if type(order_id) is int else order_id  # not isinstance: true is an int as well
-        if not isinstance(text, str) or not _ORDER_ID.fullmatch(text) or int(text) > ORDER_ID_MAX:
-            return "order-id-malformed"
-        found.order_id = text
-        return "cancel-accepted"
+                return Done("command-unknown")
+        call = Call(session.credentials.api_key, envelope.scheme, command, params)
+        scenario = (session.scenario or self.scenario) if scripted else None
+        _, order_id = order_asked(params) if scenario else ("", "")
+        turn = scenario.turn(call.api_key, command, order_id, self._clock()) if scenario else None
+        if turn is None:
+            return self._commands.answer(call)
+        found.notes.append(f"a scenario decides: {turn.told}{', delivered twice' if turn.twice else ''}")
+        found.twice = turn.twice
+        if turn.twice:
+            return self._commands.answer(call)
+        done = self._commands.answer(call) if turn.applied else Done("scenario", order_id)
+        payload = turn.payload or done.payload or self._payloads[call.scheme][done.situation]
+        return replace(done, situation="scenario", payload=payload, fault=turn.fault or done.fault)
 
 
 def _kept(text: str) -> str:

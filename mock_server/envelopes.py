@@ -57,7 +57,7 @@ class FormEnvelope:
             notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
         pairs = parse_fields(request.body) if is_form else []
         self.fields = nest(pairs)
-        if len({name for name, _ in pairs}) != len(pairs):
+        if len(dict(pairs)) != len(pairs):
             notes.append("a field was sent twice: the last one counts")
         if request.query:
             notes.append("the query string is ignored")
@@ -87,9 +87,10 @@ class JsonEnvelope:
     keyless = "key-missing"
 
     def __init__(self, request: Request, notes: list[str]) -> None:
-        if _content_type(request).lower() != JSON_TYPE:
+        content_type = _content_type(request)
+        if content_type.lower() != JSON_TYPE:
             # Not refused: nothing public tells whether the server looks at it.
-            notes.append(f"Content-Type is {_content_type(request) or 'missing'}: {JSON_TYPE} is documented")
+            notes.append(f"Content-Type is {content_type or 'missing'}: {JSON_TYPE} is documented")
         if request.query:
             notes.append("the query string is ignored")
         self._request, self._notes = request, notes

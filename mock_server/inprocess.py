@@ -16,14 +16,15 @@ from mock_server.broker import Broker
 from tn_contract.wire import Headers, Request
 
 if TYPE_CHECKING:
-    from tn_contract.corpus import Fault
+    from mock_server.faults import Kind
 
 
-# What httpx raises when a socket loses the reply; a delay needs a socket to be felt.
-_LOST: dict[Fault | None, tuple[type[httpx.TransportError], str]] = {
+# What httpx raises when a socket loses the reply; a late one needs a socket to be felt.
+_LOST: dict[Kind, tuple[type[httpx.TransportError], str]] = {
     "silence": (httpx.ReadTimeout, "the mock stays silent"),
     "drop": (httpx.RemoteProtocolError, "the mock hung up without a reply"),
     "cut-off": (httpx.RemoteProtocolError, "the mock hung up in the middle of its reply"),
+    "wrong-length": (httpx.RemoteProtocolError, "the mock promised more than it sent"),
     "garbage": (httpx.RemoteProtocolError, "the mock sent what is no HTTP"),
     "reset": (httpx.ReadError, "the mock reset the connection"),
 }
@@ -47,8 +48,8 @@ def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet
                 query.decode("latin-1"),
             )
         )
-        if answered.fault in _LOST:
-            error, told = _LOST[answered.fault]
+        if answered.fault and answered.fault.loses_reply:
+            error, told = _LOST[answered.fault.kind]
             raise error(told, request=request)
         reply = answered.reply
         body = b"" if request.method == "HEAD" else reply.body

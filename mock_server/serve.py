@@ -1,205 +1,46 @@
-"""The process: a port, a kept WSGI server, a clean stop. Also the server thread inside a test run."""
+"""The process: a port, a server on it, a clean stop. Also the server thread inside a test run."""
 
 from __future__ import annotations
 
-import select
+import secrets
 import signal
 import socket
-import ssl
-import struct
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
-from cheroot import errors as cheroot_errors
-from cheroot import server as cheroot
-from cheroot import wsgi
-from cheroot.ssl.builtin import BuiltinSSLAdapter
-
-from mock_server.broker import DISTURB, READ_LIMIT, Broker, harness_error, no_address
-from mock_server.certificates import Certificates, issue
-from mock_server.tunnel import running_tunnel
+from mock_server.broker import Broker
+from mock_server.door import CONTROL, Door
+from mock_server.guard import Guard, is_loopback
+from mock_server.journalfile import JournalFile
+from mock_server.scenario import read_scenario
+from mock_server.wsgi import Server
+from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
-from tn_contract.wire import Reply
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from tn_contract.corpus import Fault
-    from tn_contract.wire import Reply
-
-THREADS = 16
-HEADER_LIMIT = 32 * 1024
-IDLE_SECONDS = 10
-SILENCE_SECONDS = 60
-STOP_SECONDS = 1
-
-
-class _StrictHeaders(cheroot.HeaderReader):
-    """Joins repeated headers, refuses what is no header, and drops names with an underscore.
-
-    WSGI could not tell `X_NtApi_Sig` from `X-NtApi-Sig`, and a usual PHP server never sees the former.
-    """
-
-    def __call__(self, rfile: Any, hdict: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
-        headers = {} if hdict is None else hdict
-        while (line := rfile.readline()) != b"\r\n":
-            if not line.endswith(b"\r\n"):
-                raise ValueError("the headers end early, or a line does not end with CR LF")
-            name, colon, value = line.partition(b":")
-            if not colon or not name or name != name.strip():
-                raise ValueError("a header is not written as name: value")
-            name, value = name.title(), value.strip()
-            if b"_" not in name:
-                headers[name] = headers[name] + b", " + value if name in headers else value
-        if not headers.get(b"Content-Length", b"0").isdigit():
-            raise ValueError("Content-Length is no number")
-        return headers
-
-
-class _MarkedRequest(cheroot.HTTPRequest):
-    """Answers what is no HTTP with the mock's own mark instead of plain text."""
-
-    uri = b""
-    header_reader = _StrictHeaders()
-
-    def read_request_line(self) -> bool:
-        understood: bool = super().read_request_line()  # type: ignore[no-untyped-call]
-        if understood:
-            # The server leaves %2F as it is, and everything in OPTIONS; the API's paths are decoded throughout.
-            self.path = unquote_to_bytes(self.uri.partition(b"?")[0])
-        return understood
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        text = str(status)
-        reply = harness_error(msg or text, "the request never reached the API: mend the HTTP", int(text[:3]))
-        if self.uri.startswith(b"//"):  # a base URL with one slash too many, not the proxy request it looks like
-            reply = no_address(self.uri.decode("latin-1").partition("?")[0])
-            text = f"{reply.status} Unknown"
-        self.close_connection = True
-        try:
-            self.conn.wfile.write(_last_words(text, reply))
-        except OSError as error:
-            if error.args[0] not in cheroot_errors.socket_errors_to_ignore:
-                raise
-
-
-def _last_words(status: str, reply: Reply) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status}",
-        f"Content-Length: {len(reply.body)}",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in reply.headers),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + reply.body
-
-
-class _MarkedConnection(cheroot.HTTPConnection):
-    RequestHandlerClass = _MarkedRequest
-    reset = False
-
-    def _close_kernel_socket(self) -> None:
-        if self.reset:
-            # Without a shutdown and with nothing to linger for, closing sends RST instead of FIN.
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.wfile.raw.close()
-        else:
-            super()._close_kernel_socket()  # type: ignore[misc] # the stubs leave it out
-
-    def communicate(self) -> bool:
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.version() is None:
-            try:
-                self.socket.do_handshake()
-            except OSError as error:  # also when the client is silent, leaves, or does not trust us
-                if getattr(error, "reason", "") == "HTTP_REQUEST":
-                    self._ask_for_tls(self.socket)
-                return False
-        kept: bool = super().communicate()  # type: ignore[no-untyped-call]
-        return kept
-
-    @staticmethod
-    def _ask_for_tls(client: ssl.SSLSocket) -> None:
-        reply = harness_error("this port speaks TLS only", "write https:// instead of http://", 400)
-        with suppress(OSError):
-            socket.socket.sendall(client, _last_words("400 Bad Request", reply))  # past the TLS that never began
-
-
-class _DisturbingGateway(wsgi.Gateway_10):
-    """Hands the app a way to spoil its own reply on the connection."""
-
-    spoilt = False
-
-    def get_environ(self) -> dict[str, Any]:  # type: ignore[override] # the stubs say None
-        return {**super().get_environ(), DISTURB: self._disturb}  # type: ignore[no-untyped-call]
-
-    def write(self, chunk: bytes) -> None:
-        if not self.spoilt:
-            super().write(chunk)
-
-    def _disturb(self, fault: Fault, reply: Reply) -> None:
-        """Do what `fault` says, close the connection, and let the app's reply come to nothing."""
-        request, connection = self.req, self.req.conn
-        self.spoilt = request.sent_headers = request.close_connection = True
-        match fault:
-            case "silence":
-                self._wait_for_the_client_to_leave(connection.socket)
-            case "reset":
-                connection.reset = True
-            case "cut-off":
-                head = f"HTTP/1.1 {reply.status} OK\r\nContent-Length: {len(reply.body)}\r\n\r\n".encode()
-                connection.wfile.write(head + reply.body[: len(reply.body) // 2])
-            case "garbage":
-                connection.wfile.write(b"\x15\x03\x01\x00\x02\x02\x28 this is no HTTP\r\n")
-
-    def _wait_for_the_client_to_leave(self, connection: socket.socket) -> None:
-        deadline = time.monotonic() + SILENCE_SECONDS
-        while self.req.server.ready and time.monotonic() < deadline:
-            if select.select([connection], [], [], 0.1)[0]:
-                return
-
-
-class _TlsAdapter(BuiltinSSLAdapter):
-    """Leaves the handshake to the worker: in the accepting thread, one silent client would stop all others."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
-        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
-
-
-class _Server(wsgi.Server):
-    ConnectionClass = _MarkedConnection
-
-    @staticmethod
-    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
-        try:
-            socket_.bind(bind_addr)
-        except (OSError, OverflowError):
-            socket_.close()
-            raise
-        return socket_
+    from mock_server.certificates import Certificates
 
 
 @dataclass(frozen=True)
 class RunningMock:
     """A mock that listens.
 
-    With TLS, `certificates` has the file to trust, and `environment` the variables that lead a client here.
+    With TLS, `certificates` has the file to trust, and `environment` the variables that lead a client here. With a
+    `token`, the control plane asks for it.
     """
 
     base_url: str
     broker: Broker
-    app: Flask
     stop: Callable[[], None]
     serve: Callable[[], None]
+    token: str = ""
     certificates: Certificates | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -214,70 +55,112 @@ def listen(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
-    threads: int = THREADS,
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
+    control: bool = True,
+    token: str = "",
+    log: Callable[[str], object] | None = None,
+    scenario_file: Path | None = None,
+    journal_file: Path | None = None,
     **options: Any,
 ) -> RunningMock:
-    """Bind a port (0: any free one); requests are answered once `serve()` runs, `threads` at a time.
+    """Bind a port (0: any free one); requests are answered once `serve()` runs.
+
+    `control` gives it a control plane, for this machine alone or for who has the `token`; beyond this machine there
+    always is one. `log` is given a line of JSON for each answer of the API. `broker` is used as it is, or made with
+    `options`.
 
     With `tls`, names of hosts, it speaks HTTPS in their names and in this machine's, and a tunnel leads clients
-    here that have one of them in their code. `options` are those of `Broker`.
+    here that have one of them in their code. `scenario_file` has rules for what befalls commands; every exchange is
+    appended to `journal_file`.
 
     Raises `UsageError` when the address cannot be bound, or when there can be no certificate.
     """
-    from mock_server.app import create_app
-
     if not host:
         raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
     if ca_file and not tls:
         raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
-    app = create_app(broker, **options)
+    token = token or ("" if is_loopback(host) else secrets.token_urlsafe())
+    guard = Guard(token, frozenset(tls))
     with ExitStack() as started:
-        server = _bound(app, host, port, threads)
-        started.callback(server.stop)
-        bound = server.bind_addr
-        scheme, certificates, environment = "http", None, {}
+        if scenario_file:
+            options["scenario"] = read_scenario(scenario_file, load_corpus())
+        if journal_file:
+            journal = JournalFile(journal_file)
+            started.callback(journal.close)
+            options["sink"] = journal.write
+        broker = broker or Broker(**options)
+        started.callback(broker.state.shut)
+        app = Door(broker, _LateFlask(broker, control, guard), log)
+        listening = started.enter_context(_bound(host, port))
+        scheme, context, certificates, environment = "http", None, None, {}
         if tls:
-            scheme, certificates = "https", started.enter_context(issue((*tls, host), ca_file))
-            server.ssl_adapter = _TlsAdapter(certificates.context)
-            proxy = _address(started.enter_context(running_tunnel(tls, bound[:2])))
-            environment = certificates.environment
+            from mock_server.certificates import issue
+
+            certificates = started.enter_context(issue((*tls, host), ca_file))
+            scheme, context, environment = "https", certificates.context, certificates.environment
+        # What the control plane computes may take long, and must not hold up the API.
+        server = Server(app, listening, context=context, offload=lambda path: path.startswith(CONTROL))
+        started.callback(server.stop)
+        if tls:
+            proxy = _dig(server, tls, host)
             for name, value in (("HTTPS_PROXY", f"http://{proxy}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
                 environment |= {name: value, name.lower(): value}  # curl and others read only one of the spellings
-            started.callback(server.stop)  # again, to come first: what is under way is answered before it is cut
+        base_url = f"{scheme}://{_address(listening)}"
         stop = started.pop_all().close
-    mock = app.extensions["tn_broker"]
-    return RunningMock(f"{scheme}://{_address(bound)}", mock, app, stop, server.serve, certificates, environment)
+    return RunningMock(base_url, broker, stop, server.serve, token, certificates, environment)
 
 
-def _bound(app: Flask, host: str, port: int, threads: int) -> _Server:
-    server = _Server(
-        (host, port),
-        app,
-        numthreads=threads,
-        request_queue_size=128,
-        timeout=IDLE_SECONDS,
-        shutdown_timeout=STOP_SECONDS,
-    )
-    server.gateway = _DisturbingGateway
-    server.max_request_header_size = HEADER_LIMIT
-    server.max_request_body_size = 8 * READ_LIMIT  # the app refuses less, but chunks count with their framing
-    server.expiration_interval = 0.1  # also how long stopping takes
-    server.server_name = "tn-contract-mock"
-    server.error_log = lambda *_arguments, **_named: None  # type: ignore[method-assign] # the documented way to set it
+class _LateFlask:
+    """Flask, imported and built when somebody asks for more than the API: that takes longer than all else."""
+
+    def __init__(self, broker: Broker, control: bool, guard: Guard) -> None:
+        self._broker, self._control, self._guard = broker, control, guard
+        self._lock = threading.Lock()
+        self._app: WSGIApplication | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        with self._lock:
+            if self._app is None:
+                from mock_server.app import create_app
+
+                self._app = create_app(self._broker, control=self._control, guard=self._guard).wsgi_app
+        return self._app(environ, start_response)
+
+
+def _dig(server: Server, hosts: Sequence[str], host: str) -> str:
+    """Add a tunnel to the server, at any free port; return its address."""
+    from mock_server.tunnel import Tunnel
+
+    entrance = _bound(host, 0)
+    server.add_door(entrance, lambda: Tunnel(server, hosts))
+    return _address(entrance)
+
+
+def _bound(host: str, port: int) -> socket.socket:
     try:
-        server.prepare()
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for nth, (family, kind, protocol, _, address) in enumerate(places, 1):
+            listening = socket.socket(family, kind, protocol)
+            try:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((address[0], port, *address[2:]))  # a port too great would come back as another
+                listening.listen()  # from now on clients may connect; they wait for `serve`
+            except (OSError, OverflowError):
+                listening.close()
+                if nth == len(places):
+                    raise
+            else:
+                break
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        if "already in use" in reason:  # said briefly, for the server adds the whole address list
-            reason = "the address is already in use"
         raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
-    return server
+    return listening
 
 
-def _address(bound: tuple[Any, ...]) -> str:
-    host, port = bound[:2]
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -302,4 +185,14 @@ def run_until_stopped(mock: RunningMock) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
+    _allow_many_connections()
     mock.serve()
+
+
+def _allow_many_connections() -> None:
+    """Take as many files as the system grants: each client needs one, and the usual 1024 are soon held by slow ones."""
+    with suppress(ImportError, OSError, ValueError):  # not everywhere, and never more than a kindness
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

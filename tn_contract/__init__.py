@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tn_contract.client import Accepted, AsyncClient, AuthInfo, Client
     from tn_contract.errors import CancelError, NotSent, OutcomeUnknown, Rejected, TnContractError
     from tn_contract.nonce import NonceSource
+    from tn_contract.orders import Order
     from tn_contract.signing import Credentials, sign
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "Rejected": "errors",
     "TnContractError": "errors",
     "NonceSource": "nonce",
+    "Order": "orders",
     "Credentials": "signing",
     "sign": "signing",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "Credentials",
     "NonceSource",
     "NotSent",
+    "Order",
     "OutcomeUnknown",
     "Rejected",
     "TnContractError",

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
@@ -90,7 +91,41 @@ def main() -> None:
     help="How far a v3 timestamp may be from the clock; 0: any.",
 )
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
-@click.option("--seed", type=int, help="Make the keys of new sessions repeatable.")
+@click.option(
+    "--orders", type=click.Choice(("replay", "book")), default="replay", show_default=True, help="Keep an order book?"
+)
+@click.option(
+    "--cancel-seconds",
+    type=click.FloatRange(0, 10**9),
+    default=2,
+    show_default=True,
+    help="How long a cancel takes in the book.",
+)
+@click.option("--seed", type=int, help="Make the keys of new sessions, and their order ids, repeatable.")
+@click.option(
+    "--scenario", type=click.Path(dir_okay=False, path_type=Path), help="Rules for faults and other replies (TOML)."
+)
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append every exchange to this file, as JSON lines; full files are kept beside it.",
+)
+@click.option("--access-log", is_flag=True, help="Print a JSON line to stderr for each answer of the API.")
+@click.option(
+    "--control-token",
+    envvar="TN_CONTROL_TOKEN",
+    metavar="TOKEN",
+    help="Ask for it on the control plane (default: this machine needs none, others a random one).",
+)
+@click.option(
+    "--state",
+    metavar="ENGINE",
+    envvar="TN_STATE",
+    show_envvar=True,
+    default="memory",
+    show_default=True,
+    help="Where keys, nonces and orders are kept: memory, sqlite:PATH or redis://HOST:PORT.",
+)
 @click.option(
     "--tls",
     metavar="[HOST]",
@@ -113,7 +148,14 @@ def serve(
     strict_path: bool,
     timestamp_tolerance: float,
     reply: tuple[str, ...],
+    orders: str,
+    cancel_seconds: float,
     seed: int | None,
+    scenario: Path | None,
+    journal: Path | None,
+    access_log: bool,
+    control_token: str | None,
+    state: str,
     tls: tuple[str, ...],
     ca_file: Path | None,
 ) -> None:
@@ -137,11 +179,20 @@ def serve(
         strict_path=strict_path,
         timestamp_tolerance=timestamp_tolerance,
         replies=replies,
+        orders=orders,
+        cancel_seconds=cancel_seconds,
         seed=seed,
+        scenario_file=scenario,
+        journal_file=journal,
+        token=control_token or "",
+        log=partial(click.echo, err=True) if access_log else None,
+        state=state,
     )
     try:
         _announce(mock, as_json, ready_file)
         server.run_until_stopped(mock)
+        if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
+            click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
     finally:
         mock.stop()
         if ready_file:
@@ -156,8 +207,13 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         "api_key": demo.api_key,
         "api_secret": demo.secret.reveal(),
     }
+    if mock.token:
+        facts["control_token"] = mock.token
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
+    place = mock.broker.state.place
+    if place:
+        facts["state"] = place
     line = json.dumps(facts)
     if ready_file:
         _write_whole(ready_file, line + "\n")
@@ -165,10 +221,14 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
         f"control {mock.control_url}health · Ctrl-C stops it"
     )
+    if mock.token:
+        sentence += f"\nthe control plane asks for Authorization: Bearer {mock.token}"
     if mock.certificates:
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"
         sentence += "\n  Node before 24 has no proxy of its own: docs/tls.md"
+    if place:
+        sentence += f"\nkeys, nonces and orders are kept in {place}"
     click.echo(line if as_json else sentence)
     sys.stdout.flush()
 
@@ -497,6 +557,7 @@ def explain(name: str) -> None:
         situation = corpus.situations[name.strip("()")]
         lines += [f"situation {situation.id}: {situation.statement}", f"answered by {situation.payload} by default"]
         lines += [f"            {situation.payload_v3} on v3"] if situation.payload_v3 else []
+        lines += [f"            or {', '.join(situation.also)}"] if situation.also else []
         lines += [f"choose      tn-contract serve --reply {situation.id}=PAYLOAD"]
     elif name in corpus.mistakes:
         mistake = corpus.mistakes[name]
@@ -603,7 +664,7 @@ def explain_request(file: Any, as_json: bool) -> None:
 
 def _explanation_lines(explained: Explanation) -> list[str]:
     from tn_contract.corpus import load_corpus
-    from tn_contract.diagnosis import comparison
+    from tn_contract.journal import comparison
 
     statement = load_corpus().situations[explained.situation].statement
     verdict = click.style("right", fg="green") if explained.right else click.style("refused", fg="red")

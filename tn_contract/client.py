@@ -6,6 +6,7 @@ exceptions. Nothing is ever sent twice.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -23,9 +24,10 @@ from tn_contract.errors import (
     UsageError,
 )
 from tn_contract.nonce import NonceSource, shared_source
+from tn_contract.orders import Order, Unreadable, read_orders
 from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import AsyncTransport, Timeouts, Transport, TransportFailure
-from tn_contract.wire import ORDER_ID_MAX, Reading, Reply, Request, compose, compose_v3, read_body
+from tn_contract.wire import ORDER_ID_MAX, Form, Reading, Reply, Request, compose, compose_v3, read_body
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -89,8 +91,17 @@ def session_outcome(reply: Reply) -> AuthInfo:
     return AuthInfo(sess_id if isinstance(sess_id, str) and sess_id else None, members)
 
 
-def _settled(reply: Reply) -> Reading:
-    """Let pass only a 2xx JSON object without a failure text; raise what anything else means."""
+def orders_outcome(reply: Reply) -> list[Order]:
+    """Judge the reply to getNotifyOrderJson. Raises `Rejected` or `OutcomeUnknown`."""
+    reading = _settled(reply, ("object", "other-json"))
+    try:
+        return read_orders(reading.members if reading.form == "object" else json.loads(reply.body))
+    except Unreadable as error:
+        raise OutcomeUnknown("no-evidence", str(error), reply.status, _shown(reply)) from error
+
+
+def _settled(reply: Reply, forms: tuple[Form, ...] = ("object",)) -> Reading:
+    """Let pass only a 2xx body of these forms without a failure text; raise what anything else means."""
     reading = read_body(reply.body)
     if reply.status >= 500:
         raise OutcomeUnknown("server-error", f"the server broke with HTTP {reply.status}", reply.status, _shown(reply))
@@ -98,7 +109,7 @@ def _settled(reply: Reply) -> Reading:
         raise _rejection(reading, reply)
     if not 200 <= reply.status < 300:
         raise OutcomeUnknown("status", f"HTTP {reply.status} without a failure text", reply.status, _shown(reply))
-    if reading.form != "object":
+    if reading.form not in forms:
         reason, detail = {
             "empty": ("empty", "the reply is empty"),
             "not-json": ("not-json", "the reply is no JSON"),
@@ -203,6 +214,13 @@ class Client(_Core[Transport]):
         params = {"order_id": check_order_id(order_id)}
         return cancel_outcome(order_id, self._exchange("delTradeOrder", params))
 
+    def orders(self, *, active_only: bool = True) -> list[Order]:
+        """List the key's orders, by default those that have not ended; one of status 2 still counts as active.
+
+        Raises as `cancel_order`; here `OutcomeUnknown` says that the list is unknown, and asking again is harmless.
+        """
+        return orders_outcome(self._exchange("getNotifyOrderJson", {"active_only": int(active_only)}))
+
     def get_auth_info(self) -> AuthInfo:
         """Open a session as the documented flow does (seed, Examples). Raises as `cancel_order`."""
         return session_outcome(self._exchange("getAuthInfo"))
@@ -239,6 +257,10 @@ class AsyncClient(_Core[AsyncTransport]):
         """Do as `Client.cancel_order`. A task cancelled while the request is out leaves the outcome unknown."""
         params = {"order_id": check_order_id(order_id)}
         return cancel_outcome(order_id, await self._exchange("delTradeOrder", params))
+
+    async def orders(self, *, active_only: bool = True) -> list[Order]:
+        """Do as `Client.orders`."""
+        return orders_outcome(await self._exchange("getNotifyOrderJson", {"active_only": int(active_only)}))
 
     async def get_auth_info(self) -> AuthInfo:
         """Do as `Client.get_auth_info`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -29,6 +30,8 @@ Fault = Literal["delay", "silence", "drop", "reset", "cut-off", "garbage"]
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+_NAME = re.compile(r"\$([a-z_]+)")
 
 
 class Record(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,7 +72,10 @@ class Clause(Record):
 
 
 class Payload(Record, kw_only=True):
-    """One reply of the server. `$order_id` in `body` stands for the digits that were asked for."""
+    """One reply of the server. `$order_id` in `body` stands for the digits that were asked for.
+
+    Other names with a dollar stand for what the mock's order book says: see `fixtures/README.md`.
+    """
 
     id: Id
     title: str
@@ -81,9 +87,10 @@ class Payload(Record, kw_only=True):
     provenance: Provenance
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
-    def fill(self, order_id: str) -> bytes:
-        """Return the body for the order asked for."""
-        return self.body.replace("$order_id", order_id).encode()
+    def fill(self, order_id: str, values: Mapping[str, str] | None = None) -> bytes:
+        """Return the body for the order asked for; `values` are texts for its other names."""
+        known = {**(values or {}), "order_id": order_id}
+        return _NAME.sub(lambda name: known.get(name[1], name[0]), self.body).encode()
 
 
 class Match(Record):
@@ -108,13 +115,14 @@ class ErrorKind(Record):
 class Situation(Record):
     """Why the mock refuses a request by itself, and the payload that it answers with by default.
 
-    `payload_v3` is what it answers to a v3 request, where that is another payload.
+    `payload_v3` is what it answers to a v3 request, where that is another payload; `also` are others worth choosing.
     """
 
     id: Id
     statement: str
     payload: Id
     payload_v3: Id | None = None
+    also: list[Id] = []
 
     def payload_for(self, scheme: Scheme) -> str:
         """Return the id of the payload for one generation of the protocol."""
@@ -136,6 +144,16 @@ class MagicOrder(Record):
     def loses_reply(self) -> bool:
         """Whether no complete reply arrives."""
         return self.fault not in (None, "delay")
+
+
+class Status(Record):
+    """What a number in `stat` means. `ended`: nothing more happens to the order."""
+
+    status: int
+    meaning: str
+    ended: bool
+    provenance: Provenance
+    evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
 
 class Target(Record):
@@ -332,6 +350,7 @@ LAYOUT: dict[str, Any] = {
     "errors.json": list[ErrorKind],
     "situations.json": list[Situation],
     "orders.json": list[MagicOrder],
+    "statuses.json": list[Status],
     "mistakes.json": list[NamedMistake],
     "targets.json": list[Target],
     "seed.json": list[Passage],
@@ -427,6 +446,11 @@ class Corpus:
     def magic_orders(self) -> dict[str, MagicOrder]:
         """The magic orders by order id."""
         return {order.order_id: order for order in self.read("orders.json", list[MagicOrder])}
+
+    @cached_property
+    def statuses(self) -> dict[int, Status]:
+        """What the numbers in `stat` mean."""
+        return {status.status: status for status in self.read("statuses.json", list[Status])}
 
     @property
     def replies(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.digests import read_signature
 from tn_contract.errors import InvalidRequest
+from tn_contract.journal import Diagnosis
 from tn_contract.nonce import NONCE_MAX, parse_nonce
 from tn_contract.search import find
 from tn_contract.signers import Case, as_texts, from_json, stamps_of
@@ -73,34 +74,6 @@ _PLACEHOLDER = re.compile(
 _STANDARD_HEADERS = {"content-type", "content-length", "host", "accept", "user-agent", "accept-encoding", "connection",
                      "x-ntapi-publickey", "x-ntapi-timestamp", "cookie", "origin", "referer"}  # fmt: skip
 _FIELD_NAMES = ("apiKey", "cmd", "nonce", "params")
-
-
-class Diagnosis(Struct, frozen=True, omit_defaults=True):
-    """What a client did wrong: `mistakes` are ids of `fixtures/mistakes.json`, empty when none was found.
-
-    `signed` and `expected` are the strings to sign, the client's and the right one; they first differ at the index
-    `difference`, -1 when they do not. `hint` tells what the shape of the signature says when nothing was found.
-    """
-
-    mistakes: tuple[str, ...] = ()
-    told: str = ""
-    fix: str = ""
-    signed: str = ""
-    expected: str = ""
-    difference: int = -1
-    hint: str = ""
-
-
-def comparison(diagnosis: Diagnosis) -> list[str]:
-    """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
-    if diagnosis.difference < 0:
-        return []
-    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
-    return [
-        f"signed    {diagnosis.signed!r}",
-        f"expected  {diagnosis.expected!r}",
-        " " * (10 + at) + "^ differs from here",
-    ]
 
 
 class Explanation(Struct, frozen=True, omit_defaults=True):
@@ -228,7 +201,7 @@ def diagnose(
     `at_ns` when it came (ns since 1970), `last_nonce` the last one accepted, `earlier` requests with the same key,
     `others` further key pairs that it may have been meant for.
     """
-    if situation in ACCEPTED:
+    if situation in ACCEPTED or situation.startswith("book-"):  # what an order book says is nobody's mistake
         return None
     read = _read(request)
     if situation == "signature-invalid":

@@ -11,6 +11,7 @@ TnContractError
 │       └── OtherOrderEchoed     the reply speaks of another order
 ├── CorpusError                  fixtures/ is missing or broken
 ├── UsageError                   the kit was called wrongly
+├── StateUnavailable             what the mock must not forget cannot be read or written
 └── TargetError                  the server under judgement could not be judged
     ├── TargetRefused            a safety rule forbids it
     ├── TargetUnreachable        it does not answer, or not in its own words
@@ -132,6 +133,10 @@ class CorpusError(TnContractError):
 
 class UsageError(TnContractError):
     """The kit was called with arguments or surroundings that cannot work."""
+
+
+class StateUnavailable(TnContractError):
+    """A mock's key pairs, nonces and orders cannot be read or written; nothing was accepted."""
 
 
 class TargetError(TnContractError):

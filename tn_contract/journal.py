@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ from urllib.parse import quote, quote_plus
 from msgspec import Struct, structs
 
 from tn_contract.corpus import Scheme
-from tn_contract.diagnosis import Diagnosis
 from tn_contract.signing import Secret, blank
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
 
@@ -57,6 +57,34 @@ class Message(Struct, frozen=True, omit_defaults=True):
     body: str
     line: str = ""
     status: int = 0
+
+
+class Diagnosis(Struct, frozen=True, omit_defaults=True):
+    """What a client did wrong: `mistakes` are ids of `fixtures/mistakes.json`, empty when none was found.
+
+    `signed` and `expected` are the strings to sign, the client's and the right one; they first differ at the index
+    `difference`, -1 when they do not. `hint` tells what the shape of the signature says when nothing was found.
+    """
+
+    mistakes: tuple[str, ...] = ()
+    told: str = ""
+    fix: str = ""
+    signed: str = ""
+    expected: str = ""
+    difference: int = -1
+    hint: str = ""
+
+
+def comparison(diagnosis: Diagnosis) -> list[str]:
+    """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
+    if diagnosis.difference < 0:
+        return []
+    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+    return [
+        f"signed    {diagnosis.signed!r}",
+        f"expected  {diagnosis.expected!r}",
+        " " * (10 + at) + "^ differs from here",
+    ]
 
 
 class Exchange(Struct, frozen=True, omit_defaults=True):
@@ -193,6 +221,33 @@ def timestamp(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+class Space:
+    """How many exchanges several journals may keep together: the one not written to for longest gives way."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.used = 0
+        self._journals: OrderedDict[Journal, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, journal: Journal) -> None:
+        """Make room for one more exchange of `journal`."""
+        with self._lock:
+            kept = self._journals.pop(journal, 0)
+            while self._journals and self.used >= self._size:
+                oldest, size = self._journals.popitem(last=False)
+                oldest.forget()
+                self.used -= size
+            grown = min(kept + 1, journal.size)
+            self._journals[journal] = grown
+            self.used += grown - kept
+
+    def leave(self, journal: Journal) -> None:
+        """Give all the room of `journal` back."""
+        with self._lock:
+            self.used -= self._journals.pop(journal, 0)
+
+
 @dataclass(slots=True)
 class _Entry:
     seq: int
@@ -209,7 +264,8 @@ class _Entry:
 class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
-    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong.
+    `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong, `space` is
+    shared with other journals, `sink` is given every exchange at once, without a diagnosis.
     """
 
     def __init__(
@@ -218,27 +274,45 @@ class Journal:
         secrets: Callable[[], Iterable[Secret]] = tuple,
         size: int = 1000,
         diagnose: Diagnose | None = None,
+        space: Space | None = None,
+        sink: Callable[[Exchange], None] | None = None,
     ) -> None:
+        self.size = size
         self._session = session
         self._diagnose = diagnose
         self._secrets = secrets
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
+        self._space = space
+        self._sink = sink
+        self._lock = threading.Lock()
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
         """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
-        entry = _Entry(next(self._seq), at_ns, request, reply, assessment, failure, diagnosable=True)
+        entry = _Entry(0, at_ns, request, reply, assessment, failure, diagnosable=True)
         if len(request.body) > BODY_KEPT:
             redactor = self._redactor()
             entry.leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
             entry.request = replace(request, body=redactor.body(request.body).encode())
             entry.diagnosable = False
-        self._entries.append(entry)
+        if self._space:
+            self._space.take(self)
+        with self._lock:
+            entry.seq = next(self._seq)
+            self._entries.append(entry)
+        if self._sink:
+            self._sink(self._rendered(entry, self._redactor(), None))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
+        if self._space:
+            self._space.leave(self)
         self._entries.clear()
         self._seq = itertools.count(1)
+
+    def forget(self) -> None:
+        """Let the exchanges go, and number on."""
+        self._entries.clear()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -254,7 +328,7 @@ class Journal:
             for index, entry in enumerate(entries)
         ]
 
-    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry]) -> Exchange:
+    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry] | None) -> Exchange:
         record = redactor.record(
             entry.seq,
             entry.at_ns,
@@ -263,7 +337,7 @@ class Journal:
             entry.reply,
             entry.failure,
             entry.assessment,
-            self._diagnosis(entry, before),
+            None if before is None else self._diagnosis(entry, before),
         )
         return structs.replace(record, leaks=entry.leaks) if entry.leaks else record
 

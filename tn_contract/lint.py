@@ -71,6 +71,7 @@ def _ids(corpus: Corpus) -> dict[str, list[str]]:
         "errors.json": [kind.kind for kind in corpus.errors],
         "situations.json": [each.id for each in corpus.read("situations.json", LAYOUT["situations.json"])],
         "orders.json": [order.order_id for order in corpus.read("orders.json", LAYOUT["orders.json"])],
+        "statuses.json": [str(each.status) for each in corpus.read("statuses.json", LAYOUT["statuses.json"])],
         "mistakes.json": [each.id for each in corpus.read("mistakes.json", LAYOUT["mistakes.json"])],
         "targets.json": [target.host for target in corpus.targets],
         "nonces.json": [sequence.id for sequence in corpus.nonces.sequences],
@@ -149,6 +150,7 @@ def _payloads(corpus: Corpus) -> Iterator[str]:
     reachable |= {
         situation.payload_for(scheme) for situation in corpus.situations.values() for scheme in get_args(Scheme)
     }
+    reachable |= {payload for situation in corpus.situations.values() for payload in situation.also}
     for payload in corpus.payloads.values():
         if payload.id not in reachable:
             yield f"payloads.json: no magic order or situation leads to {payload.id}"

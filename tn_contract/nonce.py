@@ -11,14 +11,15 @@ import re
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from tn_contract.errors import NonceUnavailable
+from tn_contract.errors import NonceUnavailable, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,7 +28,8 @@ NONCE_MAX = 2**63 - 1
 TICK_NS = 100
 
 Policy = Literal["monotonic", "unique", "none"]
-Refusal = Literal["nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale"]
+Refusal = Literal["nonce-missing", "nonce-malformed", "nonce-replayed", "nonce-stale", "key-unknown"]
+Judgement = tuple[Refusal | None, int | None]
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -40,8 +42,43 @@ def parse_nonce(text: str) -> int | None:
     return nonce if nonce <= NONCE_MAX else None
 
 
-class NonceLedger:
-    """What a server remembers of one key's nonces. Safe to call from several threads."""
+class Ledger(ABC):
+    """What a server remembers of one key's nonces, wherever it keeps them. Safe to call from several threads."""
+
+    policy: Policy
+
+    @property
+    @abstractmethod
+    def last(self) -> int | None:
+        """The last nonce accepted, None when there is none."""
+
+    def admit(self, text: str | None) -> Refusal | None:
+        """Accept and remember the nonce (None), or name the reason and remember nothing."""
+        return self.judge(text)[0]
+
+    def judge(self, text: str | None) -> Judgement:
+        """Do as `admit`; a refusal comes with the last nonce accepted."""
+        if self.policy == "none":
+            return (None if self.known() else "key-unknown"), None
+        nonce = None if text is None else parse_nonce(text)
+        if nonce is None:
+            return ("nonce-missing" if text is None else "nonce-malformed"), self.last
+        return self.advance(nonce)
+
+    @abstractmethod
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce in one step: nobody can come between, and nothing can undo it."""
+
+    @abstractmethod
+    def known(self) -> bool:
+        """Say if the key is still one of the server's: a closed one has no nonce accepted."""
+
+
+class NonceLedger(Ledger):
+    """Keeps the nonces in memory. Once `closed`, it accepts none."""
+
+    last: int | None = None
+    closed = False
 
     def __init__(self, policy: Policy = "monotonic", last: int | None = None) -> None:
         self.policy = policy
@@ -49,35 +86,56 @@ class NonceLedger:
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def admit(self, text: str | None) -> Refusal | None:
-        """Accept and remember the nonce (None), or name the reason and remember nothing."""
-        if self.policy == "none":
-            return None
-        if text is None:
-            return "nonce-missing"
-        nonce = parse_nonce(text)
-        if nonce is None:
-            return "nonce-malformed"
+    def advance(self, nonce: int) -> Judgement:
+        """Judge and remember a nonce under a lock."""
         with self._lock:
+            if self.closed:
+                return "key-unknown", None
+            last = self.last
             if self.policy == "unique":
                 if nonce in self._seen:
-                    return "nonce-replayed"
+                    return "nonce-replayed", last
                 self._seen.add(nonce)
-            elif self.last is not None and nonce <= self.last:
-                return "nonce-replayed" if nonce == self.last else "nonce-stale"
+            elif last is not None and nonce <= last:
+                return ("nonce-replayed" if nonce == last else "nonce-stale"), last
             self.last = nonce
-        return None
+        return None, None
+
+    def known(self) -> bool:
+        """Say if it is not closed."""
+        return not self.closed
+
+    def close(self) -> None:
+        """Accept nothing from now on."""
+        with self._lock:
+            self.closed = True
 
 
-class _Store:
+class Store(Protocol):
+    """Where a source keeps a key's last nonce, and the lock that all sources of the key wait for."""
+
+    def acquire(self, wait: float) -> int | None:
+        """Lock out every other source and return the last nonce. Raises `NonceUnavailable` after `wait` seconds."""
+
+    def save(self, nonce: int) -> None:
+        """Make the nonce the last one, safely. Raises `NonceUnavailable`: then it must not be sent."""
+
+    def release(self) -> None:
+        """Let the others go on."""
+
+    def close(self) -> None:
+        """Let go of files and connections until the next `acquire`."""
+
+
+class _FileStore:
     """The last nonce in an SQLite file, and a second file that is locked while a request is under way.
 
     Two files, for the nonce must be safe on disk before it is sent, while the lock outlives that transaction.
     A process that dies releases its lock.
     """
 
-    def __init__(self, path: Path, wait: float) -> None:
-        self._path, self._wait = path, wait
+    def __init__(self, path: Path) -> None:
+        self._path, self._wait = path, 0.0
         self._nonces: sqlite3.Connection
         self._lock: sqlite3.Connection
         self._abandoned: list[sqlite3.Connection] = []
@@ -111,8 +169,8 @@ class _Store:
                 raise
             self._ready = True
 
-    def acquire(self) -> int | None:
-        """Lock out every other process and return the last nonce."""
+    def acquire(self, wait: float) -> int | None:
+        self._wait = wait
         try:
             self._open_lock()
             self._lock.execute("BEGIN EXCLUSIVE")
@@ -164,29 +222,33 @@ class NonceSource:
 
     `reserve()` yields a nonce and lets nobody else have one until its block ends, because nonces that leave in
     order need not arrive in order. Works across threads; with `path`, across processes and restarts too (one
-    file for one key). `clock` gives nanoseconds since 1970; it may stand still or step back. `wait` is how many
-    seconds to wait for another holder before `NonceUnavailable` is raised.
+    file for one key); with another `store` (`tn_contract.nonce_redis`), across machines. `clock` gives nanoseconds
+    since 1970; it may stand still or step back. `wait` is how many seconds to wait for another holder before
+    `NonceUnavailable` is raised.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
         *,
+        store: Store | None = None,
         clock: Callable[[], int] = time.time_ns,
         wait: float = 60.0,
     ) -> None:
+        if path is not None and store is not None:
+            raise UsageError("a nonce source has one store: pass path or store")
         self._clock = clock
         self._wait = wait
         self._last = -1
         self._turn = threading.Lock()
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-        self._store = None if path is None else _Store(Path(path), wait)
+        self._store: Store | None = store if path is None else _FileStore(Path(path))
 
     def _acquire(self) -> int:
         if not self._turn.acquire(timeout=self._wait):
             raise NonceUnavailable(f"another request with this key has been under way for {self._wait:g} s")
         try:
-            stored = self._store.acquire() if self._store else None
+            stored = self._store.acquire(self._wait) if self._store else None
             try:
                 nonce = max(self._clock() // TICK_NS, self._last + 1, (stored or 0) + 1)
                 if nonce > NONCE_MAX:
@@ -254,7 +316,7 @@ class NonceSource:
             self._release()
 
     def close(self) -> None:
-        """Close the files of the store, if there is one; the next reservation opens them again."""
+        """Close what the store has open, if there is one; the next reservation opens it again."""
         if self._store:
             with self._turn:
                 self._store.close()

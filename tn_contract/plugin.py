@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 import time
+import warnings
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from mock_server.scenario import Scenario
     from mock_server.serve import RunningMock
     from tn_contract.checks import Judge
     from tn_contract.client import Client
@@ -102,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(run, "tn_contract_run")
     config.addinivalue_line("markers", "tn_check(id): the contract check that this test judges")
     config.addinivalue_line("markers", "tn_effect(effect): the worst that this test may do to an account")
+    config.addinivalue_line("markers", "tn_scenario(*rules, seed=0): what befalls the commands of tn_session")
 
 
 # ---- judging -----------------------------------------------------------------------------------------------
@@ -435,6 +438,14 @@ class MockSession:
         session = self._mock.broker.session(self.api_key)
         return session.journal.exchanges() if session else []
 
+    def play(self, *rules: dict[str, Any], seed: int = 0) -> Scenario:
+        """Let a scenario befall this key's commands (docs/scenarios.md); ask it for its `unused()` rules afterwards.
+
+        Raises `UsageError` when a rule is not understood.
+        """
+        session = self._mock.broker.session(self.api_key)
+        return self._mock.broker.play({"rule": list(rules), "seed": seed}, session)
+
     def cancelled(self) -> list[int]:
         """The orders that were cancelled with this key, in order."""
         return [
@@ -487,10 +498,14 @@ def tn_new_session(tn_mock: RunningMock) -> NewSession:
 
 
 @pytest.fixture
-def tn_session(tn_new_session: NewSession) -> Iterator[MockSession]:
-    """A fresh key pair on the mock for this test."""
+def tn_session(tn_new_session: NewSession, request: pytest.FixtureRequest) -> Iterator[MockSession]:
+    """A fresh key pair on the mock for this test, with the rules of its marker `tn_scenario`, if it has one."""
+    marker = request.node.get_closest_marker("tn_scenario")
     with tn_new_session() as session:
+        scenario = session.play(*marker.args, **marker.kwargs) if marker else None
         yield session
+    if scenario and (unused := scenario.unused()):
+        warnings.warn(pytest.PytestWarning(f"tn_scenario: {', '.join(unused)} hit nothing"), stacklevel=1)
 
 
 @pytest.fixture

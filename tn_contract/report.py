@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from tn_contract import __version__
 from tn_contract.corpus import load_corpus
-from tn_contract.diagnosis import comparison
-from tn_contract.journal import Exchange
+from tn_contract.journal import Exchange, comparison
 from tn_contract.verdicts import Result, Verdict
 
 if TYPE_CHECKING:

@@ -41,8 +41,6 @@ DEADLINE = 20.0
 # What the client is asked to wait for a reply: more than the delayed one takes, less than the deadline.
 REPLY_TIMEOUT = 3
 KILL_AFTER = 1.0
-# One client at a time needs few, and starting them is most of a mock's start.
-MOCK_THREADS = 4
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
 WORDS_KEPT = 200
@@ -292,12 +290,12 @@ def _find_crashes(evidence: Evidence) -> None:
 @contextmanager
 def _mock(closing: Executor, tls: tuple[str, ...]) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False, threads=MOCK_THREADS, tls=tls)
+    mock = load_mock().running(policy="none", control=False, tls=tls)
     running = mock.__enter__()
     try:
         yield running
     finally:
-        closing.submit(mock.__exit__, None, None, None)  # which takes a tenth of a second: the next case need not wait
+        closing.submit(mock.__exit__, None, None, None)  # which may wait for a late reply: the next case need not
 
 
 @contextmanager

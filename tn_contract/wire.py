@@ -9,8 +9,9 @@ v3 (official SDKs): `POST /api/{cmd}`, the body is the JSON of the params alone,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
 
@@ -41,6 +42,9 @@ FAILURE_KEYS = ("errMsg", "error", "errorMsg")
 MAX_FIELDS = 1000
 MAX_DEPTH = 64
 
+# Longer names are not remembered: a stranger chooses them.
+_USUAL_NAME = 64
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Nested: TypeAlias = "dict[str, str | Nested]"
 
@@ -58,8 +62,11 @@ def scheme_of(path: str) -> Literal["v2", "v3"] | None:
 
 
 def _header(headers: Headers, name: str) -> str | None:
-    wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    wanted, length = name.lower(), len(name)
+    for key, value in headers:
+        if len(key) == length and key.lower() == wanted:  # lengths first: most headers are another
+            return value
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,12 @@ class Reply:
 
 
 def _decode(part: bytes) -> str:
-    return unquote_to_bytes(part.replace(b"+", b" ")).decode(ENCODING, ERRORS)
+    if b"%" in part or b"+" in part:
+        part = unquote_to_bytes(part.replace(b"+", b" "))
+    return part.decode(ENCODING, ERRORS)
+
+
+_decode_usual = lru_cache(256)(_decode)  # the same four names, over and over
 
 
 def parse_fields(body: bytes) -> list[tuple[str, str]]:
@@ -103,7 +115,8 @@ def parse_fields(body: bytes) -> list[tuple[str, str]]:
     for part in body.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            fields.append((_decode(name), _decode(value)))
+            decode = _decode_usual if len(name) <= _USUAL_NAME else _decode
+            fields.append((decode(name), _decode(value)))
             if len(fields) == MAX_FIELDS:
                 break
     return fields
@@ -121,8 +134,17 @@ def _next_index(array: Nested) -> str | None:
     return str(max(following, 0)) if following < 2**63 else None
 
 
-def _split_name(name: str) -> list[str | None]:
-    """Split `a[b][]` into ["a", "b", None]; an empty list for a name that PHP drops."""
+def _split_name(name: str) -> Sequence[str | None]:
+    """Split `a[b][]` into ("a", "b", None); nothing for a name that PHP drops."""
+    return _split_usual(name) if len(name) <= _USUAL_NAME else _split(name)
+
+
+@lru_cache(256)  # the same four names, over and over
+def _split_usual(name: str) -> Sequence[str | None]:
+    return tuple(_split(name))
+
+
+def _split(name: str) -> list[str | None]:
     name = name.partition("\0")[0].lstrip(" ")
     head, bracket, rest = name.partition("[")
     head = head.replace(" ", "_").replace(".", "_")
@@ -151,6 +173,9 @@ def nest(fields: Iterable[tuple[str, str]]) -> Nested:
             continue
         if len(keys) > MAX_DEPTH + 1:
             tree.pop(str(keys[0]), None)
+            continue
+        if len(keys) == 1:  # the usual case
+            tree[str(keys[0])] = value
             continue
         array = tree
         for key in keys[:-1]:

@@ -44,7 +44,7 @@ class SlowLedger(NonceLedger):
 
 @pytest.fixture
 def slow_ledgers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mock_server.broker.NonceLedger", SlowLedger)
+    monkeypatch.setattr("mock_server.state.memory.NonceLedger", SlowLedger)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
+from mock_server.faults import Fault, Kind
 from mock_server.inprocess import mock_router
 from mock_server.serve import RunningMock, running
 from tn_contract.client import Client
@@ -124,6 +126,52 @@ def test_garbage_is_no_http(mock: RunningMock) -> None:
     assert not received.startswith(b"HTTP/")
 
 
+@pytest.fixture
+def spoilt(mock: RunningMock, monkeypatch: pytest.MonkeyPatch) -> Callable[[Kind], None]:
+    """Lets every answer of the mock be spoilt in one way."""
+    handle = mock.broker.handle
+
+    def choose(kind: Kind) -> None:
+        monkeypatch.setattr(mock.broker, "handle", lambda request: replace(handle(request), fault=Fault(kind)))
+
+    return choose
+
+
+def test_a_dribbled_reply_comes_in_pieces_and_whole(mock: RunningMock, spoilt: Callable[[Kind], None]) -> None:
+    spoilt("dribble")
+    pieces = []
+    with raw(mock, "2929292929") as connection:
+        while not b"".join(pieces).endswith(b"2929292929\n}"):
+            pieces.append(connection.recv(4096))
+    assert len(pieces) > 3
+    assert b"".join(pieces).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_the_client_waits_for_a_dribbled_reply(
+    mock: RunningMock, client: Client, spoilt: Callable[[Kind], None]
+) -> None:
+    spoilt("dribble")
+    for _ in range(2):  # on the same connection
+        assert client.cancel_order(2929292929).order_id == 2929292929
+
+
+def test_a_wrong_length_promises_more_than_comes(mock: RunningMock, spoilt: Callable[[Kind], None]) -> None:
+    spoilt("wrong-length")
+    with raw(mock, "2929292929") as connection:
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert body == b'{\n    "order_id" : 2929292929\n}'
+    assert int(head.rpartition(b": ")[2]) > len(body)
+
+
+def test_a_reply_that_promised_more_leaves_the_outcome_unknown(
+    mock: RunningMock, client: Client, spoilt: Callable[[Kind], None]
+) -> None:
+    spoilt("wrong-length")
+    with pytest.raises(OutcomeUnknown) as unknown:
+        client.cancel_order(2929292929)
+    assert unknown.value.reason == "no-reply"
+
+
 def test_silence_ends_when_the_mock_stops() -> None:
     with running() as mock:
         connection = raw(mock, ordered("silence"))
@@ -135,7 +183,7 @@ def test_silence_ends_when_the_mock_stops() -> None:
 
 
 def test_a_silent_connection_is_let_go_when_the_client_leaves(mock: RunningMock) -> None:
-    for _ in range(40):  # more than the server has threads
+    for _ in range(40):
         raw(mock, ordered("silence")).close()
     with Client(DEMO.api_key, DEMO.secret.reveal(), base_url=mock.base_url) as client:
         mock.broker.reset()

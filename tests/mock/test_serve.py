@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
-from mock_server.serve import HEADER_LIMIT, RunningMock, listen, running
+from mock_server.serve import RunningMock, listen, running
+from mock_server.wsgi import HEADER_LIMIT
+from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import FORM_TYPE, Request, compose
 
@@ -286,7 +288,7 @@ def test_a_slash_too_many_is_named_as_such(mock: RunningMock) -> None:
 
 def test_a_client_that_goes_away_does_no_harm(mock: RunningMock, capfd: pytest.CaptureFixture[str]) -> None:
     data = raw(POST, FORM, "Content-Length: 50", body=b"a=b")
-    for _ in range(40):  # more than there are worker threads
+    for _ in range(40):
         with socket.create_connection(address(mock), timeout=PATIENCE) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset, not a polite end
             sock.sendall(data)
@@ -419,5 +421,29 @@ def test_a_signal_stops_the_process_cleanly_within_two_seconds(how: signal.Signa
             connection.close()
             if silent:
                 silent.close()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) -> None:
+    late = next(order.order_id for order in load_corpus().magic_orders.values() if order.fault == "delay")
+    child = CHILD.replace("mock = ", "from mock_server import faults; faults.DELAY_SECONDS = 0.5; mock = ")
+    with subprocess.Popen(
+        [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+            assert ask(connection, cancel(1)) == (200, SUCCESS)  # so the signal handlers are there
+            request = compose(DEMO, "delTradeOrder", 2, {"order_id": int(late)}).request
+            connection.request(request.method, request.path, request.body, dict(request.headers))
+            time.sleep(0.2)
+            process.send_signal(how)
+            reply = connection.getresponse()
+            assert (reply.status, json.loads(reply.read())) == (200, {"order_id": int(late)})
+            assert reply.getheader("Connection") == "close" or process.wait(PATIENCE) == 0
+            assert (*process.communicate(timeout=PATIENCE), process.returncode) == ("", "", 0)
+            connection.close()
         finally:
             process.kill()

@@ -195,7 +195,7 @@ REQUESTS: dict[str, Request] = {
     "preflight of an escaped path": Request("OPTIONS", "/api%2fv2/cmd/x", PREFLIGHT),
     "preflight elsewhere": Request("OPTIONS", "/nowhere", PREFLIGHT),
     "a reply to a page": with_headers(PREFLIGHT[0]),
-    "an unknown method": Request("BREW", "/api/v2/cmd/delTradeOrder"),
+    "an unusual method": Request("PROPFIND", "/api/v2/cmd/delTradeOrder"),
     "a query": replace(cancel(), query="a=b&nonce=1&%ff=%"),
     "unknown path": replace(cancel(), path="/nowhere"),
     "the root": replace(cancel(), path="/"),

@@ -102,7 +102,8 @@ def test_each_situation_answers_the_payload_that_the_corpus_names(broker: Broker
 
 
 def test_no_situation_is_left_out_here() -> None:
-    assert set(SITUATIONS) | V2_ALONE == set(CORPUS.situations)
+    elsewhere = {name for name, each in CORPUS.situations.items() if each.statement.startswith("(book)")} | {"scenario"}
+    assert set(SITUATIONS) | V2_ALONE == set(CORPUS.situations) - elsewhere
 
 
 @pytest.mark.parametrize("name", ["key-missing", "key-unknown", "signature-missing", "signature-invalid"])
@@ -116,7 +117,7 @@ def test_magic_orders_work_over_v3(broker: Broker, magic: Any) -> None:
     answer = broker.handle(post(b'{"order_id":%s}' % magic.order_id.encode()))
     payload = CORPUS.payloads[magic.payload]
     assert (answer.reply.status, answer.reply.body) == (payload.status, payload.fill(magic.order_id))
-    assert answer.fault == magic.fault
+    assert (answer.fault and answer.fault.kind) == magic.fault
     assert assessed(answer).effect == ("cancelled" if payload.outcome == "accepted" and magic.applied else "none")
 
 

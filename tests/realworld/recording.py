@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from mock_server.broker import Broker
-from mock_server.serve import running
+from mock_server.broker import Broker, Session
+from mock_server.serve import RunningMock, running
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Exchange
 from tn_contract.wire import parse_fields
@@ -75,9 +75,15 @@ def record_sample(client: RealClient) -> list[dict[str, str]]:
 
 def drive(client: RealClient, orders: tuple[int, ...], policy: Any) -> tuple[list[dict[str, str]], list[Exchange]]:
     """Run a client's driver against a mock of its own: the JSON lines it printed, and the mock's journal."""
-    command = client.command()
-    with running(Broker(policy=policy), tls=HOSTS) as mock, tempfile.TemporaryDirectory() as home:
+    client.command()  # built before the mock starts
+    with running(Broker(policy=policy), tls=HOSTS) as mock:
         session = mock.broker.open_session()
+        return drive_at(mock, session, client, orders), session.journal.exchanges()
+
+
+def drive_at(mock: RunningMock, session: Session, client: RealClient, orders: tuple[int, ...]) -> list[Any]:
+    """Run a client's driver against a mock: the JSON lines it printed."""
+    with tempfile.TemporaryDirectory() as home:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": home,
@@ -88,7 +94,7 @@ def drive(client: RealClient, orders: tuple[int, ...], policy: Any) -> tuple[lis
             **mock.environment,
         }
         process = subprocess.Popen(
-            command, env=environment, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            client.command(), env=environment, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -98,7 +104,7 @@ def drive(client: RealClient, orders: tuple[int, ...], policy: Any) -> tuple[lis
             process.communicate()
             raise AssertionError(f"{client.id} did not end within {PATIENCE} seconds") from None
         assert process.returncode == 0, f"{client.id} ended with {process.returncode}:\n{complaints}"
-        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")], session.journal.exchanges()
+        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
 
 def _outcomes(lines: list[dict[str, str]]) -> list[str]:

@@ -51,9 +51,9 @@ def broken_mock(slug: str) -> App:
 def with_magic(change: Callable[[Payload], Payload], *payload_ids: str) -> Broker:
     """Change what the magic orders of some payloads answer."""
     broker = Broker()
-    for order_id, payload in broker._magic.items():
+    for order_id, payload in broker._commands.magic.items():
         if payload.id in payload_ids:
-            broker._magic[order_id] = change(payload)
+            broker._commands.magic[order_id] = change(payload)
     return broker
 
 
@@ -120,7 +120,9 @@ def forgets_a_header_of_a_magic_payload() -> Broker:
 @mutant("reply")
 def forgets_a_magic_order() -> Broker:
     broker = Broker()
-    broker._magic.pop(next(order for order, payload in broker._magic.items() if payload.id == "empty"))
+    broker._commands.magic.pop(
+        next(order for order, payload in broker._commands.magic.items() if payload.id == "empty")
+    )
     return broker
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from mock_server.broker import Broker
+from mock_server.serve import running
 
 from .defects import broken
 from .honest import Server, serving
@@ -72,3 +76,25 @@ def test_a_server_that_hangs_up_is_found_over_a_socket_too(suite: Suite) -> None
         run = suite("--tn-target", url, "--tn-check", "signature/refuses-absent*")
     assert run.returncode == 1, run.stdout + run.stderr
     assert "no reply" in run.stdout
+
+
+def test_a_mock_with_an_order_book_is_judged_with_orders_of_its_own(suite: Suite, tmp_path: Path) -> None:
+    with running(Broker(orders="book")) as mock:
+        run = suite("--tn-target", mock.base_url, "--tn-json", str(tmp_path / "report.json"))
+    assert run.returncode == 0, run.stdout + run.stderr
+    results = json.loads((tmp_path / "report.json").read_text("utf-8"))["checks"]
+    # They would name orders of their choice, or spend several.
+    assert {each["id"] for each in results if each["verdict"] == "skipped"} == {
+        "request/keeps-long-order-ids",
+        "request/keeps-63-bit-order-ids",
+        "request/keeps-or-refuses-huge-order-ids",
+        "signature/ignores-field-order-on-cancel",
+        "signature/acts-on-signed-value",
+        "signature/acts-on-signed-command",
+        "nonce/accepted-once-in-a-race-on-cancel",
+        "reply/echoes-own-order-in-a-race",
+        "v3/takes-bytes-as-sent-on-cancel",
+        "v3/keeps-long-order-ids",
+        "v3/get-on-cancel",
+        "v3/order-id-as-text",
+    }

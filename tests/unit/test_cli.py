@@ -22,6 +22,7 @@ import pytest
 
 from mock_server.serve import RunningMock
 from tn_contract.checks import catalogue
+from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
@@ -173,6 +174,7 @@ def test_a_skipped_run_is_not_a_success(tn_mock: RunningMock) -> None:
 
 def test_an_interrupted_run_says_so_in_its_reports(tmp_path: Path, tn_mock: RunningMock) -> None:
     report = tmp_path / "out.json"
+    before = len(tn_mock.broker.keys)
     process = subprocess.Popen(
         [*PROGRAM, "verify", tn_mock.base_url, "--pause", "0.05", "--json", str(report)],
         stdout=subprocess.PIPE,
@@ -180,7 +182,7 @@ def test_an_interrupted_run_says_so_in_its_reports(tmp_path: Path, tn_mock: Runn
         text=True,
         env=_environment(),
     )
-    while len(tn_mock.broker.keys) < 2:  # the first check has opened its key pair
+    while len(tn_mock.broker.keys) == before:  # until the first check has opened its key pair
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
@@ -308,6 +310,17 @@ def test_serve_takes_its_rules_from_options() -> None:
         assert _get(json.loads(line)["base_url"], "/__tn__/sessions", method="POST")["api_key"] == first
 
 
+def test_serve_keeps_orders_when_told_to() -> None:
+    with _serving("--json", "--orders", "book", "--cancel-seconds", "0") as (_process, line):
+        facts = json.loads(line)
+        base_url, key, secret = facts["base_url"], facts["api_key"], facts["api_secret"]
+        order_id = int(_get(base_url, f"/__tn__/sessions/{key}/orders", method="POST")["order_id"])
+        with Client(key, secret, base_url=base_url) as client:
+            assert client.cancel_order(order_id).order_id == order_id
+            assert client.orders() == []
+            assert [order.meaning for order in client.orders(active_only=False)] == ["canceled"]
+
+
 @pytest.mark.parametrize(("options", "host"), [(["--tls"], "localhost"), (["--tls", "tradernet.com"], "tradernet.com")])
 def test_serve_with_tls_tells_how_to_trust_it_and_where_the_tunnel_is(options: list[str], host: str) -> None:
     with _serving("--json", *options) as (process, line):
@@ -354,7 +367,8 @@ def _get(base_url: str, path: str, method: str = "GET") -> Any:
 def test_list_shows_every_check() -> None:
     listed = json.loads(_run("list", "--json").stdout)
     assert [row["id"] for row in listed] == list(catalogue())
-    assert all(check_id in _run("list").stdout for check_id in catalogue())
+    shown = _run("list").stdout
+    assert all(check_id in shown for check_id in catalogue())
 
 
 def test_list_shows_every_magic_order_and_situation() -> None:
@@ -494,8 +508,10 @@ def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.Monk
 
     from click.testing import CliRunner
 
-    from tn_contract import cli, corpus
+    from tn_contract import checks, cli, client_checks, corpus
 
+    assert checks.catalogue()
+    assert client_checks.catalogue()  # made of the whole corpus, before it is damaged
     shutil.copytree(load_corpus().root, tmp_path / "fixtures")
     (tmp_path / "fixtures/orders.json").write_text("[]")
     monkeypatch.setattr(corpus, "load_corpus", lambda: corpus.Corpus(tmp_path / "fixtures"))

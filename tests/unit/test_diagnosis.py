@@ -13,8 +13,9 @@ from mock_server.broker import Broker
 from tn_contract import report
 from tn_contract.client_checks import ClientJudge, catalogue
 from tn_contract.corpus import NamedMistake, load_corpus
-from tn_contract.diagnosis import Diagnosis, diagnose, explain, situation_of
+from tn_contract.diagnosis import diagnose, explain, situation_of
 from tn_contract.evidence import of_session
+from tn_contract.journal import Diagnosis
 from tn_contract.requestfile import read_requests
 from tn_contract.search import find, wrong_signatures
 from tn_contract.signing import Credentials, Secret, sign
@@ -98,7 +99,8 @@ def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake
     broker.open_session("public", "secret")
     session = broker.session("public")
     assert session is not None
-    session.ledger.last = int(example.last_nonce) if example.last_nonce else None
+    if example.last_nonce:
+        assert session.ledger.admit(example.last_nonce) is None
     assessment = broker.handle(one(example.request)).assessment
     assert assessment is not None
     assert assessment.situation == example.situation

@@ -62,6 +62,52 @@ def test_a_closed_session_is_gone(tn_new_session, tn_mock):
     assert "4 passed" in ran.stdout
 
 
+SCENARIO = """
+import pytest
+import tn_contract
+
+@pytest.mark.tn_scenario({"fault": "drop", "when": "after-apply", "times": 1})
+def test_lost(tn_client, tn_session):
+    with pytest.raises(tn_contract.OutcomeUnknown):
+        tn_client.cancel_order(5)
+    assert tn_session.cancelled() == [5]
+    tn_client.cancel_order(6)
+
+def test_unmarked(tn_client):
+    tn_client.cancel_order(5)
+
+def test_by_hand(tn_client, tn_session):
+    scenario = tn_session.play({"payload": "method-error"})
+    with pytest.raises(tn_contract.Rejected):
+        tn_client.cancel_order(5)
+    assert scenario.unused() == []
+"""
+
+
+def test_a_marker_says_what_befalls_a_tests_commands(tmp_path: Path) -> None:
+    ran = _pytest(tmp_path, "-q", "-W", "error", "--strict-markers", source=SCENARIO)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_a_rule_that_hits_nothing_is_a_warning_and_a_wrong_one_an_error(tmp_path: Path) -> None:
+    source = """
+import pytest
+
+@pytest.mark.tn_scenario({"name": "never", "fault": "drop", "order_id": 7})
+def test_unused(tn_session):
+    pass
+
+@pytest.mark.tn_scenario({"fault": "explode"})
+def test_wrong(tn_session):
+    pass
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert "tn_scenario: never hit nothing" in ran.stdout
+    assert "rule 1, fault: Invalid enum value 'explode'" in ran.stdout
+    assert "1 passed" in ran.stdout
+    assert "1 error" in ran.stdout
+
+
 def test_a_failing_test_shows_what_the_mock_saw(tmp_path: Path) -> None:
     source = """
 def test_seen(tn_client, tn_session):
@@ -158,7 +204,7 @@ def test_an_unused_plugin_imports_nothing_but_pytest(tmp_path: Path) -> None:
 import sys
 
 def test_nothing_was_imported():
-    heavy = {"flask", "httpx", "hypothesis", "cheroot", "msgspec", "rich", "jinja2", "click", "mock_server"}
+    heavy = {"flask", "httpx", "hypothesis", "httptools", "msgspec", "rich", "jinja2", "click", "mock_server"}
     assert not heavy & set(sys.modules)
     ours = {name for name in sys.modules if name.startswith("tn_contract")}
     assert ours == {"tn_contract", "tn_contract.plugin"}

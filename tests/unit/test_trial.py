@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from mock_server.serve import listen
+from mock_server.serve import running
 from tn_contract import trial
 from tn_contract.client_checks.cases import ORDINARY, CaseSpec, cases
 from tn_contract.errors import UsageError
@@ -394,13 +395,9 @@ def test_without_faketime_the_case_is_skipped_with_the_reason(tmp_path: Path, mo
 
 
 def test_a_mock_without_controls_answers_the_api_alone() -> None:
-    mock = listen(control=False)
-    try:
-        door = mock.app.test_client()
-        assert door.get("/__tn__/health").status_code == 404
-        assert door.post("/api/v2/cmd/delTradeOrder").status_code == 200
-    finally:
-        mock.stop()
+    with running(control=False) as mock:
+        assert httpx.get(f"{mock.base_url}/__tn__/health").status_code == 404
+        assert httpx.post(f"{mock.base_url}/api/v2/cmd/delTradeOrder").status_code == 200
 
 
 def test_crashes_are_told_apart_only_where_the_client_speaks_or_the_order_is_ordinary() -> None:

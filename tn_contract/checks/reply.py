@@ -192,7 +192,7 @@ def keeps_signature_secret(probe: Probe) -> Finding:
 
 
 def _magic(probe: Probe, order_id: str) -> Observation:
-    if not probe.target.is_kit_mock or not probe.target.free_orders:
+    if not probe.target.magic_orders:
         raise NotApplicable("only a mock of this kit knows the magic orders")
     return probe.send(compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id}).request)
 

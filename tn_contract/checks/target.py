@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tn_contract.corpus import Scheme, TargetClass, load_corpus
@@ -105,7 +106,9 @@ class Target:
         self._own = Credentials.from_environment()
         self.second = Credentials.from_environment("_2")
         self._nonces = NonceSource()
-        self.is_kit_mock = self._find_control_plane()
+        health = self._find_control_plane()
+        self.is_kit_mock = health.get("mock") == "tn-contract"
+        self.has_book = self.is_kit_mock and health.get("orders") == "book"
         self.disposable = self.target_class == "loopback" or self.is_kit_mock
         if self._own is None and not self.is_kit_mock:
             raise UsageError(
@@ -129,22 +132,38 @@ class Target:
                 f"if you mean it, name the host a second time with --allow-live {host}"
             )
 
-    def _find_control_plane(self) -> bool:
+    def _find_control_plane(self) -> dict[str, Any]:
         # A real server is not asked for addresses that are none of its own.
         if self.target_class == "live" or (self.target_class == "sandbox" and self._own):
-            return False
+            return {}
         try:
             reply = self._transport.send(Request("GET", f"{CONTROL}health"))
         except TransportFailure as failure:
             if failure.phase != "connect":
-                return False  # something listens: the checks will tell what is wrong with it
+                return {}  # something listens: the checks will tell what is wrong with it
             raise TargetUnreachable(f"{self.base_url} does not answer ({failure}): is the server running?") from failure
-        return read_body(reply.body).members.get("mock") == "tn-contract"
+        return read_body(reply.body).members
 
     @property
     def free_orders(self) -> bool:
         """Whether any order id may be cancelled any number of times."""
-        return self.disposable and not self.order_ids and self.allows("cancel")
+        return self.disposable and not self.order_ids and not self.has_book and self.allows("cancel")
+
+    @property
+    def magic_orders(self) -> bool:
+        """Whether magic orders may be asked for their replies."""
+        return self.is_kit_mock and not self.order_ids and self.allows("cancel")
+
+    def open_order(self, credentials: Credentials) -> int | None:
+        """Put an order that may be cancelled into the book of a mock of this kit; None on any other target."""
+        if not self.has_book or self.order_ids:
+            return None
+        address = f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}/orders"
+        reply = self._transport.send(Request("POST", address))
+        order_id = read_body(reply.body).members.get("order_id")
+        if not isinstance(order_id, str) or not order_id.isdecimal():
+            raise TargetUnreachable(f"the mock at {self.base_url} takes no order (HTTP {reply.status})")
+        return int(order_id)
 
     def allows(self, effect: Effect) -> bool:
         """Whether checks of this effect may run."""
@@ -202,7 +221,10 @@ class Target:
 
     def cancel_once(self, probe: Probe) -> Observation:
         """Cancel an order that may be cancelled; where orders are scarce, one cancel of each scheme serves all."""
-        if self.free_orders:
+        opened = self.open_order(probe.credentials) if self.allows("cancel") else None
+        if opened is not None:
+            probe.order_id = opened
+        if self.free_orders or opened is not None:
             return probe.send(probe.compose(CANCEL).request)
         if probe.scheme not in self._spent:
             if len(self._spent) >= len(self.order_ids):
@@ -230,7 +252,10 @@ class Probe:
     order_id: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.order_id = self.target.order_ids[0] if self.target.order_ids else DOCUMENTED_ORDER_ID
+        if self.target.order_ids:
+            self.order_id = self.target.order_ids[0]
+        else:
+            self.order_id = self.target.open_order(self.credentials) or DOCUMENTED_ORDER_ID
 
     @property
     def redactor(self) -> Redactor:

@@ -1,0 +1,172 @@
+"""What an engine of the mock's state costs, side by side in one run; prints the table of docs/engines.md.
+
+    python benchmarks/engines.py [--quick]
+
+Each engine is measured in turns (A B C D A …) and compared with memory turn by turn, so that a machine that slows down
+slows all. Redis is this machine's `redis-server`, started for the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from mock_server.broker import DEMO, SESSIONS_KEPT, Broker
+from mock_server.state import open_state
+from tn_contract.wire import compose
+
+# What each engine promises; tests/mock/test_state.py and tests/durability/ hold it to that.
+PROMISES = {
+    "memory": ("no", "no", "no", "no", "everything"),
+    "sqlite": ("yes", "yes", "yes", "no", "what was accepted since the last checkpoint"),
+    "redis": ("yes", "yes", "yes", "yes", "nothing unseen: refused until a reset"),
+    "redis, fsync always": ("yes", "yes", "yes", "yes", "nothing"),
+}
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[str]:
+    folder.mkdir()
+    path = folder / "socket"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", "", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not path.exists():
+            time.sleep(0.01)
+        yield f"unix://{path}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def places() -> Iterator[dict[str, str]]:
+    """Where each engine keeps its things."""
+    with tempfile.TemporaryDirectory(prefix="tn-") as name, ExitStack() as stack:
+        folder = Path(name)
+        urls = {"memory": "memory", "sqlite": f"sqlite:{folder / 'state.db'}"}
+        if shutil.which("redis-server"):
+            urls["redis"] = stack.enter_context(redis_server(folder / "r"))
+            always = ("--appendonly", "yes", "--appendfsync", "always")
+            urls["redis, fsync always"] = stack.enter_context(redis_server(folder / "a", *always))
+        yield urls
+
+
+def step(url: str) -> Callable[[int], None]:
+    """Return what one request asks of the engine: the key's secret, and the nonce rule."""
+    state = open_state(url)
+    state.open(DEMO)
+    ledger = state.ledger(DEMO, "monotonic")
+
+    def ask(nonce: int) -> None:
+        if state.secret(DEMO.api_key) is None or ledger.admit(str(nonce)):
+            sys.exit("refused")
+
+    return ask
+
+
+def request(url: str) -> Callable[[int], None]:
+    """Return one whole request, without a socket."""
+    broker = Broker(state=url)
+
+    def ask(nonce: int) -> None:
+        composed = compose(DEMO, "delTradeOrder", nonce, {"order_id": nonce}).request
+        if broker.handle(composed).reply.status != 200:
+            sys.exit("refused")
+
+    return ask
+
+
+def measure(kind: Callable[[str], Callable[[int], None]], urls: dict[str, str], turns: int) -> dict[str, list[float]]:
+    """Return microseconds a request, turn by turn."""
+    asks = {name: kind(url) for name, url in urls.items()}
+    nonce = time.time_ns() // 100
+    taken: dict[str, list[float]] = {name: [] for name in asks}
+    for turn in range(turns + 1):
+        for name, ask in asks.items():
+            count = 100 if "redis" in name else 1_000
+            started = time.perf_counter()
+            for _ in range(count):
+                nonce += 1
+                ask(nonce)
+            if turn:  # the first warms
+                taken[name].append((time.perf_counter() - started) / count * 1e6)
+    return taken
+
+
+def cost(taken: dict[str, list[float]], name: str) -> str:
+    """The median and the least, and the median of the ratios to memory."""
+    ratios = [mine / memory for mine, memory in zip(taken[name], taken["memory"], strict=True)]
+    return (
+        f"{statistics.median(taken[name]):.1f} µs (least {min(taken[name]):.1f}), {statistics.median(ratios):.1f} times"
+    )
+
+
+MANY = """
+import resource, sqlite3, sys
+from mock_server.broker import Broker
+from tn_contract.signing import Credentials, Secret
+from tn_contract.wire import compose
+
+engine, place, keys, used = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+broker = Broker(state=place)
+if engine == "sqlite":
+    with sqlite3.connect(place.partition(":")[2]) as filler:
+        filler.executemany(
+            "INSERT INTO pair (api_key, api_secret) VALUES (?, ?)",
+            ((f"key-{number:028}".encode(), b"s" * 40) for number in range(keys)),
+        )
+else:
+    for number in range(keys):
+        broker.state.open(Credentials(f"key-{number:028}", Secret("s" * 40)))
+secret = Secret("s" * 40)
+for number in range(used):
+    pair = Credentials(f"key-{number * (keys // used):028}", secret)
+    assert broker.handle(compose(pair, "delTradeOrder", 1, {"order_id": 1}).request).reply.status == 200
+    if number + 1 in (used // 5, used):
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def many_keys(engine: str, keys: int, used: int) -> str:
+    """Resident memory with so many keys, after a fifth of the requests and after all of them, one for a key."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = "memory" if engine == "memory" else f"sqlite:{folder}/state.db"
+        command = [sys.executable, "-c", MANY, engine, place, str(keys), str(used)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    early, late = map(float, ran.stdout.split())
+    return f"| {engine} | {keys:,} | {early:.0f} MB | {late:.0f} MB | {late / early:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    with places() as urls:
+        turns = 5 if quick else 21
+        steps, whole = measure(step, urls, turns), measure(request, urls, turns)
+    print("| engine | survives a restart | a kill | shared by processes | by machines | a power failure takes |")
+    print("|---|---|---|---|---|---|")
+    for name, promises in PROMISES.items():
+        print(f"| {name} | {' | '.join(promises)} |")
+    print("\n| engine | secret and nonce, beside memory | whole request without a socket, beside memory |")
+    print("|---|---|---|")
+    for name in urls:
+        print(f"| {name} | {cost(steps, name)} | {cost(whole, name)} |")
+    keys, used = (100_000, 30_000) if quick else (1_000_000, 5 * SESSIONS_KEPT)
+    print(f"\n| engine | keys | after {used // 5:,} requests | after {used:,} requests | ratio |")
+    print("|---|---|---|---|---|")
+    for engine in ("memory", "sqlite"):
+        print(many_keys(engine, keys, used), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The seam of the mock: the broker finds out who asks, a room behind this does what is asked for.
+
+`replay.py` keeps no orders and replays the corpus, `book.py` keeps them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mock_server.faults import Fault
+from tn_contract.corpus import Payload, Scheme
+from tn_contract.wire import ORDER_ID_MAX
+
+_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
+
+# For each generation of the protocol, the payload that answers a situation.
+Replies = Mapping[Scheme, Mapping[str, Payload]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A command from the holder of a key: signature and time were right."""
+
+    api_key: str
+    scheme: Scheme
+    command: str
+    params: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a request.
+
+    `payload` outdoes the situation's own, `values` fill its `$names`; `order_id` is the order that the request names,
+    `cancelled` says that it set the cancel going. A `fault` spoils the reply on its way.
+    """
+
+    situation: str
+    order_id: str = ""
+    payload: Payload | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    cancelled: bool = False
+    fault: Fault | None = None
+
+
+class Commands(Protocol):
+    """Carries out commands. Called from several threads."""
+
+    def answer(self, call: Call) -> Done:
+        """Do what is asked for; `command-unknown` is the situation of what it does not know."""
+
+
+def order_asked(params: Mapping[str, object]) -> tuple[str, str]:
+    """Read the order id of a cancel: the situation if there is none, and its digits."""
+    order_id = params.get("order_id")
+    if order_id is None:
+        return "order-id-missing", ""
+    text = str(order_id) if type(order_id) is int else order_id  # not isinstance: true is an int as well
+    if not isinstance(text, str) or not _ORDER_ID.fullmatch(text) or int(text) > ORDER_ID_MAX:
+        return "order-id-malformed", ""
+    return "", text

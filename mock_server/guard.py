@@ -1,0 +1,58 @@
+"""Who may use the control plane: whoever has the token; without one, this machine alone, and no web page on it."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mock_server.broker import harness_error
+from tn_contract.wire import Reply
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener on that host."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """With a `token`, asks for it; without one, lets in what names this machine or one of `hosts`."""
+
+    token: str = ""
+    hosts: frozenset[str] = frozenset()
+
+    def refusal(self, environ: WSGIEnvironment) -> Reply | None:
+        """Answer a request that may not come in; None when it may."""
+        if self.token:
+            # Compared as bytes: a header may hold any character.
+            given = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ").encode("utf-8", "replace")
+            if hmac.compare_digest(given, self.token.encode()):
+                return None
+            return harness_error("the control plane asks for its token", "send Authorization: Bearer <token>", 401)
+        named = _name(environ.get("HTTP_HOST", ""))
+        if named not in _LOCAL_NAMES | self.hosts:
+            # A name of somebody else's that leads here (DNS rebinding) would let his page in.
+            return harness_error(f"the control plane is not called {named!r}", "ask for it as localhost", 403)
+        origin = environ.get("HTTP_ORIGIN")
+        if origin and _name(urlsplit(origin).netloc) != named:
+            return harness_error("the control plane is not for other sites' pages", "ask from a program", 403)
+        return None
+
+
+def _name(host: str) -> str:
+    """Return the name in `name:port` or `[name]:port`."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""

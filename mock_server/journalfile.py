@@ -1,0 +1,44 @@
+"""The journal on disk: one JSON line for each exchange, on its way before the reply is, and readable meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import msgspec
+
+from tn_contract.errors import UsageError
+from tn_contract.evidence import ExchangeLine
+from tn_contract.journal import Exchange
+
+MAX_BYTES = 64 * 1024 * 1024
+KEPT = 4
+
+
+class _Handler(RotatingFileHandler):
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 # the library's name
+        raise  # by default it prints the error and goes on
+
+
+class JournalFile:
+    """Appends to `path`; at `max_bytes` it becomes `path.1`, and so on up to `kept` older files. Threads may share it.
+
+    What is written survives the end of the process, however it ends; what the machine was about to write to its disk
+    it may lose with its power. Raises `UsageError` when the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
+        try:
+            self._file = _Handler(path, maxBytes=max_bytes, backupCount=kept, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the journal {path} cannot be written ({error.strerror}): choose another file") from None
+
+    def write(self, exchange: Exchange) -> None:
+        """Append one exchange. Raises `OSError` when the disk is full or gone."""
+        line = msgspec.json.encode(ExchangeLine(exchange)).decode()
+        self._file.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

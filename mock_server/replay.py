@@ -1,0 +1,32 @@
+"""The default: no order is kept, every cancel is accepted, and magic orders choose their reply."""
+
+from __future__ import annotations
+
+from mock_server.commands import Call, Done, Replies, order_asked
+from mock_server.faults import Fault
+from tn_contract.corpus import Corpus
+
+
+class Replay:
+    """Replays payloads of the corpus."""
+
+    def __init__(self, corpus: Corpus, replies: Replies) -> None:
+        self.magic = {order_id: corpus.payloads[order.payload] for order_id, order in corpus.magic_orders.items()}
+        self._faulty = {order.order_id: order for order in corpus.magic_orders.values() if order.fault}
+        self._replies = replies
+
+    def answer(self, call: Call) -> Done:
+        """Open a session, or accept the cancel as its order id wants it."""
+        if call.command == "getAuthInfo":
+            return Done("session-opened")
+        if call.command != "delTradeOrder":
+            return Done("command-unknown")
+        refused, order_id = order_asked(call.params)
+        if refused:
+            return Done(refused)
+        payload = self.magic.get(order_id)
+        faulty = self._faulty.get(order_id)
+        accepted = (payload or self._replies[call.scheme]["cancel-accepted"]).outcome == "accepted"
+        applied = faulty is None or faulty.applied
+        fault = Fault(faulty.fault) if faulty and faulty.fault else None
+        return Done("cancel-accepted", order_id, payload, cancelled=accepted and applied, fault=fault)

@@ -1,0 +1,252 @@
+"""Scenarios: rules, in a TOML file or a control-plane call, for what the mock does instead of what it would have done.
+
+Pure: the clock is an argument, and whatever is drawn at random is drawn under the scenario's seed, so the same
+requests in the same order meet the same fate.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import threading
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mock_server.faults import Fault, Kind
+from tn_contract.corpus import Corpus, Payload
+from tn_contract.errors import UsageError
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+# Of a normal distribution, 99 % lie below the mean and this many standard deviations.
+_P99 = 2.3263478740408408
+
+
+class Latency(Struct, frozen=True, forbid_unknown_fields=True):
+    """How late replies are, in seconds: log-normal, as latencies are, by its median and its 99th percentile."""
+
+    median: Positive
+    p99: Positive
+
+    def draw(self, chance: random.Random) -> float:
+        """Draw one latency."""
+        return self.median * math.exp(math.log(self.p99 / self.median) / _P99 * chance.gauss(0, 1))
+
+
+class Rate(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token bucket: `burst` requests pass at once, and `per_second` more as time goes by. The rule hits the rest."""
+
+    per_second: Positive
+    burst: Count = 1
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which commands (all of those conditions given), from which to which, and what befalls them.
+
+    `order_id`, `command` and `session` (an API key) say which; of those, the first `skip` pass, then `times` are hit
+    (by default all), each with a `chance`, and with a `rate` only what is too much. `when` says if the command is done
+    nevertheless. `fault` with `seconds` and `after` is as in `mock_server.faults`. `twice` delivers the request a
+    second time, and answers what came of that.
+    """
+
+    name: str = ""
+    order_id: int | str | None = None
+    command: str | None = None
+    session: str | None = None
+    skip: Annotated[int, Meta(ge=0)] = 0
+    times: Count | None = None
+    chance: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    rate: Rate | None = None
+    when: Literal["before-apply", "after-apply"] | None = None
+    payload: str | None = None
+    fault: Kind | None = None
+    seconds: Annotated[float, Meta(ge=0)] | None = None
+    after: Annotated[int, Meta(ge=0)] | None = None
+    latency: Latency | None = None
+    twice: bool = False
+
+    @property
+    def applied(self) -> bool:
+        """Whether the command is done: by default when its reply is late or double, not when another one comes."""
+        if self.when:
+            return self.when == "after-apply"
+        return self.payload is None and self.fault in (None, "delay", "dribble")
+
+    def flaw(self, corpus: Corpus) -> str:
+        """Say what is wrong with the rule as a whole; "" when nothing is."""
+        if self.payload is not None and self.payload not in corpus.payloads:
+            return f"no payload is called {self.payload!r}: `tn-contract list --payloads` shows them"
+        if not (self.payload or self.fault or self.latency or self.twice):
+            return "nothing happens by it: give it a payload, a fault, a latency, or twice = true"
+        if self.fault and self.latency:
+            return "it has a fault and a latency: a fault has seconds of its own"
+        if not self.fault and (self.seconds is not None or self.after is not None):
+            return "seconds and after belong to a fault"
+        if self.twice and (self.payload or self.fault or self.latency or self.when):
+            return "what is delivered twice is done and answered as it deserves: leave everything else out"
+        if self.when == "before-apply" and self.payload is None and self.fault in (None, "delay", "dribble"):
+            return "a command that is not done needs another answer: give it a payload, or a fault that loses the reply"
+        if self.latency and self.latency.p99 < self.latency.median:
+            return "the 99th percentile lies below the median"
+        return ""
+
+    def matches(self, session: str, command: str, order_id: str) -> bool:
+        """Say if the rule speaks of this command."""
+        return (
+            (self.order_id is None or str(self.order_id) == order_id)
+            and (self.command is None or self.command == command)
+            and (self.session is None or self.session == session)
+        )
+
+
+class Script(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A scenario as it is written down."""
+
+    rule: list[Rule]
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What befalls one command: another payload, a fault of its reply, neither or both."""
+
+    told: str
+    payload: Payload | None = None
+    fault: Fault | None = None
+    applied: bool = True
+    twice: bool = False
+
+
+@dataclass(slots=True)
+class _Played:
+    """How far a rule has come."""
+
+    seen: int = 0
+    hit: int = 0
+    tokens: float = 0.0
+    at_ns: int | None = None
+
+
+class Scenario:
+    """Rules and how far each has come. The first rule that matches, and has turns left, decides.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, script: Script, corpus: Corpus) -> None:
+        self.script, self.corpus = script, corpus
+        self._random = random.Random(script.seed)  # noqa: S311 # to be repeatable is the purpose
+        self._played = [_Played(tokens=rule.rate.burst if rule.rate else 0) for rule in script.rule]
+        self._lock = threading.Lock()
+
+    def afresh(self) -> Scenario:
+        """Return the same scenario from its beginning."""
+        return Scenario(self.script, self.corpus)
+
+    def turn(self, session: str, command: str, order_id: str, now_ns: int) -> Turn | None:
+        """Say what befalls a command; None when no rule speaks of it."""
+        with self._lock:
+            for number, (rule, played) in enumerate(zip(self.script.rule, self._played, strict=True), 1):
+                if rule.matches(session, command, order_id) and self._hits(rule, played, now_ns):
+                    return self._turn(rule, _name(rule, number))
+        return None
+
+    def _hits(self, rule: Rule, played: _Played, now_ns: int) -> bool:
+        played.seen += 1
+        if played.seen <= rule.skip or played.hit == rule.times:
+            return False
+        if rule.rate and _passes(rule.rate, played, now_ns):
+            return False
+        if rule.chance < 1 and self._random.random() >= rule.chance:
+            return False
+        played.hit += 1
+        return True
+
+    def _turn(self, rule: Rule, name: str) -> Turn:
+        fault = None
+        if rule.fault:
+            fault = Fault(rule.fault, rule.seconds, rule.after)
+        elif rule.latency:
+            fault = Fault("delay", rule.latency.draw(self._random))
+        payload = self.corpus.payloads[rule.payload] if rule.payload else None
+        return Turn(name, payload, fault, rule.applied, rule.twice)
+
+    def played(self) -> list[dict[str, Any]]:
+        """Return, for each rule, how many commands it spoke of and how many it hit."""
+        with self._lock:
+            return [
+                {"rule": _name(rule, number), "matched": played.seen, "hit": played.hit}
+                for number, (rule, played) in enumerate(zip(self.script.rule, self._played, strict=True), 1)
+            ]
+
+    def unused(self) -> list[str]:
+        """Name the rules that hit nothing."""
+        return [str(each["rule"]) for each in self.played() if not each["hit"]]
+
+
+def _passes(rate: Rate, played: _Played, now_ns: int) -> bool:
+    """Take a token, if there is one."""
+    if played.at_ns is not None:
+        earned = max(0, now_ns - played.at_ns) / 1e9 * rate.per_second
+        played.tokens = min(rate.burst, played.tokens + earned)
+    played.at_ns = now_ns
+    if played.tokens < 1:
+        return False
+    played.tokens -= 1
+    return True
+
+
+def _name(rule: Rule, number: int) -> str:
+    return rule.name or f"rule {number}"
+
+
+def scenario_of(content: object, corpus: Corpus) -> Scenario:
+    """Make a scenario of decoded TOML or JSON. Raises `UsageError`, which names the rule."""
+    try:
+        script = msgspec.convert(content, Script)
+    except msgspec.ValidationError as error:
+        raise UsageError(_told(str(error))) from None
+    for number, rule in enumerate(script.rule, 1):
+        if flaw := rule.flaw(corpus):
+            raise UsageError(f"rule {number}: {flaw}")
+    return Scenario(script, corpus)
+
+
+def read_scenario(path: Path, corpus: Corpus) -> Scenario:
+    """Read a scenario file. Raises `UsageError`, which names the file and the line."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(f"the scenario {path} cannot be read: {reason}") from None
+    try:
+        return scenario_of(tomllib.loads(text), corpus)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the scenario {path} is no TOML: {error}") from None
+    except UsageError as error:
+        told = str(error)
+        number = re.match(r"rule (\d+)", told)
+        line = _line_of_rule(text, int(number[1])) if number else 0
+        raise UsageError(f"the scenario {path}{f', line {line}' if line else ''}: {told}") from None
+
+
+def _told(error: str) -> str:
+    """Turn msgspec's `… - at `$.rule[1].times`` into `rule 2, times: …`."""
+    message, _, place = error.partition(" - at `$")
+    found = re.fullmatch(r"\.rule\[(\d+)\]\.?(.*)`", place)
+    if not found:
+        return error
+    member = f", {found[2]}" if found[2] else ""
+    return f"rule {int(found[1]) + 1}{member}: {message}"
+
+
+def _line_of_rule(text: str, number: int) -> int:
+    heads = [line for line, content in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rule\s*\]\]", content)]
+    return heads[number - 1] if number <= len(heads) else 0

@@ -1,0 +1,96 @@
+"""Where a mock keeps what it must not forget: key pairs, nonces, orders. One interface, an engine a file.
+
+Every method is one atomic step, for the threads of a process and, where the engine is shared, for all processes
+and machines; it raises `StateUnavailable` when it cannot be taken, and then nothing was accepted. Journals are no part
+of it: they stay with the process that wrote them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from tn_contract.errors import UsageError
+from tn_contract.nonce import Ledger, Policy
+from tn_contract.signing import Credentials, Secret
+
+
+class Documents(Protocol):
+    """One session's orders as JSON texts, by order id. Those of a closed key are none, and stay none."""
+
+    def all(self) -> dict[str, bytes]:
+        """Return every document, the oldest first."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return one document, None when there is none of that name."""
+
+    def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
+        """Replace a document if it still is `old` (None: if there is none); False when it is not."""
+
+
+class State(Protocol):
+    """What the broker asks of an engine. `place` says where it keeps things, without passwords; "": nowhere."""
+
+    engine: str
+    place: str
+
+    def open(self, pair: Credentials) -> bool:
+        """Add a key pair without nonces and orders; False when the key exists already."""
+
+    def secret(self, api_key: str) -> Secret | None:
+        """Return a key's secret, None when there is no such key."""
+
+    def close(self, api_key: str) -> bool:
+        """Forget a key with its nonces and orders; False when there was none."""
+
+    def keys(self) -> list[str]:
+        """Return every key, the oldest first."""
+
+    def count(self) -> int:
+        """Return how many keys there are."""
+
+    def ledger(self, pair: Credentials, policy: Policy) -> Ledger:
+        """Return what watches over a pair's nonces: it accepts nothing once the pair is closed.
+
+        Raises `UsageError` when other nonces here were judged by another rule: what that one remembered says
+        nothing about this one.
+        """
+
+    def orders(self, api_key: str) -> Documents:
+        """Return a key's orders."""
+
+    def clear(self, *pairs: Credentials) -> None:
+        """Forget everything, and have `pairs` alone from then on."""
+
+    def shut(self) -> None:
+        """Let go of files and connections; what is kept stays kept, and the next use opens them again."""
+
+
+def open_state(url: str) -> State:
+    """Open an engine: `memory`, `sqlite:PATH`, `redis://HOST:PORT/DATABASE?prefix=NAME`.
+
+    Raises `UsageError` when there is no such engine, or when it cannot be used.
+    """
+    engine, _, rest = url.partition(":")
+    if url == "memory":
+        from mock_server.state.memory import MemoryState
+
+        return MemoryState()
+    if engine == "sqlite" and rest:
+        from mock_server.state.sqlite import SqliteState
+
+        return SqliteState(Path(rest))
+    if engine in ("redis", "rediss", "unix"):
+        from mock_server.state.redis import RedisState
+
+        return RedisState(url)
+    # Only the beginning is shown: there may be a password in the rest.
+    raise UsageError(f"{engine!r} keeps no state: write memory, sqlite:PATH or redis://HOST:PORT")
+
+
+def other_rule(place: str, kept: str, wanted: Policy) -> UsageError:
+    """Return what to raise when nonces were judged by the rule `kept` so far."""
+    return UsageError(
+        f"{place} has judged nonces by the rule {kept!r}, which tells {wanted!r} nothing: "
+        f"keep to --nonces {kept}, or keep state elsewhere"
+    )

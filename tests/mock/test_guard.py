@@ -1,0 +1,124 @@
+"""Who may use the control plane, and what is told to logs and metrics."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from mock_server.guard import Guard, is_loopback
+from mock_server.serve import RunningMock, running
+from tn_contract import Client
+
+TOKEN = "planted-token"
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def local(lines: list[str]) -> Iterator[RunningMock]:
+    with running(log=lines.append) as mock:
+        yield mock
+
+
+@pytest.fixture(scope="module")
+def open_to_all() -> Iterator[RunningMock]:
+    with running(host="0.0.0.0", token=TOKEN) as mock:
+        yield mock
+
+
+def asked(mock: RunningMock, **headers: str) -> int:
+    port = int(mock.base_url.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", "/__tn__/reset", headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.1:9", "localhost."])
+def test_a_local_mock_lets_in_who_names_this_machine(local: RunningMock, host: str) -> None:
+    assert asked(local, Host=host) == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"])
+def test_a_name_of_somebody_elses_that_leads_here_is_refused(local: RunningMock, host: str) -> None:
+    assert asked(local, Host=host) == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
+def test_another_sites_page_is_refused(local: RunningMock, origin: str) -> None:
+    assert asked(local, Host="localhost", Origin=origin) == 403
+
+
+def test_its_own_page_is_let_in(local: RunningMock) -> None:
+    assert asked(local, Host="localhost:80", Origin="http://localhost:80") == 200
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", "bearer " + TOKEN, "Bearer " + TOKEN + "x", "ÿ"])
+def test_beyond_this_machine_the_token_is_asked_for(open_to_all: RunningMock, given: str | None) -> None:
+    headers = {} if given is None else {"Authorization": given}
+    assert asked(open_to_all, **headers) == 401
+
+
+def test_who_has_the_token_comes_in_by_any_name(open_to_all: RunningMock) -> None:
+    assert asked(open_to_all, Authorization=f"Bearer {TOKEN}", Host="mock.internal") == 200
+
+
+def test_the_api_asks_for_no_token(open_to_all: RunningMock) -> None:
+    port = open_to_all.base_url.rpartition(":")[2]
+    assert httpx.post(f"http://127.0.0.1:{port}/api/v2/cmd/delTradeOrder").status_code == 200
+
+
+def test_beyond_this_machine_there_always_is_a_token() -> None:
+    with running(host="0.0.0.0") as mock:
+        assert len(mock.token) > 30
+        assert asked(mock) == 401
+        assert asked(mock, Authorization=f"Bearer {mock.token}") == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("192.168.1.4", False), ("mock.internal", False)],
+)  # fmt: skip
+def test_what_only_this_machine_reaches(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
+
+
+def test_a_guard_knows_the_hosts_of_its_certificate() -> None:
+    guard = Guard(hosts=frozenset({"tradernet.com"}))
+    assert guard.refusal({"HTTP_HOST": "tradernet.com"}) is None
+    assert guard.refusal({"HTTP_HOST": "tradernet.example"}) is not None
+
+
+def test_the_access_log_tells_what_became_of_a_request_and_no_secret(local: RunningMock, lines: list[str]) -> None:
+    lines.clear()
+    session = local.broker.open_session("planted-key", "planted-secret").credentials
+    with Client(session.api_key, session.secret.reveal(), base_url=local.base_url) as client:
+        client.cancel_order(2929292929)
+    httpx.post(f"{local.base_url}/planted-secret?planted-secret", headers={"X": "planted-secret"})
+    httpx.post(f"{local.base_url}/api/v2/planted-secret", content=b"planted-secret")
+    httpx.get(f"{local.base_url}/__tn__/health")
+    told = [json.loads(line) for line in lines]
+    assert [line["status"] for line in told] == [200, 599, 200]
+    assert told[0]["situation"] == "cancel-accepted"
+    assert (told[0]["order_id"], told[0]["effect"]) == ("2929292929", "cancelled")
+    assert "planted" not in "".join(lines)
+
+
+def test_metrics_count_what_became_of_requests(local: RunningMock) -> None:
+    session = local.broker.open_session().credentials
+    with Client(session.api_key, session.secret.reveal(), base_url=local.base_url) as client:
+        client.cancel_order(2929292929)
+    shown = httpx.get(f"{local.control_url}metrics")
+    assert shown.headers["Content-Type"].startswith("text/plain")
+    assert 'tn_mock_requests_total{scheme="v2",situation="cancel-accepted"}' in shown.text
+    assert "process_resident_memory_bytes" in shown.text
+    assert session.secret.reveal() not in shown.text

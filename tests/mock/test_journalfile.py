@@ -1,0 +1,124 @@
+"""The journal on disk: whole lines at any time, older files kept, no secret, and no acceptance without a record."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_server.broker import Broker
+from mock_server.door import answered
+from mock_server.journalfile import JournalFile
+from tn_contract.errors import UsageError
+from tn_contract.wire import Request, compose
+
+Opened = Callable[..., JournalFile]
+NONCE = 17_953_797_860_021_223
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def cancel(broker: Broker, nonce: int, key: str = "tn-demo-key") -> None:
+    session = broker.session(key)
+    assert session is not None
+    broker.handle(compose(session.credentials, "delTradeOrder", nonce, {"order_id": 7}).request)
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    with ExitStack() as journals:
+
+        def open_journal(*arguments: Any, **options: Any) -> JournalFile:
+            journal = JournalFile(*arguments, **options)
+            journals.callback(journal.close)
+            return journal
+
+        yield open_journal
+
+
+def test_every_exchange_is_there_when_its_reply_is(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    broker = Broker(sink=opened(path).write)
+    for number in range(3):
+        cancel(broker, NONCE + number)
+        assert len(lines(path)) == number + 1
+    broker.handle(Request("GET", "/"))
+    written = lines(path)
+    assert {line["line"] for line in written} == {"exchange"}
+    exchanges = [line["exchange"] for line in written]
+    assert [(each["session"], each["seq"]) for each in exchanges] == [  # type: ignore[index]
+        ("tn-demo-key", 1), ("tn-demo-key", 2), ("tn-demo-key", 3), ("", 1)
+    ]  # fmt: skip
+
+
+def test_a_full_file_gives_way_to_a_new_one_and_the_oldest_goes(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = opened(path, max_bytes=4000, kept=2)
+    broker = Broker(sink=journal.write)
+    for number in range(20):
+        cancel(broker, NONCE + number)
+    files = [path, path.with_suffix(".jsonl.1"), path.with_suffix(".jsonl.2")]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    kept = [line["exchange"]["seq"] for file in reversed(files) for line in lines(file)]  # type: ignore[index]
+    assert kept == list(range(kept[0], 21))
+    assert all(file.stat().st_size <= 4000 for file in files)
+
+
+def test_a_file_of_an_earlier_run_is_continued(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    for number in range(2):
+        journal = opened(path)
+        cancel(Broker(sink=journal.write), NONCE + number)
+        journal.close()
+    assert len(lines(path)) == 2
+
+
+def test_no_secret_is_written(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    broker = Broker(sink=opened(path).write)
+    broker.open_session("public", "planted-secret")
+    cancel(broker, NONCE, "public")
+    signed = b"apiKey=public&cmd=delTradeOrder&secret=planted-secret"
+    headers = (("Content-Type", "application/x-www-form-urlencoded"), ("X-Secret", "planted-secret"))
+    broker.handle(Request("POST", "/api/v2/cmd/planted-secret", headers, signed, "s=planted-secret"))
+    broker.handle(Request("POST", "/elsewhere", headers, b"planted-secret"))
+    assert "planted-secret" not in path.read_text("utf-8")
+    assert len(lines(path)) == 3
+
+
+def test_threads_write_whole_lines(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    broker = Broker(sink=opened(path, max_bytes=50_000, kept=100).write)
+    keys = [broker.open_session().credentials.api_key for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda key=key: [cancel(broker, NONCE + n, key) for n in range(50)]) for key in keys
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(lines(file)) for file in tmp_path.iterdir()) == 8 * 50
+
+
+def test_what_cannot_be_recorded_is_not_accepted(tmp_path: Path) -> None:
+    def full(_exchange: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    broker = Broker(sink=full)
+    request = compose(Broker.demo, "delTradeOrder", NONCE, {"order_id": 7}).request
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": request.path, "CONTENT_TYPE": request.headers[0][1]}
+    reply = answered(broker, environ | {"HTTP_X_NTAPI_SIG": request.headers[1][1]}, request.body)
+    assert reply.status == 599
+    assert b"OSError" in reply.body
+
+
+def test_a_file_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        JournalFile(tmp_path / "no" / "folder" / "journal.jsonl")

@@ -1,0 +1,637 @@
+"""The WSGI server by itself: what reaches an app, what does not, who waits for whom."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mock_server import wsgi
+from mock_server.broker import DISTURB, READ_LIMIT
+from mock_server.faults import Fault
+from mock_server.wsgi import App, Server
+from tn_contract.wire import Reply
+
+PATIENCE = 8  # seconds
+Seen = tuple[str, str, str, bytes]
+
+
+class Recorder:
+    """An app that remembers what reached it, and does what the path says."""
+
+    def __init__(self) -> None:
+        self.environs: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read()
+        self.environs.append(environ)
+        self.bodies.append(body)
+        match environ["PATH_INFO"].strip("/").split("/"):
+            case ["slow", *_]:
+                self.entered.set()
+                assert self.leave.wait(PATIENCE)
+            case ["fail"]:
+                raise ZeroDivisionError("a secret")
+            case ["split"]:
+                start("200 OK", [("X-A", "1\r\nX-B: 2")])
+                return []
+            case ["mute"]:
+                return []
+            case ["none"]:
+                start("204 No Content", [])
+                return []
+            case ["large"]:
+                start("200 OK", [])
+                return [b"x" * 65536] * 128
+            case ["fault", kind, *seconds]:
+                reply = Reply(200, (), environ["PATH_INFO"].encode())
+                environ[DISTURB](Fault(kind, *map(float, seconds)), reply)  # type: ignore[arg-type] # as in the path
+        said = environ["PATH_INFO"].encode("latin-1")
+        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(said)))])
+        return [said]
+
+
+@contextmanager
+def serving(app: App) -> Iterator[tuple[str, int]]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(app, listening, offload=lambda path: path.startswith("/slow"))
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield listening.getsockname()
+    finally:
+        server.stop()
+        thread.join()
+
+
+@pytest.fixture
+def app() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def address(app: Recorder) -> Iterator[tuple[str, int]]:
+    with serving(app) as address:
+        yield address
+
+
+def connect(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, timeout=PATIENCE)
+
+
+def all_from(client: socket.socket) -> bytes:
+    received = b""
+    while part := client.recv(65536):
+        received += part
+    return received
+
+
+def say(address: tuple[str, int], data: bytes) -> bytes:
+    with connect(address) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return all_from(client)
+
+
+def bodies(received: bytes) -> list[bytes]:
+    """The bodies of all replies."""
+    found = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+        found.append(received[:length])
+        received = received[length:]
+    return found
+
+
+def request(path: str = "/", *headers: str, method: str = "POST", version: str = "1.1", body: bytes = b"") -> bytes:
+    lines = (f"{method} {path} HTTP/{version}", "Host: localhost", *headers, "", "")
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+# ---- what reaches the app ----------------------------------------------------------------------------------
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (request("/a%2Fb%ff?x=%20"), ("POST", "/a/b\xff", "x=%20", b"")),
+        (request("/a", "Content-Length: 3", body=b"abc"), ("POST", "/a", "", b"abc")),
+        (
+            request("/a", CHUNKED, body=b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nX-Trailer: 1\r\n\r\n"),
+            ("POST", "/a", "", b"abc"),
+        ),
+        (request("/?", method="OPTIONS"), ("OPTIONS", "/", "", b"")),
+        (request("/x?a?b", method="GET", version="1.0"), ("GET", "/x", "a?b", b"")),
+        (b"\r\n" + request("/"), ("POST", "/", "", b"")),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+def test_a_request_reaches_the_app_as_it_was_meant(
+    app: Recorder, address: tuple[str, int], data: bytes, seen: Seen, piece: int
+) -> None:
+    with connect(address) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), piece):
+            client.sendall(data[at : at + piece])
+        client.shutdown(socket.SHUT_WR)
+        assert bodies(all_from(client)) == [seen[1].encode("latin-1")]
+    [environ], [body] = app.environs, app.bodies
+    assert (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body) == seen
+    assert "HTTP_X_TRAILER" not in environ
+
+
+def test_headers_are_joined_in_order_and_those_with_an_underscore_left_out(
+    app: Recorder, address: tuple[str, int]
+) -> None:
+    say(address, request("/", "X-A: 1", "x_a: 2", "X-a:\t3 ", "Content_Length: 7", "Content-Type: a/b", "X-B: \xe9"))
+    [environ] = app.environs
+    assert (environ["HTTP_X_A"], environ["CONTENT_TYPE"], environ["HTTP_X_B"]) == ("1, 3", "a/b", "\xe9")
+    assert "CONTENT_LENGTH" not in environ
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 3", CHUNKED, None])
+def test_an_offer_of_another_protocol_is_no_reason_to_lose_the_body(
+    app: Recorder, address: tuple[str, int], framing: str | None
+) -> None:
+    """Java's HttpClient offers h2c with every request that goes without TLS."""
+    headers = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
+    body = b"3\r\nabc\r\n0\r\n\r\n" if framing == CHUNKED else b"abc" if framing else b""
+    data = request("/a", *headers, *([framing] if framing else []), body=body)
+    assert b"\r\nConnection: close\r\n" in say(address, data)
+    assert say(address, data[:-1]).startswith(b"HTTP/1.1 400 ")
+    assert app.bodies == [b"abc" if framing else b""]
+
+
+def test_head_has_the_length_and_not_the_body(address: tuple[str, int]) -> None:
+    head, _, body = say(address, request("/abc", method="HEAD")).partition(b"\r\n\r\n")
+    assert (b"Content-Length: 4" in head, body) == (True, b"")
+
+
+def test_no_content_has_no_length(address: tuple[str, int]) -> None:
+    assert b"Content-Length" not in say(address, request("/none"))
+
+
+@pytest.mark.parametrize(
+    ("version", "header", "kept"),
+    [
+        ("1.1", "X-A: 1", True),
+        ("1.1", "Connection: close", False),
+        ("1.0", "X-A: 1", False),
+        ("1.0", "Connection: keep-alive", True),
+    ],
+)
+def test_connections_are_kept_as_the_client_wishes(
+    address: tuple[str, int], version: str, header: str, kept: bool
+) -> None:
+    with connect(address) as client:
+        client.sendall(request("/", header, version=version))
+        reply = client.recv(65536)
+        assert (b"Connection: close" in reply) is not kept
+        assert (b"Connection: keep-alive" in reply) is (kept and version == "1.0")
+        client.sendall(request("/", version=version) if kept else b"")
+        assert bool(client.recv(65536)) is kept
+
+
+def test_a_reply_says_who_and_when(address: tuple[str, int]) -> None:
+    head = say(address, request("/")).partition(b"\r\n\r\n")[0].decode()
+    headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    assert headers["Server"] == "tn-contract-mock"
+    assert (
+        abs(time.mktime(time.strptime(headers["Date"], "%a, %d %b %Y %H:%M:%S GMT")) - time.mktime(time.gmtime())) < 5
+    )
+
+
+# ---- what does not reach it --------------------------------------------------------------------------------
+
+INNER = request("/smuggled")
+REFUSED = {
+    "a length and chunks": request("/", "Content-Length: 3", CHUNKED, body=b"0\r\n\r\n" + INNER),
+    "chunks and a length": request("/", CHUNKED, "Content-Length: 3", body=b"0\r\n\r\n" + INNER),
+    "two lengths": request("/", "Content-Length: 0", f"Content-Length: {len(INNER)}", body=INNER),
+    "the same length twice": request("/", "Content-Length: 3", "Content-Length: 3", body=b"abc"),
+    "a list of lengths": request("/", "Content-Length: 3, 3", body=b"abc"),
+    "a length in hex": request("/", "Content-Length: 0x3", body=b"abc"),
+    "a length with a sign": request("/", "Content-Length: +3", body=b"abc"),
+    "a length with a space": request("/", "Content-Length: 1 2", body=b"abc"),
+    "a length beyond 64 bits": request("/", "Content-Length: 18446744073709551617", body=b"a" + INNER),
+    "another encoding": request("/", "Transfer-Encoding: gzip", body=INNER),
+    "an encoding before chunked": request("/", "Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n" + INNER),
+    "an encoding after chunked": request("/", "Transfer-Encoding: chunked, gzip", body=b"0\r\n\r\n" + INNER),
+    "chunked twice": request("/", CHUNKED, CHUNKED, body=b"0\r\n\r\n" + INNER),
+    "chunked, almost": request("/", "Transfer-Encoding: xchunked", body=b"0\r\n\r\n" + INNER),
+    "chunked after a control character": request("/", "Transfer-Encoding: \x0bchunked", body=b"0\r\n\r\n" + INNER),
+    "chunked in HTTP/1.0": request("/", CHUNKED, version="1.0", body=b"0\r\n\r\n" + INNER),
+    "an empty encoding": request("/", "Transfer-Encoding:", body=INNER),
+    "a chunk size that is none": request("/", CHUNKED, body=b"x\r\n" + INNER),
+    "a chunk size with a sign": request("/", CHUNKED, body=b"+3\r\nabc\r\n0\r\n\r\n"),
+    "a chunk size in hex notation": request("/", CHUNKED, body=b"0x3\r\nabc\r\n0\r\n\r\n"),
+    "a chunk size with a space": request("/", CHUNKED, body=b"3 \r\nabc\r\n0\r\n\r\n"),
+    "a chunk size after a space": request("/", CHUNKED, body=b" 3\r\nabc\r\n0\r\n\r\n"),
+    "a chunk size beyond 64 bits": request("/", CHUNKED, body=b"10000000000000003\r\nabc\r\n0\r\n\r\n"),
+    "an empty chunk size": request("/", CHUNKED, body=b"\r\nabc\r\n0\r\n\r\n"),
+    "a chunk size before a bare LF": request("/", CHUNKED, body=b"3\nabc\r\n0\r\n\r\n"),
+    "a chunk before a bare LF": request("/", CHUNKED, body=b"3\r\nabc\n0\r\n\r\n"),
+    "a chunk longer than its size": request("/", CHUNKED, body=b"3\r\nabcd\r\n0\r\n\r\n"),
+    "a chunk shorter than its size": request("/", CHUNKED, body=b"5\r\nabc\r\n0\r\n\r\n"),
+    "a bare LF after a header": request("/", "X-A: 1\nX-B: 2"),
+    "a bare CR in a header": request("/", "X-A: 1\rX-B: 2"),
+    "a bare LF at the end of the headers": b"POST / HTTP/1.1\r\nHost: x\r\n\n" + INNER,
+    "a bare CR at the end of the headers": b"POST / HTTP/1.1\r\nHost: x\r\n\r" + INNER,
+    "a folded header": request("/", "X-A: 1", " X-B: 2"),
+    "a header folded with a tab": request("/", "X-A: 1", "\tX-B: 2"),
+    "a folded first header": b"POST / HTTP/1.1\r\n X-A: 1\r\n\r\n",
+    "a space before the colon": request("/", "Content-Length : 3", body=b"abc"),
+    "a tab before the colon": request("/", "Content-Length\t: 3", body=b"abc"),
+    "a space in a name": request("/", "Content Length: 3", body=b"abc"),
+    "a name beyond ASCII": request("/", "X-\xe9: 1"),
+    "a name with NUL": request("/", "X-A\0: 1"),
+    "a value with NUL": request("/", "X-A: 1\0"),
+    "a value with a control character": request("/", "X-A: \x01"),
+    "no name": request("/", ": 1"),
+    "no colon": request("/", "X-A"),
+    "an absolute address": request("http://mock/"),
+    "an address of another scheme": request("file:///etc"),
+    "two slashes": request("//api/v2"),
+    "two slashes and a host": request("//mock/api/v2"),
+    "an asterisk": request("*", method="OPTIONS"),
+    "no address": b"POST  HTTP/1.1\r\n\r\n",
+    "an address with a space": request("/a b"),
+    "an address with a tab": request("/a\tb"),
+    "an address with NUL": request("/a\0b"),
+    "an address beyond ASCII": request("/\xe9"),
+    "an address with a fragment": request("/a#b"),
+    "a tunnel": request("mock:443", method="CONNECT"),
+    "a tunnel to a path": request("/", method="CONNECT"),
+    "no version": b"POST /\r\n\r\n",
+    "a version in lower case": b"POST / http/1.1\r\n\r\n",
+    "HTTP/0.9": request("/", version="0.9"),
+    "HTTP/1.2": request("/", version="1.2"),
+    "HTTP/2.0": request("/", version="2.0"),
+    "HTTP/11": request("/", version="11"),
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a method in lower case": request("/", method="post"),
+    "a method that nobody knows": request("/", method="BREW"),
+    "a method with a colon": request("/", method="POST:"),
+    "a method with NUL": request("/", method="POST\0"),
+    "a space before the method": b" POST / HTTP/1.1\r\n\r\n",
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a body that ends early": request("/", "Content-Length: 4", body=b"abc"),
+    "chunks that end early": request("/", CHUNKED, body=b"3\r\nabc\r\n"),
+    "headers that end early": b"POST / HTTP/1.1\r\nHost: x\r\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("piece", [1, 100_000])
+def test_what_is_no_request_is_refused_and_ends_the_connection(
+    app: Recorder, address: tuple[str, int], name: str, piece: int
+) -> None:
+    data = REFUSED[name]
+    with connect(address) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), piece):
+            client.sendall(data[at : at + piece])
+        client.shutdown(socket.SHUT_WR)
+        received = all_from(client)
+    assert app.environs == []
+    assert b"\r\nX-Tn-Mock: harness-error\r\n" in received
+    assert b"\r\nConnection: close\r\n" in received
+    [body] = bodies(received)
+    assert set(json.loads(body)) == {"tn_mock", "reason", "hint"}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_came_before_it_is_answered_first(app: Recorder, address: tuple[str, int], name: str) -> None:
+    first, second, refusal = bodies(say(address, request("/1") + request("/fault/delay/0.05") + REFUSED[name]))
+    assert (first, second) == (b"/1", b"/fault/delay/0.05")
+    assert json.loads(refusal)["tn_mock"] == "harness-error"
+    assert len(app.environs) == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([*REFUSED.values(), request("/a"), request("/b", CHUNKED, body=b"1\r\nx\r\n0\r\n\r\n")])),
+    st.lists(st.integers(1, 40), min_size=1),
+)
+@example([request("/a")], [1])
+def test_it_does_not_matter_how_bytes_are_cut(parts: list[bytes], sizes: list[int]) -> None:
+    def seen(pieces: Iterable[bytes]) -> tuple[list[Any], bytes]:
+        app = Recorder()
+        client = _Feeding(app)
+        for piece in pieces:
+            client.connection.data_received(piece)
+        client.connection.eof_received()
+        return [
+            (environ["PATH_INFO"], body) for environ, body in zip(app.environs, app.bodies, strict=True)
+        ], client.said
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        nth = 0
+        while data:
+            size = sizes[nth % len(sizes)]
+            yield data[:size]
+            data, nth = data[size:], nth + 1
+
+    whole = b"".join(parts)
+    reached, _ = seen([whole])
+    assert seen(cut(whole))[0] == reached
+    assert "/smuggled" not in {path for path, _body in reached}
+
+
+class _Feeding:
+    """A connection without a network."""
+
+    said = b""
+
+    def __init__(self, app: App) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = Server(app, listening)
+        self.connection = server.connection()
+        self.connection.loop = self  # type: ignore[assignment] # of which only the clock is asked
+        self.connection.transport = self  # type: ignore[assignment]
+        self.closing = False
+
+    def time(self) -> float:
+        return 0.0
+
+    def write(self, data: bytes) -> None:
+        self.said += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def write_eof(self) -> None:
+        pass
+
+
+def test_headers_may_be_no_larger_than_the_limit(app: Recorder, address: tuple[str, int]) -> None:
+    fits, exceeds = "x" * (wsgi.HEADER_LIMIT - 100), "x" * wsgi.HEADER_LIMIT
+    assert say(address, request("/", f"X-A: {fits}")).startswith(b"HTTP/1.1 200 ")
+    assert say(address, request("/", f"X-A: {exceeds}")).startswith(b"HTTP/1.1 431 ")
+    assert say(address, request(f"/{exceeds}")).startswith(b"HTTP/1.1 431 ")
+    assert len(app.environs) == 1
+    with connect(address) as client:  # a header without end
+        client.sendall(b"GET / HTTP/1.1\r\nX-A: ")
+        received = b""
+        for _ in range(200):
+            client.sendall(b"x" * 4096)
+            time.sleep(0.0005)
+            if _readable(client):
+                received = client.recv(65536)
+                break
+    assert received.startswith(b"HTTP/1.1 431 ")
+
+
+def _readable(client: socket.socket) -> bool:
+    import select
+
+    return bool(select.select([client], [], [], 0)[0])
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_who_sends_too_much_gets_to_read_why_while_still_sending(
+    app: Recorder, address: tuple[str, int], chunked: bool
+) -> None:
+    with connect(address) as client:
+        if chunked:
+            client.sendall(request("/", CHUNKED))
+            block = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        else:
+            client.sendall(request("/", f"Content-Length: {4 * READ_LIMIT}"))
+            block = b"x" * 65536
+        for _ in range(4 * READ_LIMIT // 65536):
+            client.sendall(block)
+        client.shutdown(socket.SHUT_WR)
+        received = all_from(client)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"the body is too large" in received
+    assert app.environs == []
+
+
+@pytest.mark.parametrize("path", ["/fail", "/split", "/mute"])
+def test_an_app_that_fails_is_answered_for(
+    address: tuple[str, int], path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    received = say(address, request(path) + request("/next"))
+    failed, following = bodies(received)
+    assert json.loads(failed)["reason"].startswith("the mock itself failed")
+    assert following == b"/next"
+    assert b"secret" not in received
+    assert b"X-B: 2" not in received
+    assert capfd.readouterr().err == ""
+
+
+# ---- who waits for whom ------------------------------------------------------------------------------------
+
+
+def test_replies_keep_the_order_of_the_requests_even_if_one_is_late(address: tuple[str, int]) -> None:
+    paths = ["/1", "/fault/delay/0.2", "/2", "/fault/delay/0.1", "/3"]
+    started = time.monotonic()
+    assert bodies(say(address, b"".join(map(request, paths)))) == [path.encode() for path in paths]
+    assert time.monotonic() - started >= 0.3
+
+
+def test_a_late_reply_holds_up_nobody_else(address: tuple[str, int]) -> None:
+    with connect(address) as late:
+        late.sendall(request("/fault/delay/0.5"))
+        started = time.monotonic()
+        assert bodies(say(address, request("/other"))) == [b"/other"]
+        assert time.monotonic() - started < 0.5
+        late.shutdown(socket.SHUT_WR)
+        assert bodies(all_from(late)) == [b"/fault/delay/0.5"]
+
+
+def test_slow_work_holds_up_nobody_else_and_stays_in_order(app: Recorder, address: tuple[str, int]) -> None:
+    with connect(address) as client:
+        client.sendall(request("/slow/1") + request("/2"))
+        assert app.entered.wait(PATIENCE)
+        assert bodies(say(address, request("/other"))) == [b"/other"]
+        app.leave.set()
+        client.shutdown(socket.SHUT_WR)
+        assert bodies(all_from(client)) == [b"/slow/1", b"/2"]
+
+
+def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(address: tuple[str, int]) -> None:
+    count = 5000
+    asked = b"".join(request(f"/{number}") for number in range(count))
+    with connect(address) as client:
+        sending = threading.Thread(target=client.sendall, args=(asked,))
+        sending.start()
+        time.sleep(0.3)
+        assert bodies(say(address, request("/other"))) == [b"/other"]
+        received = b""
+        while received.count(b"HTTP/1.1 200") < count:
+            received += client.recv(1 << 20)
+        sending.join()
+    assert [int(body[1:]) for body in bodies(received)] == list(range(count))
+
+
+def test_a_slow_reader_gets_a_large_reply_whole(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi, "IDLE_SECONDS", 0.6)
+    with connect(address) as client:
+        client.sendall(request("/large", "Connection: close"))
+        received = 0
+        for _ in range(16):
+            time.sleep(0.1)
+            received += len(client.recv(1 << 19))
+        received += len(all_from(client))
+    assert received > 128 * 65536
+
+
+def test_who_does_not_read_at_all_is_let_go(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi, "IDLE_SECONDS", 0.3)
+    with connect(address) as client:
+        client.sendall(request("/large") * 3)
+        time.sleep(2.5)
+        assert len(all_from(client)) < 3 * 128 * 65536
+
+
+@pytest.mark.parametrize(
+    ("limit", "data", "status"),
+    [
+        ("HEADER_SECONDS", b"", b""),
+        ("HEADER_SECONDS", b"POST / HT", b"HTTP/1.1 408 "),
+        ("HEADER_SECONDS", request("/")[:-2], b"HTTP/1.1 408 "),
+        ("BODY_SECONDS", request("/", "Content-Length: 3", body=b"ab"), b"HTTP/1.1 408 "),
+        ("BODY_SECONDS", request("/", CHUNKED, body=b"3\r\nab"), b"HTTP/1.1 408 "),
+        ("IDLE_SECONDS", request("/"), b"HTTP/1.1 200 "),
+    ],
+)
+def test_who_is_too_slow_is_let_go(
+    app: Recorder, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, limit: str, data: bytes, status: bytes
+) -> None:
+    monkeypatch.setattr(wsgi, limit, 0.2)
+    with connect(address) as client:
+        client.sendall(data)
+        started = time.monotonic()
+        assert all_from(client)[:13] == status
+        assert time.monotonic() - started < 4
+    assert len(app.environs) == (status == b"HTTP/1.1 200 ")
+
+
+def test_a_trickle_does_not_lengthen_the_time_for_a_request(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wsgi, "HEADER_SECONDS", 0.4)
+    with connect(address) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nX-A: ")
+        for _ in range(100):
+            time.sleep(0.05)
+            if _readable(client):
+                break
+            client.sendall(b"x")
+        assert client.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+CHILD = """
+from mock_server.serve import listen, run_until_stopped
+mock = listen()
+print(mock.base_url, flush=True)
+run_until_stopped(mock)
+"""
+
+
+def test_ten_thousand_who_say_nothing_or_half_of_it_hold_up_nobody() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = hard if hard != resource.RLIM_INFINITY else 20_000
+    count = min(10_000, files - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    try:
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process,
+            ExitStack() as opened,
+        ):
+            try:
+                assert process.stdout
+                host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+                said = (b"", b"POST / HT", b"POST / HTTP/1.1\r\nX-A: ", request("/", "Content-Length: 9", body=b"x"))
+                for number in range(count):
+                    client = opened.enter_context(connect((host, int(port))))
+                    client.sendall(said[number % len(said)])
+                    if number % 1000 == 999:
+                        started = time.monotonic()
+                        assert say((host, int(port)), request("/__tn__/health", method="GET")).startswith(
+                            b"HTTP/1.1 200"
+                        )
+                        assert say((host, int(port)), request("/api/v2")).startswith(b"HTTP/1.1 200")
+                        assert time.monotonic() - started < PATIENCE
+                started = time.monotonic()
+                process.terminate()
+                output, errors = process.communicate(timeout=2 * PATIENCE)
+                assert (process.returncode, output, errors) == (0, "", "")
+                assert time.monotonic() - started < 4
+            finally:
+                process.kill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# ---- the end -----------------------------------------------------------------------------------------------
+
+
+def test_stopping_an_idle_server_takes_no_time(app: Recorder) -> None:
+    with serving(app) as address, connect(address) as idle:
+        idle.sendall(request("/"))
+        assert idle.recv(65536)
+        started = time.monotonic()
+    assert time.monotonic() - started < 0.1
+
+
+@pytest.mark.parametrize("path", ["/fault/delay/0.3", "/slow"])
+def test_stopping_answers_what_is_under_way_and_no_more(app: Recorder, path: str) -> None:
+    with ExitStack() as later:
+        with serving(app) as address:
+            client = later.enter_context(connect(address))
+            client.sendall(request(path) + request("/next"))
+            while not app.environs:
+                time.sleep(0.01)
+            threading.Timer(0.2, app.leave.set).start()
+        received = all_from(client)
+    assert bodies(received) == [path.encode()]
+    with pytest.raises(ConnectionRefusedError):
+        connect(address)
+
+
+def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi, "STOP_SECONDS", 0.2)
+    with ExitStack() as later:
+        with serving(app) as address:
+            client = later.enter_context(connect(address))
+            client.sendall(request("/fault/delay/30"))
+            while not app.environs:
+                time.sleep(0.01)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1
+        assert all_from(client) == b""
+
+
+def test_who_connected_before_the_stop_is_heard() -> None:
+    app = Recorder()
+    with ExitStack() as later:
+        with serving(app) as address:
+            assert say(address, request("/"))  # so it does serve
+            clients = [later.enter_context(connect(address)) for _ in range(50)]
+            for client in clients:
+                client.sendall(request("/"))
+        assert [bodies(all_from(client)) for client in clients] == [[b"/"]] * 50
