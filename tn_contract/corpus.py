@@ -89,7 +89,9 @@ class Payload(Record, kw_only=True):
 
     def fill(self, order_id: str, values: Mapping[str, str] | None = None) -> bytes:
         """Return the body for the order asked for; `values` are texts for its other names."""
-        known = {**(values or {}), "order_id": order_id}
+        if not values:  # the usual case
+            return self.body.replace("$order_id", order_id).encode()
+        known = {**values, "order_id": order_id}
         return _NAME.sub(lambda name: known.get(name[1], name[0]), self.body).encode()
 
 

@@ -200,7 +200,7 @@ def canonical_string_v3(body: bytes, timestamp: str) -> str:
 
 def legible(text: str) -> str:
     """Write out the bytes of a string to sign that were no UTF-8."""
-    return text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
+    return text if text.isascii() else text.encode(ENCODING, ERRORS).decode("utf-8", "backslashreplace")
 
 
 def signature_of(string_to_sign: str, secret: Secret) -> str:
