@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test realworld realworld-seen check wheel corpus bench lock clean
+.PHONY: verify test realworld realworld-seen check wheel corpus bench peers soak lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -35,6 +35,12 @@ corpus: $(READY)          ## after a change of fixtures/: schemas and manifest a
 
 bench: $(READY)           ## speed, side by side, as ratios
 	$(BIN)/python benchmarks/run.py
+
+peers: $(READY)           ## the mock beside its peers (needs wrk, npm, Java; about 20 minutes)
+	$(BIN)/python benchmarks/peers.py
+
+soak: $(READY)            ## five million requests, and what they leave behind (needs wrk)
+	$(BIN)/python benchmarks/soak.py
 
 lock:                     ## pin the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock

@@ -1,4 +1,4 @@
-"""The mock with the keys that `stubs/signed.lua` signs with: `ours.py PORT [bare]`.
+"""The mock with the keys that `stubs/signed.lua` signs with: `ours.py PORT [bare | SCENARIO]`.
 
 `bare` serves the same work as a plain callable, without the door and without Flask: what those cost is the difference.
 """
@@ -11,9 +11,11 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mock_server.broker import Broker
+from mock_server.scenario import read_scenario
 from mock_server.serve import listen, run_until_stopped
 from mock_server.wsgi import Server
 from tn_contract.wire import Request
@@ -44,6 +46,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.stop).start())
         server.serve()
     else:
+        if sys.argv[2:]:
+            broker.scenario = read_scenario(Path(sys.argv[2]), broker.corpus)
         run_until_stopped(listen(broker, port=int(sys.argv[1])))
     # What was refused would have been less work.
     print(json.dumps({situation: count for (_, situation), count in broker.counts.items()}))
