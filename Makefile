@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test realworld realworld-seen check wheel corpus bench peers soak lock clean
+.PHONY: verify test realworld realworld-seen check wheel corpus bench peers soak fuzz lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -42,9 +42,16 @@ peers: $(READY)           ## the mock beside its peers (needs wrk, npm, Java; ab
 soak: $(READY)            ## five million requests, and what they leave behind (needs wrk)
 	$(BIN)/python benchmarks/soak.py
 
+fuzz: $(READY)            ## two million requests that are wrong in every way
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
+	$(BIN)/python tests/fuzz/fuzz.py form -atheris_runs=1000000
+	$(BIN)/python tests/fuzz/fuzz.py http -atheris_runs=700000
+	$(BIN)/python tests/fuzz/fuzz.py broker -atheris_runs=300000
+
 lock:                     ## pin the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate tests/realworld/libraries.in -o tests/realworld/libraries.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate tests/fuzz/requirements.in -o tests/fuzz/requirements.txt
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
