@@ -626,6 +626,41 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
     return lines
 
 
+# ---- replay --------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("journal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each request.")
+def replay(journal: Path, url: str, as_json: bool) -> None:
+    """Send the requests of a JOURNAL again, in order, to a mock at URL, and compare the replies.
+
+    A mock that begins as the recorded one did (same keys, --seed and --scenario) answers the same. URL must be on this
+    machine, for a recorded cancel is a cancel. Exit code 0 when all replies are the same, 1 when one differs, 5 when
+    nothing could be sent.
+    """
+    import msgspec
+
+    from tn_contract.playback import play_back, read_exchanges
+    from tn_contract.transport import TransportFailure
+
+    counts = {"same": 0, "differs": 0, "not sent": 0}
+    try:
+        for played in play_back(read_exchanges(journal.read_bytes(), str(journal)), url):
+            counts[played.verdict] += 1
+            if as_json:
+                click.echo(msgspec.json.encode(played).decode())
+            elif played.verdict != "same":
+                click.echo(
+                    f"{played.seq:5} {played.line}\n      recorded  {played.recorded}\n      now       {played.now}"
+                )
+    except TransportFailure as failure:
+        _fail(f"{url} cannot be reached ({failure}): start the mock first", 3)
+    click.echo(" · ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=as_json)
+    sys.exit(1 if counts["differs"] else 0 if counts["same"] else 5)
+
+
 # ---- explain-request -----------------------------------------------------------------------------------------
 
 
