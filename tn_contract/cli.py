@@ -652,9 +652,8 @@ def replay(journal: Path, url: str, as_json: bool) -> None:
             if as_json:
                 click.echo(msgspec.json.encode(played).decode())
             elif played.verdict != "same":
-                click.echo(
-                    f"{played.seq:5} {played.line}\n      recorded  {played.recorded}\n      now       {played.now}"
-                )
+                click.echo(f"{played.seq:5} {played.line}")
+                click.echo(f"      recorded  {played.recorded}\n      now       {played.now}")
     except TransportFailure as failure:
         _fail(f"{url} cannot be reached ({failure}): start the mock first", 3)
     click.echo(" · ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=as_json)
