@@ -165,6 +165,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "sessions": mock.state.count(),
                 "control": [
                     f"GET {CONTROL}health",
+                    f"GET {CONTROL}ready",
                     f"GET|POST {CONTROL}sessions",
                     f"GET|DELETE {CONTROL}sessions/<api_key>",
                     f"GET {CONTROL}sessions/<api_key>/journal",
@@ -180,6 +181,10 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 ],
             }
         )
+
+    @app.get(f"{CONTROL}ready")
+    def ready() -> Response:
+        return _json({"ready": True, "sessions": mock.state.count()})  # a state that cannot be asked is a harness error
 
     @app.get(f"{CONTROL}sessions")
     def list_sessions() -> Response:

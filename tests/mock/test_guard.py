@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -122,3 +124,17 @@ def test_metrics_count_what_became_of_requests(local: RunningMock) -> None:
     assert 'tn_mock_requests_total{scheme="v2",situation="cancel-accepted"}' in shown.text
     assert "process_resident_memory_bytes" in shown.text
     assert session.secret.reveal() not in shown.text
+
+
+def test_a_mock_is_ready_while_its_state_can_be_asked(tmp_path: Path) -> None:
+    database = tmp_path / "state.db"
+    with running(state=f"sqlite:{database}") as mock:
+        ready = f"{mock.control_url}ready"
+        assert httpx.get(ready).json() == {"ready": True, "sessions": 1}
+        with sqlite3.connect(database) as connection:
+            connection.execute("ALTER TABLE pair RENAME TO elsewhere")
+        connection.close()
+        gone = httpx.get(ready)
+        assert gone.status_code == 599
+        assert gone.headers["X-Tn-Mock"] == "harness-error"
+        assert httpx.get(f"{mock.control_url}metrics").status_code == 200, "which does not ask it"
