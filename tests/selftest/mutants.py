@@ -173,44 +173,44 @@ def with_ledger(make: Callable[[Broker], Any]) -> Broker:
 
 
 class _Float(NonceLedger):
-    def admit(self, text: str | None) -> Any:
+    def judge(self, text: str | None) -> Any:
         if text and text.isdecimal() and self.last is not None and float(text) <= float(self.last):
-            return "nonce-stale"
-        return super().admit(text)
+            return "nonce-stale", self.last
+        return super().judge(text)
 
 
 class _Digits(NonceLedger):
     """Takes no more digits than today's clock has."""
 
-    def admit(self, text: str | None) -> Any:
-        return "nonce-malformed" if text and len(text) > 17 else super().admit(text)
+    def judge(self, text: str | None) -> Any:
+        return ("nonce-malformed", self.last) if text and len(text) > 17 else super().judge(text)
 
 
 class _Steps(NonceLedger):
     """Allows no more than a tenth of a second between two nonces."""
 
-    def admit(self, text: str | None) -> Any:
+    def judge(self, text: str | None) -> Any:
         if text and text.isdecimal() and self.last is not None and int(text) > self.last + 1_000_000:
-            return "nonce-stale"
-        return super().admit(text)
+            return "nonce-stale", self.last
+        return super().judge(text)
 
 
 class _Microseconds(NonceLedger):
     """Compares in a coarser unit than the documented one."""
 
-    def admit(self, text: str | None) -> Any:
+    def judge(self, text: str | None) -> Any:
         if text and text.isdecimal() and self.last is not None and int(text) // 10 <= self.last // 10:
-            return "nonce-stale"
-        return super().admit(text)
+            return "nonce-stale", self.last
+        return super().judge(text)
 
 
 class _Expiring(NonceLedger):
     """Allows only nonces of the last hour of the documented clock."""
 
-    def admit(self, text: str | None) -> Any:
+    def judge(self, text: str | None) -> Any:
         if text and text.isdecimal() and abs(int(text) - time.time_ns() // 100) > 36_000_000_000:
-            return "nonce-stale"
-        return super().admit(text)
+            return "nonce-stale", self.last
+        return super().judge(text)
 
 
 @mutant("nonce")
