@@ -42,7 +42,8 @@ def create_app(
     def answer_api() -> Response | None:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
-            refusal = guard.refusal(request.environ) if guard else None
+            open_to_all = request.path in (f"{CONTROL}health", f"{CONTROL}ready")  # probes have no token
+            refusal = guard.refusal(request.environ) if guard and not open_to_all else None
             return _respond(refusal) if refusal else None
         body = request.get_data(cache=False)
         if len(body) < (request.content_length or 0):

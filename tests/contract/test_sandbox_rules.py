@@ -203,7 +203,7 @@ def test_a_live_host_must_be_named_twice(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_foreign_server_without_credentials_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Target, "_find_control_plane", lambda _self: False)
+    monkeypatch.setattr(Target, "_find_control_plane", lambda _self: {})
     for name in ("TN_API_KEY", "TN_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UsageError, match="set TN_API_KEY and TN_API_SECRET"):

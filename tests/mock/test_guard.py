@@ -6,6 +6,7 @@ import http.client
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,8 @@ import pytest
 from mock_server.guard import Guard, is_loopback
 from mock_server.serve import RunningMock, running
 from tn_contract import Client
+from tn_contract.checks.target import Target, TargetOptions
+from tn_contract.errors import TargetUnreachable
 
 TOKEN = "planted-token"
 
@@ -138,3 +141,22 @@ def test_a_mock_is_ready_while_its_state_can_be_asked(tmp_path: Path) -> None:
         assert gone.status_code == 599
         assert gone.headers["X-Tn-Mock"] == "harness-error"
         assert httpx.get(f"{mock.control_url}metrics").status_code == 200, "which does not ask it"
+
+
+def test_verify_brings_the_token_of_a_mock_that_asks_for_it(
+    open_to_all: RunningMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://127.0.0.1:{open_to_all.base_url.rpartition(':')[2]}"
+    monkeypatch.delenv("TN_CONTROL_TOKEN", raising=False)
+    with closing(Target(TargetOptions(url))) as target:
+        assert target.is_kit_mock
+        with pytest.raises(TargetUnreachable, match="set TN_CONTROL_TOKEN"):
+            target.new_credentials()
+        monkeypatch.setenv("TN_CONTROL_TOKEN", TOKEN)
+        assert target.new_credentials() is not None
+
+
+@pytest.mark.parametrize("path", ["health", "ready"])
+def test_probes_need_no_token(open_to_all: RunningMock, path: str) -> None:
+    port = open_to_all.base_url.rpartition(":")[2]
+    assert httpx.get(f"http://127.0.0.1:{port}/__tn__/{path}").status_code == 200

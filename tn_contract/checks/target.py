@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +138,7 @@ class Target:
         if self.target_class == "live" or (self.target_class == "sandbox" and self._own):
             return {}
         try:
-            reply = self._transport.send(Request("GET", f"{CONTROL}health"))
+            reply = self._transport.send(Request("GET", f"{CONTROL}health"))  # which asks for no token
         except TransportFailure as failure:
             if failure.phase != "connect":
                 return {}  # something listens: the checks will tell what is wrong with it
@@ -159,7 +160,7 @@ class Target:
         if not self.has_book or self.order_ids:
             return None
         address = f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}/orders"
-        reply = self._transport.send(Request("POST", address))
+        reply = self._control("POST", address)
         order_id = read_body(reply.body).members.get("order_id")
         if not isinstance(order_id, str) or not order_id.isdecimal():
             raise TargetUnreachable(f"the mock at {self.base_url} takes no order (HTTP {reply.status})")
@@ -174,11 +175,12 @@ class Target:
         if not self.is_kit_mock:
             return None
         body = json.dumps({"api_key": api_key}).encode() if api_key else b""
-        headers = (("Content-Type", "application/json"),)
         try:
-            reply = self._transport.send(Request("POST", f"{CONTROL}sessions", headers, body))
+            reply = self._control("POST", f"{CONTROL}sessions", body)
         except TransportFailure as failure:
             raise TargetUnreachable(f"the mock at {self.base_url} opens no session ({failure})") from failure
+        if reply.status == 401:
+            raise TargetUnreachable(f"the mock at {self.base_url} asks for its control token: set TN_CONTROL_TOKEN")
         members = read_body(reply.body).members
         key, secret = members.get("api_key"), members.get("api_secret")
         if reply.status != 201 or not isinstance(key, str) or not isinstance(secret, str):
@@ -187,7 +189,13 @@ class Target:
 
     def close_credentials(self, credentials: Credentials) -> None:
         """Forget a key pair that `new_credentials` opened."""
-        self._transport.send(Request("DELETE", f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}"))
+        self._control("DELETE", f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}")
+
+    def _control(self, method: str, path: str, body: bytes = b"") -> Reply:
+        """Ask the control plane of a mock of this kit, with its token if TN_CONTROL_TOKEN has one."""
+        token = os.environ.get("TN_CONTROL_TOKEN")
+        headers = (("Content-Type", "application/json"), *((("Authorization", f"Bearer {token}"),) if token else ()))
+        return self._transport.send(Request(method, path, headers, body))
 
     @contextmanager
     def probe(self, scheme: Scheme = "v2") -> Iterator[Probe]:
