@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """With a `token`, asks for it; without one, lets in what names this machine or one of `hosts`."""
 
-    token: str = ""
+    token: str = field(default="", repr=False)
     hosts: frozenset[str] = frozenset()
 
     def refusal(self, environ: WSGIEnvironment) -> Reply | None:

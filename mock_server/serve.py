@@ -40,7 +40,7 @@ class RunningMock:
     broker: Broker
     stop: Callable[[], None]
     serve: Callable[[], None]
-    token: str = ""
+    token: str = field(default="", repr=False)
     certificates: Certificates | None = None
     environment: dict[str, str] = field(default_factory=dict)
 

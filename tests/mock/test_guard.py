@@ -160,3 +160,8 @@ def test_verify_brings_the_token_of_a_mock_that_asks_for_it(
 def test_probes_need_no_token(open_to_all: RunningMock, path: str) -> None:
     port = open_to_all.base_url.rpartition(":")[2]
     assert httpx.get(f"http://127.0.0.1:{port}/__tn__/{path}").status_code == 200
+
+
+def test_the_token_shows_in_no_repr(open_to_all: RunningMock) -> None:
+    assert TOKEN not in repr(open_to_all)
+    assert TOKEN not in repr(Guard(TOKEN))
