@@ -382,13 +382,18 @@ class Connection(Visitor):
 
     # ---- the parser's callbacks ----------------------------------------------------------------------------
 
+    def _expect_more(self, seconds: float) -> None:
+        """Give the client time to go on, unless it is our turn, or the client's to read: those have limits too."""
+        if not (self._answering or self._waiting or self._clogged):
+            self.allow(seconds)
+
     def on_message_begin(self) -> None:
         """Begin a request."""
         if not self._deaf:
             self._environ = self.server.environ.copy()
             self._target, self._body, self._in_head = b"", [], True
             self._size = self._fed = 0
-            self.allow(HEADER_SECONDS)
+            self._expect_more(HEADER_SECONDS)
 
     def on_url(self, part: bytes) -> None:
         """Take the address, or a part of it."""
@@ -436,7 +441,7 @@ class Connection(Visitor):
             raise _Refusal(TOO_LARGE)
         self._keep = parser.should_keep_alive() and not parser.should_upgrade()
         self._size = 0
-        self.allow(BODY_SECONDS)
+        self._expect_more(BODY_SECONDS)
         if environ.get("HTTP_EXPECT", "").lower() == "100-continue" and version == "1.1":
             self._continue_owed = True
             if not (self._answering or self._waiting):
