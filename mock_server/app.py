@@ -13,8 +13,17 @@ from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from mock_server.book_control import ADDRESSES, add_book_control
-from mock_server.broker import HARNESS_STATUS, READ_LIMIT, TOO_LARGE, Broker, Session, harness_error, unavailable
-from mock_server.door import CONTROL, EARLY_END, Door, answered, failed, status_line
+from mock_server.broker import (
+    HARNESS_STATUS,
+    READ_LIMIT,
+    TOO_LARGE,
+    Broker,
+    Session,
+    failed,
+    harness_error,
+    unavailable,
+)
+from mock_server.door import CONTROL, EARLY_END, Door, answered, status_line
 from mock_server.guard import Guard
 from tn_contract import __version__
 from tn_contract.errors import StateUnavailable, UsageError

@@ -110,6 +110,11 @@ def no_address(path: str) -> Reply:
     return harness_error(f"{path} is no address of the API", hint)
 
 
+def failed(error: BaseException) -> Reply:
+    """Answer for the mock's own fault."""
+    return harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug")
+
+
 def unavailable(error: StateUnavailable) -> Reply:
     """Answer when the mock cannot know what it accepted before: then it accepts nothing."""
     return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")

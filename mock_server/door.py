@@ -14,7 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mock_server.broker import DISTURB, READ_LIMIT, Answer, Broker, harness_error
+from mock_server.broker import DISTURB, READ_LIMIT, Answer, Broker, failed, harness_error
 from tn_contract.journal import timestamp
 from tn_contract.wire import Headers, Reply, Request
 
@@ -88,11 +88,6 @@ def _logged(answer: Answer, seconds: float) -> str:
 
 
 EARLY_END = harness_error("the body ends early", "mend Content-Length or the chunks", 400)
-
-
-def failed(error: Exception) -> Reply:
-    """Answer for the mock's own fault."""
-    return harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug")
 
 
 def status_line(status: int) -> str:

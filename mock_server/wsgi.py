@@ -31,7 +31,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-from mock_server.broker import DISTURB, READ_LIMIT, TOO_LARGE, harness_error, no_address
+from mock_server.broker import DISTURB, READ_LIMIT, TOO_LARGE, failed, harness_error, no_address
 from mock_server.faults import Close, Fault, Hang, Keep, Reset, Send, Step, Wait, script
 from tn_contract.wire import Reply
 
@@ -610,9 +610,8 @@ class _Exchange:
             if self.fault is None:
                 self.reply = self._render(self._status, self._headers, b"".join(self._written))
         except Exception as error:  # noqa: BLE001 # nobody else would answer
-            reason = f"the mock itself failed: {type(error).__name__}"
             if self.fault is None:
-                self._set(harness_error(reason, "please report this as a bug"))
+                self._set(failed(error))
 
     def _start(self, status: str, headers: Sequence[tuple[str, str]], _error: Any = None) -> Callable[[bytes], None]:
         self._status, self._headers = status, headers
@@ -652,7 +651,7 @@ def _complaint(error: HttpParserError) -> Reply:
     if isinstance(cause, _Refusal):
         return cause.reply
     if isinstance(error, HttpParserCallbackError) and cause:
-        return harness_error(f"the mock itself failed: {type(cause).__name__}", "please report this as a bug")
+        return failed(cause)
     return _refused(f"this is no HTTP: {error}")
 
 
