@@ -158,7 +158,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     def unknown(api_key: str) -> Response:
         return refuse(f"no session has the key {api_key!r}", f"POST {CONTROL}sessions opens one", 404)
 
-    add_book_control(app, mock, refuse)
+    add_book_control(app, mock, refuse, unknown)
 
     @app.get(f"{CONTROL}health")
     def health() -> Response:

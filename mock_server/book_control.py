@@ -12,14 +12,15 @@ from msgspec import Struct
 
 from mock_server.book import Book, Change, NewOrder
 from mock_server.broker import Broker
+from mock_server.door import CONTROL
 from mock_server.orders import Order
 from tn_contract.errors import UsageError
 
-SESSION = "/__tn__/sessions/<path:api_key>"
+SESSION = f"{CONTROL}sessions/<path:api_key>"
 ADDRESSES = [
-    "GET|POST /__tn__/sessions/<api_key>/orders",
-    "PATCH /__tn__/sessions/<api_key>/orders/<order_id>",
-    "POST /__tn__/sessions/<api_key>/clock",
+    f"GET|POST {CONTROL}sessions/<api_key>/orders",
+    f"PATCH {CONTROL}sessions/<api_key>/orders/<order_id>",
+    f"POST {CONTROL}sessions/<api_key>/clock",
 ]
 
 Refuse = Callable[[str, str, int], Response]
@@ -40,13 +41,12 @@ class _NoBook(Exception):
         self.response = response
 
 
-def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
-    """Add the addresses; where the mock keeps no book they say so."""
+def add_book_control(app: Flask, mock: Broker, refuse: Refuse, unknown: Callable[[str], Response]) -> None:
+    """Add the addresses; where the mock keeps no book they say so. `unknown` answers for a key of no session."""
 
     def book_of(api_key: str) -> Book:
         if mock.session(api_key) is None:
-            reason = f"no session has the key {api_key!r}"
-            raise _NoBook(refuse(reason, "POST /__tn__/sessions opens one", 404))
+            raise _NoBook(unknown(api_key))
         if mock.book is None:
             raise _NoBook(refuse("this mock keeps no orders", "start it with --orders book", 409))
         return mock.book
@@ -81,7 +81,7 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
         try:
             return _json(shown(book.put(api_key, wanted)), 201)
         except UsageError as error:
-            return refuse(str(error), f"GET /__tn__/sessions/{api_key}/orders lists what is there", 409)
+            return refuse(str(error), f"GET {CONTROL}sessions/{api_key}/orders lists what is there", 409)
 
     @app.patch(f"{SESSION}/orders/<order_id>")
     def change_order(api_key: str, order_id: str) -> Response:
@@ -92,7 +92,7 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
         except UsageError as error:
             return refuse(str(error), "docs/orders.md has the statuses", 409)
         if order is None:
-            hint = f"GET /__tn__/sessions/{api_key}/orders lists what is there"
+            hint = f"GET {CONTROL}sessions/{api_key}/orders lists what is there"
             return refuse(f"the session has no order {order_id}", hint, 404)
         return _json(shown(order))
 
@@ -105,7 +105,7 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse) -> None:
         try:
             return _json({"now": _time(book.advance(api_key, wanted.advance))})
         except UsageError as error:
-            return refuse(str(error), "POST /__tn__/sessions opens one", 409)
+            return refuse(str(error), f"POST {CONTROL}sessions opens one", 409)
 
 
 def _json(value: Any, status: int = 200) -> Response:

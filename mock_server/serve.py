@@ -47,7 +47,7 @@ class RunningMock:
     @property
     def control_url(self) -> str:
         """Where the control plane is."""
-        return f"{self.base_url}/__tn__/"
+        return f"{self.base_url}{CONTROL}"
 
 
 def listen(

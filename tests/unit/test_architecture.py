@@ -94,6 +94,7 @@ SAME_FLOOR = {
     ("mock_server.book", "mock_server.replay"),
     ("mock_server.replay", "mock_server.commands"),
     ("mock_server.app", "mock_server.book_control"),
+    ("mock_server.book_control", "mock_server.door"),
     ("mock_server.state", "mock_server.state"),
     ("mock_server.app", "mock_server.door"),
     ("mock_server.app", "mock_server.guard"),
