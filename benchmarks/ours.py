@@ -23,7 +23,7 @@ from tn_contract.wire import Request
 KEYS = 1024
 
 
-def bare(broker: Broker) -> Callable[..., list[bytes]]:
+def bare_application(broker: Broker) -> Callable[..., list[bytes]]:
     def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         headers = (
@@ -42,7 +42,7 @@ def main() -> None:
     for number in range(KEYS):
         broker.open_session(f"load-{number}", f"load-secret-{number}")
     if sys.argv[2:] == ["bare"]:
-        server = Server(bare(broker), socket.create_server(("127.0.0.1", int(sys.argv[1]))))
+        server = Server(bare_application(broker), socket.create_server(("127.0.0.1", int(sys.argv[1]))))
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.stop).start())
         server.serve()
     else:

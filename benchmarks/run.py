@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ours import bare_application
 
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import listen
@@ -37,7 +38,7 @@ from mock_server.wsgi import Server
 from tn_contract import Client, NonceSource
 from tn_contract.diagnosis import diagnose
 from tn_contract.signing import Credentials, Secret, sign
-from tn_contract.wire import Reply, Request, compose, with_signature
+from tn_contract.wire import compose, with_signature
 
 ROOT = Path(__file__).parent
 Row = tuple[str, str, str, str]
@@ -103,22 +104,6 @@ def diagnosing(quick: bool) -> Row:
 
 
 # ---- the mock ----------------------------------------------------------------------------------------------
-
-
-def bare_application(broker: Broker) -> Callable[..., list[bytes]]:
-    """The same work (`Broker.handle`) without Flask: what the door costs is the difference."""
-
-    def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        headers = (
-            ("Content-Type", environ.get("CONTENT_TYPE", "")),
-            ("X-NtApi-Sig", environ.get("HTTP_X_NTAPI_SIG", "")),
-        )
-        reply: Reply = broker.handle(Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], headers, body)).reply
-        start_response(f"{reply.status} OK", [*reply.headers, ("Content-Length", str(len(reply.body)))])
-        return [reply.body]
-
-    return application
 
 
 def loaded(broker: Broker) -> Broker:
