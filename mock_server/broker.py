@@ -17,8 +17,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 from mock_server.book import CANCEL_SECONDS, Book
 from mock_server.commands import Call, Commands, Done, order_asked
@@ -39,6 +41,7 @@ from tn_contract.wire import (
     SIGNATURE_HEADER,
     Reply,
     Request,
+    replace,
     scheme_of,
 )
 
@@ -77,8 +80,7 @@ class Session:
     reports: list[Reported] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """What the broker did with one request. A door that has a connection does `fault` to it instead of replying."""
 
     reply: Reply

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
+from msgspec import Struct
 
 from mock_server.faults import Fault
 from tn_contract.corpus import Payload, Scheme
@@ -20,8 +22,7 @@ _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
 Replies = Mapping[Scheme, Mapping[str, Payload]]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A command from the holder of a key: signature and time were right."""
 
     api_key: str
@@ -30,8 +31,7 @@ class Call:
     params: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """What became of a request.
 
     `payload` outdoes the situation's own, `values` fill its `$names`; `order_id` is the order that the request names,
@@ -41,7 +41,7 @@ class Done:
     situation: str
     order_id: str = ""
     payload: Payload | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
     cancelled: bool = False
     fault: Fault | None = None
 

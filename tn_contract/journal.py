@@ -8,7 +8,7 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 from urllib.parse import quote, quote_plus
@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from tn_contract.corpus import Scheme
 from tn_contract.signing import Secret, blank
-from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body
+from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body, replace
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
@@ -33,7 +33,7 @@ _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 _PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "location", "allow"}
 
 
-class Assessment(Struct, frozen=True, omit_defaults=True):
+class Assessment(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the mock made of a request: the situation, and what it would have accepted.
 
     `scheme` is the generation of the protocol that the request's address belongs to.
@@ -248,8 +248,7 @@ class Space:
             self.used -= self._journals.pop(journal, 0)
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct, gc=False):
     seq: int
     at_ns: int
     request: Request

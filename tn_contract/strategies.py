@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from tn_contract.wire import (
     dress,
     encode_form,
     read_body,
+    replace,
     sign_body,
     with_signature,
 )

@@ -8,7 +8,6 @@ import hmac
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
@@ -23,7 +22,7 @@ from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import Journal
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Reply, Request, compose, encode_fields, nest, parse_fields
+from tn_contract.wire import FORM_TYPE, Reply, Request, compose, encode_fields, nest, parse_fields, replace
 
 CORPUS = load_corpus()
 ORDER = "2929292929"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -20,7 +19,7 @@ from tn_contract.corpus import MagicOrder, load_corpus
 from tn_contract.errors import OutcomeUnknown
 from tn_contract.journal import Exchange
 from tn_contract.transport import Timeouts
-from tn_contract.wire import Request, compose
+from tn_contract.wire import Request, compose, replace
 
 FAULTS = {order.order_id: order for order in load_corpus().magic_orders.values() if order.fault}
 LOST = [order for order in FAULTS.values() if order.loses_reply]

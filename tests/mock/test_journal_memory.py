@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 
 from mock_server.broker import DEMO, Broker
-from tn_contract.wire import Request, compose
+from tn_contract.wire import Request, compose, replace
 
 WARM_UP = 2_000
 REQUESTS = 20_000

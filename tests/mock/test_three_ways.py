@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -22,7 +22,7 @@ from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Assessment, Journal
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Headers, Request, compose, compose_v3, dress, sign_body, with_header
+from tn_contract.wire import FORM_TYPE, Headers, Request, compose, compose_v3, dress, replace, sign_body, with_header
 
 CORPUS = load_corpus()
 BASE = "https://tradernet.example"

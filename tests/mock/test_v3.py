@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from tn_contract.corpus import load_corpus
 from tn_contract.journal import Assessment
 from tn_contract.signing import Credentials, Secret
 from tn_contract.strategies import cancels_v3
-from tn_contract.wire import Request, SignedRequest, compose, compose_v3, with_header, with_signature
+from tn_contract.wire import Request, SignedRequest, compose, compose_v3, replace, with_header, with_signature
 
 CORPUS = load_corpus()
 NOW = 1_700_000_000

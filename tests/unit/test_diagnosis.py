@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +27,7 @@ from tn_contract.wire import (
     compose,
     compose_v3,
     dress,
+    replace,
     with_signature,
 )
 

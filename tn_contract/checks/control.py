@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tn_contract.checks.registry import accepts, check
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
@@ -36,7 +34,7 @@ def _explained(probe: Probe, command: str, finding: Finding, observed: Observati
     if not mistake:
         return finding
     told = f"{finding.actual}; it accepts a signature made so: {load_corpus().mistakes[mistake].title}"
-    return replace(finding, actual=told)
+    return Finding(finding.verdict, finding.expected, told)
 
 
 def _accepted_mistake(probe: Probe, command: str) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from tn_contract.checks.registry import accepts, all_pass, check, judge_refusal, on_both_commands, refuses
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, noticed, passed
-from tn_contract.wire import Request, SignedRequest, compose, dress, with_signature
+from tn_contract.wire import Request, SignedRequest, compose, dress, replace, with_signature
 
 INCREASES = "nonce-increases"
 
@@ -181,7 +180,7 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
         return finding
     # Loose, but the number is plain: whoever reads these is warned, not failed.
     soft = refuses(probe, command, {"a leading zero": written("0{}"), "full-width digits": in_other_digits})
-    return soft if soft.verdict == "pass" else replace(soft, verdict="warn")
+    return soft if soft.verdict == "pass" else Finding("warn", soft.expected, soft.actual)
 
 
 @check("nonce/accepts-jump", "accepts a nonce that jumps", clause="nonce-may-jump")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from tn_contract.checks.registry import CANCELS, check, gives_away
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
 from tn_contract.signing import Parameters, Value, sign
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
-from tn_contract.wire import FAILURE_KEYS, Request, compose, dress, with_signature
+from tn_contract.wire import FAILURE_KEYS, Request, compose, dress, replace, with_signature
 
 
 @check(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tn_contract.checks.registry import accepts, accepts_order, all_pass, check, on_both_commands, refuses
 from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
@@ -18,6 +17,7 @@ from tn_contract.wire import (
     compose,
     dress,
     encode_form,
+    replace,
 )
 
 ORIGIN = "https://app.example"

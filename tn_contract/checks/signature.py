@@ -7,7 +7,6 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
@@ -36,6 +35,7 @@ from tn_contract.wire import (
     encode_fields,
     encode_form,
     parse_fields,
+    replace,
     with_signature,
 )
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable
-from dataclasses import replace
 
 from tn_contract.checks.target import Probe, Spoil
 from tn_contract.signing import Secret, signature_of
-from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, with_header, with_signature
+from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, replace, with_header, with_signature
 
 NOBODY = Secret("tn-contract: nobody's secret")
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +19,7 @@ from tn_contract.nonce import NonceSource
 from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import Timeouts, Transport, TransportFailure, check_base_url, is_loopback
 from tn_contract.verdicts import Blocked, Effect, NotApplicable
-from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, compose_v3, read_body
+from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, compose_v3, read_body, replace
 
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from tn_contract.checks import registry
@@ -38,6 +37,7 @@ from tn_contract.wire import (
     Request,
     SignedRequest,
     encode_json,
+    replace,
     sign_body,
     with_header,
     with_signature,
