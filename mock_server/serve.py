@@ -6,24 +6,27 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mock_server.broker import Broker
-from mock_server.door import CONTROL, Door
+from mock_server.bridge import call
+from mock_server.broker import Answer, Broker
+from mock_server.connection import Connection
+from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
-from mock_server.wsgi import Server
+from mock_server.server import Server, Visitor
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
+from tn_contract.wire import Request
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIApplication
 
     from mock_server.certificates import Certificates
 
@@ -91,7 +94,6 @@ def listen(
             options["sink"] = journal.write
         broker = broker or Broker(**options)
         started.callback(broker.state.shut)
-        app = Door(broker, _LateFlask(broker, control, guard), log)
         listening = started.enter_context(_bound(host, port))
         scheme, context, certificates, environment = "http", None, None, {}
         if tls:
@@ -99,11 +101,21 @@ def listen(
 
             certificates = started.enter_context(issue((*tls, host), ca_file))
             scheme, context, environment = "https", certificates.context, certificates.environment
+        flask = _LateFlask(broker, control, guard, scheme, listening.getsockname()[:2])
+
+        def answer(request: Request) -> Answer:
+            return flask.answer(request) if request.path.startswith(CONTROL) else answered(broker, request, log)
+
         # What the control plane computes may take long, and must not hold up the API.
-        server = Server(app, listening, context=context, offload=lambda path: path.startswith(CONTROL))
+        server = Server(answer, offload=lambda path: path.startswith(CONTROL))
         started.callback(server.stop)
+
+        def connection() -> Visitor:
+            return Connection(server, context)
+
+        server.add_door(listening, connection)
         if tls:
-            proxy = _dig(server, tls, host)
+            proxy = _dig(server, connection, tls, host)
             for name, value in (("HTTPS_PROXY", f"http://{proxy}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
                 environment |= {name: value, name.lower(): value}  # curl and others read only one of the spellings
         base_url = f"{scheme}://{_address(listening)}"
@@ -114,27 +126,28 @@ def listen(
 class _LateFlask:
     """Flask, imported and built when somebody asks for more than the API: that takes longer than all else."""
 
-    def __init__(self, broker: Broker, control: bool, guard: Guard) -> None:
+    def __init__(self, broker: Broker, control: bool, guard: Guard, scheme: str, address: tuple[str, int]) -> None:
         self._broker, self._control, self._guard = broker, control, guard
+        self._scheme, self._address = scheme, address
         self._lock = threading.Lock()
         self._app: WSGIApplication | None = None
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(self, request: Request) -> Answer:
         """Answer one request."""
         with self._lock:
             if self._app is None:
                 from mock_server.app import create_app
 
                 self._app = create_app(self._broker, control=self._control, guard=self._guard).wsgi_app
-        return self._app(environ, start_response)
+        return Answer(call(self._app, request, self._scheme, self._address), None)
 
 
-def _dig(server: Server, hosts: Sequence[str], host: str) -> str:
+def _dig(server: Server, connection: Callable[[], Visitor], hosts: Sequence[str], host: str) -> str:
     """Add a tunnel to the server, at any free port; return its address."""
     from mock_server.tunnel import Tunnel
 
     entrance = _bound(host, 0)
-    server.add_door(entrance, lambda: Tunnel(server, hosts))
+    server.add_door(entrance, lambda: Tunnel(server, connection, hosts))
     return _address(entrance)
 
 
