@@ -415,8 +415,7 @@ class Broker:
         signature = request.header(SIGNATURE_HEADER)
         if not signature:
             return "signature-missing"
-        expected = found.expected_signature.encode("ascii")
-        if not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
+        if not (signature.isascii() and hmac.compare_digest(found.expected_signature, signature)):
             return "signature-invalid"
         return None
 

@@ -42,7 +42,8 @@ class Envelope(Protocol):
 
 
 def _content_type(request: Request) -> str:
-    return (request.header("Content-Type") or "").partition(";")[0].strip()
+    given = request.header("Content-Type") or ""
+    return given if given == FORM_TYPE else given.partition(";")[0].strip()
 
 
 class FormEnvelope:
@@ -52,7 +53,7 @@ class FormEnvelope:
 
     def __init__(self, request: Request, notes: list[str]) -> None:
         content_type = _content_type(request)
-        is_form = content_type.lower() == FORM_TYPE
+        is_form = content_type == FORM_TYPE or content_type.lower() == FORM_TYPE
         if not is_form:
             notes.append(f"Content-Type is {content_type or 'missing'}: only {FORM_TYPE} is read as a form")
         pairs = parse_fields(request.body) if is_form else []
@@ -61,7 +62,7 @@ class FormEnvelope:
             notes.append("a field was sent twice: the last one counts")
         if request.query:
             notes.append("the query string is ignored")
-        api_key = self.fields.get("apiKey", request.header(PUBLIC_KEY_HEADER))
+        api_key = self.fields["apiKey"] if "apiKey" in self.fields else request.header(PUBLIC_KEY_HEADER)
         self.api_key = api_key if isinstance(api_key, str) else None
         self.keyless = "key-missing" if is_form else "form"
 

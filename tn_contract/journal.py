@@ -233,14 +233,16 @@ class Space:
     def take(self, journal: Journal) -> None:
         """Make room for one more exchange of `journal`."""
         with self._lock:
-            kept = self._journals.pop(journal, 0)
-            while self._journals and self.used >= self._size:
+            kept = self._journals.setdefault(journal, 0)
+            self._journals.move_to_end(journal)
+            if kept == journal.size:
+                return
+            while self.used >= self._size and len(self._journals) > 1:
                 oldest, size = self._journals.popitem(last=False)
                 oldest.forget()
                 self.used -= size
-            grown = min(kept + 1, journal.size)
-            self._journals[journal] = grown
-            self.used += grown - kept
+            self._journals[journal] = kept + 1
+            self.used += 1
 
     def leave(self, journal: Journal) -> None:
         """Give all the room of `journal` back."""

@@ -16,10 +16,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import quote, quote_plus
 
 from tn_contract.errors import InvalidRequest, UsageError
+
+if TYPE_CHECKING:
+    _Keyed: TypeAlias = tuple[hashlib._Hash, hashlib._Hash]  # noqa: SLF001 # they have no other name
 
 Value: TypeAlias = "str | int | Mapping[str, Value] | list[Value] | tuple[Value, ...]"
 Parameters: TypeAlias = Mapping[str, Value]
@@ -27,6 +30,8 @@ Parameters: TypeAlias = Mapping[str, Value]
 # Bytes of a body that are no UTF-8 travel through str unharmed and are signed as they came.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
 _URL_SAFE = str.maketrans("+/", "-_")
+_BLOCK = 64  # bytes that SHA-256 works on at a time
+_INNER_PAD, _OUTER_PAD = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -37,7 +42,7 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._keyed: hmac.HMAC | None = None
+        self._keyed: _Keyed | None = None
 
     def reveal(self) -> str:
         """Return the secret itself. Never keep it in a variable that a traceback could show."""
@@ -45,14 +50,21 @@ class Secret:
 
     def mac(self, message: bytes) -> str:
         """Lower-case hex HMAC-SHA256 of a message. Raises `UsageError` when the secret has no UTF-8 form."""
-        if self._keyed is None:
-            # Searched and not tried, for the exception of a failed encode() holds the text.
-            if _LONE_SURROGATE.search(self._text):
-                raise UsageError("the API secret holds a lone surrogate, which has no UTF-8 form")
-            self._keyed = hmac.new(self._text.encode(ENCODING, ERRORS), digestmod=hashlib.sha256)
-        keyed = self._keyed.copy()  # keyed once, for that is half of the work
-        keyed.update(message)
-        return keyed.hexdigest()
+        inner, outer = self._keyed or self._key()
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    def _key(self) -> _Keyed:
+        """Hash both pads of RFC 2104 once: that is half of the work, and `hmac`'s own copies cost twice as much."""
+        # Searched and not tried, for the exception of a failed encode() holds the text.
+        if _LONE_SURROGATE.search(self._text):
+            raise UsageError("the API secret holds a lone surrogate, which has no UTF-8 form")
+        key = self._text.encode(ENCODING, ERRORS)
+        key = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._keyed = hashlib.sha256(key.translate(_INNER_PAD)), hashlib.sha256(key.translate(_OUTER_PAD))
+        return self._keyed
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, (self._text,)

@@ -63,16 +63,17 @@ def scheme_of(path: str) -> Literal["v2", "v3"] | None:
     return "v3" if command and command != path and "/" not in command else None
 
 
-def _header(headers: Headers, name: str) -> str | None:
-    wanted, length = name.lower(), len(name)
-    for key, value in headers:
-        if len(key) == length and key.lower() == wanted:  # lengths first: most headers are another
-            return value
-    return None
-
-
 # Records of the hot path are structs that the garbage collector need not follow, for they hold texts alone.
 replace = structs.replace
+
+
+def _header(self: Request | Reply, name: str) -> str | None:
+    """Return the first header of that name, in whatever case, or None."""
+    wanted = name.lower()
+    for key, value in self.headers:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -84,9 +85,7 @@ class Request(Struct, frozen=True, gc=False):
     body: bytes = b""
     query: str = ""
 
-    def header(self, name: str) -> str | None:
-        """Return the first header of that name, in whatever case, or None."""
-        return _header(self.headers, name)
+    header = _header
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -96,31 +95,31 @@ class Reply(Struct, frozen=True, gc=False):
     headers: Headers = ()
     body: bytes = b""
 
-    def header(self, name: str) -> str | None:
-        """Return the first header of that name, in whatever case, or None."""
-        return _header(self.headers, name)
+    header = _header
 
 
 # ---- form bodies -------------------------------------------------------------------------------------------
 
 
-def _decode(part: bytes) -> str:
-    if b"%" in part or b"+" in part:
-        part = unquote_to_bytes(part.replace(b"+", b" "))
-    return part.decode(ENCODING, ERRORS)
+def _unescape(text: str) -> str:
+    raw = text.replace("+", " ").encode(ENCODING, ERRORS)
+    return unquote_to_bytes(raw).decode(ENCODING, ERRORS)
 
 
-_decode_usual = lru_cache(256)(_decode)  # the same four names, over and over
+_unescape_usual = lru_cache(256)(_unescape)  # the same four names, over and over
 
 
 def parse_fields(body: bytes) -> list[tuple[str, str]]:
     """Split a form body into decoded names and values, in order, duplicates kept, at most 1,000 of them."""
     fields = []
-    for part in body.split(b"&"):
+    for part in body.decode(ENCODING, ERRORS).split("&"):
         if part:
-            name, _, value = part.partition(b"=")
-            decode = _decode_usual if len(name) <= _USUAL_NAME else _decode
-            fields.append((decode(name), _decode(value)))
+            name, _, value = part.partition("=")
+            if "%" in name or "+" in name:
+                name = _unescape_usual(name) if len(name) <= _USUAL_NAME else _unescape(name)
+            if "%" in value or "+" in value:
+                value = _unescape(value)
+            fields.append((name, value))
             if len(fields) == MAX_FIELDS:
                 break
     return fields
@@ -138,17 +137,8 @@ def _next_index(array: Nested) -> str | None:
     return str(max(following, 0)) if following < 2**63 else None
 
 
-def _split_name(name: str) -> Sequence[str | None]:
+def _split(name: str) -> Sequence[str | None]:
     """Split `a[b][]` into ("a", "b", None); nothing for a name that PHP drops."""
-    return _split_usual(name) if len(name) <= _USUAL_NAME else _split(name)
-
-
-@lru_cache(256)  # the same four names, over and over
-def _split_usual(name: str) -> Sequence[str | None]:
-    return tuple(_split(name))
-
-
-def _split(name: str) -> list[str | None]:
     name = name.partition("\0")[0].lstrip(" ")
     head, bracket, rest = name.partition("[")
     head = head.replace(" ", "_").replace(".", "_")
@@ -168,11 +158,14 @@ def _split(name: str) -> list[str | None]:
     return keys
 
 
+_split_usual = lru_cache(256)(_split)
+
+
 def nest(fields: Iterable[tuple[str, str]]) -> Nested:
     """Build PHP's nested arrays from bracketed names: the last of two equal names wins."""
     tree: Nested = {}
     for name, value in fields:
-        keys = _split_name(name)
+        keys = _split_usual(name) if len(name) <= _USUAL_NAME else _split(name)
         if not keys:
             continue
         if len(keys) > MAX_DEPTH + 1:
