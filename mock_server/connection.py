@@ -58,8 +58,8 @@ class Connection(Visitor):
 
             self._tls = Tls(self._context, self.transport)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the client says."""
+    def take(self, data: bytes) -> None:
+        """Take what the client said."""
         if self._reader.deaf:
             return
         if self._tls is None:
@@ -135,7 +135,7 @@ class Connection(Visitor):
         if self.transport.is_closing():
             return
         if self._tls is None:
-            self.transport.write(data)
+            self.send(data)
         else:
             self._tls.write(data)
 
@@ -146,6 +146,7 @@ class Connection(Visitor):
         self.allow(LINGER_SECONDS)
         if self._tls:
             self._tls.say_goodbye()
+        self.flush()
         self.transport.close()
 
     # ---- what the reader tells -----------------------------------------------------------------------------
@@ -228,6 +229,7 @@ class Connection(Visitor):
                 case Close():
                     self._close()
                 case Reset():
+                    self.flush()
                     # With nothing to linger for, closing sends RST instead of FIN.
                     client = self.transport.get_extra_info("socket")
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -279,6 +281,7 @@ class Connection(Visitor):
         self.allow(LINGER_SECONDS)
         if self._tls:
             self._tls.say_goodbye()
+        self.flush()
         self.transport.write_eof()
 
 

@@ -26,7 +26,7 @@ class Tunnel(Visitor):
         self._hosts = tuple(map(_plain, hosts))
         self._head = b""
 
-    def data_received(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         """Read on until it is said, and then lead there or refuse."""
         self._head += data
         head, said, rest = self._head.partition(b"\r\n\r\n")

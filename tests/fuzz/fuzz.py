@@ -91,7 +91,7 @@ async def converse(data: bytes) -> None:
     cut = len(data) // 2 if len(data) % 2 else len(data)
     for part in (data[:cut], data[cut:]):
         if part:
-            connection.data_received(part)
+            connection.take(part)
     connection.eof_received()
     await asyncio.sleep(0)
     connection.connection_lost(None)

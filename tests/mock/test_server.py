@@ -333,7 +333,7 @@ def test_it_does_not_matter_how_bytes_are_cut(parts: list[bytes], sizes: list[in
         app = Recorder()
         client = _Feeding(app)
         for piece in pieces:
-            client.connection.data_received(piece)
+            client.connection.take(piece)
         client.connection.eof_received()
         return [(received.path, received.body) for received in app.requests], client.said
 
@@ -435,6 +435,34 @@ def test_an_app_that_fails_is_answered_for(
 
 
 # ---- who waits for whom ------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_fails_takes_no_other_with_it(
+    app: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    take = Connection.take
+
+    def taken(self: Connection, data: bytes) -> None:
+        if b"/trouble" in data:
+            raise ZeroDivisionError
+        if b"/long" in data:
+            app.entered.set()
+            assert app.leave.wait(PATIENCE)  # holds the loop up: who speaks meanwhile is heard in one round
+        take(self, data)
+
+    monkeypatch.setattr(Connection, "take", taken)
+    with serving(app) as address, ExitStack() as opened:
+        first, unlucky, *others = [opened.enter_context(connect(address)) for _ in range(5)]
+        first.sendall(request("/long"))
+        assert app.entered.wait(PATIENCE)
+        unlucky.sendall(request("/trouble"))
+        for client in others:
+            client.sendall(request("/a"))
+        app.leave.set()
+        for client in (first, *others):
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert all_from(unlucky) == b""
+    assert "a connection failed" in caplog.text
 
 
 def test_replies_keep_the_order_of_the_requests_even_if_one_is_late(address: tuple[str, int]) -> None:
