@@ -82,8 +82,11 @@ def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
         lost = None if stopping else next(worker for worker in workers if worker.sentinel in ended)
     finally:
         stuck = _end(workers)
-    if lost or stuck:
-        raise _lost(lost or stuck[0])
+    if lost:
+        raise _lost(lost)
+    if stuck:
+        names = ", ".join(f"{worker.name} (process {worker.pid})" for worker in stuck)
+        raise WorkerLost(f"{names} had not stopped after {STOP_SECONDS:g} s and had to be killed")
 
 
 def _work(number: int, work: Work[Any], told: Connection, life: Connection, held: Connection) -> None:

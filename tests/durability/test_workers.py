@@ -92,11 +92,11 @@ def serving(*arguments: object, program: str = PROGRAM) -> Iterator[Served]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def refusal(*arguments: object, program: str = PROGRAM) -> str:
+def refusal(*arguments: object, program: str = PROGRAM, code: int = 4) -> str:
     """What `serve` says that does not start."""
     command = [sys.executable, "-c", program, "serve", "--port", "0", *map(str, arguments)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert (ran.returncode, ran.stdout) == (4, "")
+    assert (ran.returncode, ran.stdout) == (code, "")
     return ran.stderr
 
 
@@ -352,7 +352,14 @@ def test_a_worker_that_is_killed_ends_all_with_a_sentence(place: str, tmp_path: 
         assert mock.cancel(NONCE, NONCE + 1) == ["refused", "accepted"]
 
 
-def test_a_worker_that_fails_before_it_is_ready_is_told(place: str) -> None:
+def test_a_worker_that_ends_before_it_is_ready_is_told(place: str) -> None:
+    program = f"import mock_server.serve as s, os; s.Broker = lambda **options: os._exit(9); {PROGRAM}"
+    told = refusal("--workers", 2, "--state", place, program=program, code=3)
+    assert "worker 1 (process " in told
+    assert "ended with exit code 9, so all workers were stopped" in told
+
+
+def test_a_worker_that_ends_of_its_own_is_told(place: str) -> None:
     program = f"import mock_server.serve as s, os; s.run_until_stopped = lambda mock: os._exit(9); {PROGRAM}"
     with serving("--workers", 2, "--state", place, program=program) as mock:
         code, told = mock.ended()
@@ -381,7 +388,7 @@ def test_a_worker_that_does_not_stop_is_killed_and_told(place: str) -> None:
         mock.process.send_signal(signal.SIGTERM)
         code, told = mock.ended()
         assert code == 3
-        assert f"(process {pids[0]}) was ended by SIGKILL" in told
+        assert f"(process {pids[0]}) had not stopped after 0.5 s and had to be killed" in told
         assert not any(map(lives, pids))
 
 
