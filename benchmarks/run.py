@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from ours import bare_application
+from ours import bare
 
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import listen
-from mock_server.wsgi import Server
 from tn_contract import Client, NonceSource
 from tn_contract.diagnosis import diagnose
 from tn_contract.signing import Credentials, Secret, sign
@@ -116,7 +115,7 @@ def loaded(broker: Broker) -> Broker:
 @contextmanager
 def bare_server() -> Any:
     listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(bare_application(loaded(Broker())), listening)
+    server = bare(loaded(Broker()), listening)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

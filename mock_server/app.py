@@ -26,7 +26,7 @@ from mock_server.broker import (
     harness_error,
     unavailable,
 )
-from mock_server.door import CONTROL, EARLY_END, Door, answered, status_line
+from mock_server.door import CONTROL, EARLY_END, Door, replied, status_line
 from mock_server.guard import Guard
 from tn_contract import __version__
 from tn_contract.errors import StateUnavailable, UsageError
@@ -66,7 +66,7 @@ def create_app(
         body = request.get_data(cache=False)
         if len(body) < (request.content_length or 0):
             raise ClientDisconnected
-        return _respond(answered(mock, request.environ, body))
+        return _respond(replied(mock, request.environ, body))
 
     @app.errorhandler(Exception)
     def mark_harness_error(error: Exception) -> Response:

@@ -51,8 +51,6 @@ READ_LIMIT = 16 * MAX_BODY
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 HARNESS_STATUS = 599
 HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
-# Where in the WSGI environment a server that owns its connections offers `disturb(fault, reply)`.
-DISTURB = "tn_contract.disturb"
 
 TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mock_server.broker import DISTURB, READ_LIMIT, Answer, Broker, failed, harness_error
+from mock_server.broker import READ_LIMIT, Answer, Broker, failed, harness_error
 from tn_contract.journal import timestamp
 from tn_contract.wire import Headers, Reply, Request
 
@@ -29,14 +29,10 @@ _log = logging.getLogger("mock_server")
 
 
 class Door:
-    """Answers for the API by itself, and opens Flask for the rest: the control plane, and what is not plain.
+    """Answers for the API by itself, and opens Flask for the rest: the control plane, and what is not plain."""
 
-    `log` is given a line of JSON for each answer of the API: what was asked and what became of it, nothing that a
-    client wrote but the digits of its order.
-    """
-
-    def __init__(self, broker: Broker, flask: WSGIApplication, log: Callable[[str], object] | None = None) -> None:
-        self._broker, self._flask, self._log = broker, flask, log
+    def __init__(self, broker: Broker, flask: WSGIApplication) -> None:
+        self._broker, self._flask = broker, flask
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -49,31 +45,36 @@ class Door:
         ):
             return self._flask(environ, start_response)
         body = environ["wsgi.input"].read(int(length))
-        reply = EARLY_END if len(body) < int(length) else answered(self._broker, environ, body, self._log)
+        reply = EARLY_END if len(body) < int(length) else replied(self._broker, environ, body)
         start_response(status_line(reply.status), [*_length(reply), *reply.headers])
         return [] if environ["REQUEST_METHOD"] == "HEAD" or reply.status in _BODILESS else [reply.body]
 
 
-def answered(
-    broker: Broker, environ: WSGIEnvironment, body: bytes, log: Callable[[str], object] | None = None
-) -> Reply:
-    """Let the broker answer, and spoil its answer on the connection where it says so. Never raises."""
+def answered(broker: Broker, request: Request, log: Callable[[str], object] | None = None) -> Answer:
+    """Let the broker answer. Never raises.
+
+    `log` is given a line of JSON: what was asked and what became of it, nothing that a client wrote but the digits of
+    its order.
+    """
     try:
         started = time.perf_counter()
-        answer = broker.handle(_received(environ, body))
+        answer = broker.handle(request)
         if log:
             log(_logged(answer, time.perf_counter() - started))
-        if answer.fault:
-            disturb = environ.get(DISTURB)
-            if disturb:
-                disturb(answer.fault, answer.reply)
-            elif answer.fault.loses_reply:
-                return harness_error("no connection to lose the reply on", "use `serve`, which has one")
-            else:
-                time.sleep(answer.fault.late)
     except Exception as error:  # noqa: BLE001 # whatever it is, the client gets a marked answer
-        _log.exception("the mock failed on %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
-        return failed(error)
+        _log.exception("the mock failed on %s %s", request.method, request.path)
+        return Answer(failed(error), None)
+    return answer
+
+
+def replied(broker: Broker, environ: WSGIEnvironment, body: bytes) -> Reply:
+    """Let the broker answer where there is no connection to spoil a reply on. Never raises."""
+    answer = answered(broker, _received(environ, body))
+    if answer.fault is None:
+        return answer.reply
+    if answer.fault.loses_reply:
+        return harness_error("no connection to lose the reply on", "use `serve`, which has one")
+    time.sleep(answer.fault.late)
     return answer.reply
 
 

@@ -6,24 +6,27 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mock_server.broker import DEMO, Broker
-from mock_server.door import CONTROL, Door
+from mock_server.bridge import call
+from mock_server.broker import DEMO, Answer, Broker
+from mock_server.connection import Connection
+from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
-from mock_server.wsgi import Server
+from mock_server.server import Server, Visitor
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
+from tn_contract.wire import Request
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIApplication
 
     from mock_server.certificates import Certificates
     from tn_contract.signing import Credentials
@@ -157,35 +160,46 @@ def _behind(
             options["sink"] = journal.write
         broker = broker or Broker(**options)
         started.callback(broker.state.shut)
+        certificates = entrance.certificates
         guard = Guard(entrance.token, frozenset(entrance.tls))
-        app = Door(broker, _LateFlask(broker, control=control, guard=guard, workers=workers), log)
-        context = entrance.certificates.context if entrance.certificates else None
+        address = entrance.listening.getsockname()[:2]
+        scheme = "https" if certificates else "http"
+        flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
+
+        def answer(request: Request) -> Answer:
+            return flask.answer(request) if request.path.startswith(CONTROL) else answered(broker, request, log)
+
         # What the control plane computes may take long, and must not hold up the API.
-        server = Server(app, entrance.listening, context=context, offload=lambda path: path.startswith(CONTROL))
+        server = Server(answer, offload=lambda path: path.startswith(CONTROL))
         started.callback(server.stop)
+
+        def connection() -> Visitor:
+            return Connection(server, certificates.context if certificates else None)
+
+        server.add_door(entrance.listening, connection)
         if entrance.tunnel:
             from mock_server.tunnel import Tunnel
 
-            server.add_door(entrance.tunnel, lambda: Tunnel(server, entrance.tls))
+            server.add_door(entrance.tunnel, lambda: Tunnel(server, connection, entrance.tls))
         return RunningMock(**vars(entrance), broker=broker, stop=started.pop_all().close, serve=server.serve)
 
 
 class _LateFlask:
     """Flask, imported and built when somebody asks for more than the API: that takes longer than all else."""
 
-    def __init__(self, broker: Broker, **options: Any) -> None:
-        self._broker, self._options = broker, options
+    def __init__(self, broker: Broker, scheme: str, address: tuple[str, int], **options: Any) -> None:
+        self._broker, self._scheme, self._address, self._options = broker, scheme, address, options
         self._lock = threading.Lock()
         self._app: WSGIApplication | None = None
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(self, request: Request) -> Answer:
         """Answer one request."""
         with self._lock:
             if self._app is None:
                 from mock_server.app import create_app
 
                 self._app = create_app(self._broker, **self._options).wsgi_app
-        return self._app(environ, start_response)
+        return Answer(call(self._app, request, self._scheme, self._address), None)
 
 
 def _bound(host: str, port: int) -> socket.socket:

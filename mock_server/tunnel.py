@@ -7,20 +7,22 @@ broker by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from mock_server.wsgi import HEADER_LIMIT, Server, Visitor
+from mock_server.reader import HEADER_LIMIT
+from mock_server.server import Server, Visitor
 
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Tunnel(Visitor):
-    """A client that has yet to say where it wants to go."""
+    """A client that has yet to say where it wants to go; `connection` makes what it is led to."""
 
-    __slots__ = ("_head", "_hosts")
+    __slots__ = ("_connection", "_head", "_hosts")
 
-    def __init__(self, server: Server, hosts: Iterable[str]) -> None:
+    def __init__(self, server: Server, connection: Callable[[], Visitor], hosts: Iterable[str]) -> None:
         super().__init__(server)
+        self._connection = connection
         self._hosts = tuple(map(_plain, hosts))
         self._head = b""
 
@@ -38,7 +40,7 @@ class Tunnel(Visitor):
 
     def _lead(self, rest: bytes) -> None:
         self.transport.write(_OPEN)
-        connection = self.server.connection()
+        connection = self._connection()
         self.transport.set_protocol(connection)
         connection.connection_made(self.transport)
         self.server.leave(self)

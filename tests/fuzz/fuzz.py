@@ -17,8 +17,9 @@ import atheris
 
 with atheris.instrument_imports(include=["tn_contract.wire", "tn_contract.signing", "mock_server"]):
     from mock_server.broker import Broker
-    from mock_server.door import Door
-    from mock_server.wsgi import Connection, Server
+    from mock_server.connection import Connection
+    from mock_server.door import answered
+    from mock_server.server import Server
     from tn_contract.signing import Credentials, Secret
     from tn_contract.wire import Request, compose, compose_v3, nest, parse_fields
 
@@ -76,14 +77,7 @@ class Wire:
         return lambda *_arguments: None
 
 
-class Listening:
-    """Stands for a socket that is bound."""
-
-    def getsockname(self) -> tuple[str, int]:
-        return "127.0.0.1", 80
-
-
-SERVER = Server(Door(BROKER, lambda _environ, start: start("404 Not Found", []) and []), Listening())  # type: ignore[arg-type]
+SERVER = Server(lambda request: answered(BROKER, request))
 LOOP = asyncio.new_event_loop()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mock_server.app import create_app
-from mock_server.broker import DISTURB, READ_LIMIT, Broker
+from mock_server.broker import READ_LIMIT, Broker
 from mock_server.door import Door
 from tn_contract.corpus import load_corpus
 from tn_contract.wire import Request, compose, compose_v3
@@ -31,7 +31,6 @@ def environ_of(request: Request) -> dict[str, Any]:
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.errors": io.StringIO(),
-        DISTURB: lambda _fault, _reply: None,
     }
     for name, value in request.headers:
         key = name.upper().replace("-", "_")

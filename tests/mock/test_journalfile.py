@@ -113,8 +113,7 @@ def test_what_cannot_be_recorded_is_not_accepted(tmp_path: Path) -> None:
 
     broker = Broker(sink=full)
     request = compose(Broker.demo, "delTradeOrder", NONCE, {"order_id": 7}).request
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": request.path, "CONTENT_TYPE": request.headers[0][1]}
-    reply = answered(broker, environ | {"HTTP_X_NTAPI_SIG": request.headers[1][1]}, request.body)
+    reply = answered(broker, request).reply
     assert reply.status == 599
     assert b"OSError" in reply.body
 

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
+from mock_server.reader import HEADER_LIMIT
 from mock_server.serve import RunningMock, listen, running
-from mock_server.wsgi import HEADER_LIMIT
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import FORM_TYPE, Request, compose

@@ -1,4 +1,4 @@
-"""The WSGI server by itself: what reaches an app, what does not, who waits for whom."""
+"""The server by itself: what reaches who answers, what does not, who waits for whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,57 +17,56 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mock_server import wsgi
-from mock_server.broker import DISTURB, READ_LIMIT
+from mock_server import connection, reader
+from mock_server import server as server_room
+from mock_server.broker import READ_LIMIT, Answer
+from mock_server.connection import Connection
 from mock_server.faults import Fault
-from mock_server.wsgi import App, Server
-from tn_contract.wire import Reply
+from mock_server.server import Server
+from tn_contract.wire import Reply, Request
 
 PATIENCE = 8  # seconds
 Seen = tuple[str, str, str, bytes]
 
 
 class Recorder:
-    """An app that remembers what reached it, and does what the path says."""
+    """Remembers what reached it, and does what the path says."""
 
     def __init__(self) -> None:
-        self.environs: list[dict[str, Any]] = []
-        self.bodies: list[bytes] = []
+        self.requests: list[Request] = []
         self.entered, self.leave = threading.Event(), threading.Event()
 
-    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read()
-        self.environs.append(environ)
-        self.bodies.append(body)
-        match environ["PATH_INFO"].strip("/").split("/"):
+    def __call__(self, request: Request) -> Answer:
+        self.requests.append(request)
+        said = request.path.encode("latin-1")
+        reply = Reply(200, (("Content-Type", "text/plain"), ("Content-Length", str(len(said)))), said)
+        match request.path.strip("/").split("/"):
             case ["slow", *_]:
                 self.entered.set()
                 assert self.leave.wait(PATIENCE)
             case ["fail"]:
                 raise ZeroDivisionError("a secret")
             case ["split"]:
-                start("200 OK", [("X-A", "1\r\nX-B: 2")])
-                return []
-            case ["mute"]:
-                return []
+                reply = Reply(200, (("X-A", "1\r\nX-B: 2"),))
             case ["none"]:
-                start("204 No Content", [])
-                return []
+                reply = Reply(204)
             case ["large"]:
-                start("200 OK", [])
-                return [b"x" * 65536] * 128
+                reply = Reply(200, (), b"x" * 65536 * 128)
             case ["fault", kind, *seconds]:
-                reply = Reply(200, (), environ["PATH_INFO"].encode())
-                environ[DISTURB](Fault(kind, *map(float, seconds)), reply)  # type: ignore[arg-type] # as in the path
-        said = environ["PATH_INFO"].encode("latin-1")
-        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(said)))])
-        return [said]
+                return Answer(reply, None, Fault(kind, *map(float, seconds)))  # type: ignore[arg-type] # as in the path
+        return Answer(reply, None)
+
+
+def listening_for(app: Recorder) -> tuple[Server, socket.socket]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(app, offload=lambda path: path.startswith("/slow"))
+    server.add_door(listening, lambda: Connection(server))
+    return server, listening
 
 
 @contextmanager
-def serving(app: App) -> Iterator[tuple[str, int]]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(app, listening, offload=lambda path: path.startswith("/slow"))
+def serving(app: Recorder) -> Iterator[tuple[str, int]]:
+    server, listening = listening_for(app)
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:
@@ -151,18 +150,17 @@ def test_a_request_reaches_the_app_as_it_was_meant(
             client.sendall(data[at : at + piece])
         client.shutdown(socket.SHUT_WR)
         assert bodies(all_from(client)) == [seen[1].encode("latin-1")]
-    [environ], [body] = app.environs, app.bodies
-    assert (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body) == seen
-    assert "HTTP_X_TRAILER" not in environ
+    [received] = app.requests
+    assert (received.method, received.path, received.query, received.body) == seen
+    assert received.header("X-Trailer") is None
 
 
 def test_headers_are_joined_in_order_and_those_with_an_underscore_left_out(
     app: Recorder, address: tuple[str, int]
 ) -> None:
     say(address, request("/", "X-A: 1", "x_a: 2", "X-a:\t3 ", "Content_Length: 7", "Content-Type: a/b", "X-B: \xe9"))
-    [environ] = app.environs
-    assert (environ["HTTP_X_A"], environ["CONTENT_TYPE"], environ["HTTP_X_B"]) == ("1, 3", "a/b", "\xe9")
-    assert "CONTENT_LENGTH" not in environ
+    [received] = app.requests
+    assert received.headers == (("Host", "localhost"), ("X-A", "1, 3"), ("Content-Type", "a/b"), ("X-B", "\xe9"))
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 3", CHUNKED, None])
@@ -175,7 +173,7 @@ def test_an_offer_of_another_protocol_is_no_reason_to_lose_the_body(
     data = request("/a", *headers, *([framing] if framing else []), body=body)
     assert b"\r\nConnection: close\r\n" in say(address, data)
     assert say(address, data[:-1]).startswith(b"HTTP/1.1 400 ")
-    assert app.bodies == [b"abc" if framing else b""]
+    assert [received.body for received in app.requests] == [b"abc" if framing else b""]
 
 
 def test_head_has_the_length_and_not_the_body(address: tuple[str, int]) -> None:
@@ -309,7 +307,7 @@ def test_what_is_no_request_is_refused_and_ends_the_connection(
             client.sendall(data[at : at + piece])
         client.shutdown(socket.SHUT_WR)
         received = all_from(client)
-    assert app.environs == []
+    assert app.requests == []
     assert b"\r\nX-Tn-Mock: harness-error\r\n" in received
     assert b"\r\nConnection: close\r\n" in received
     [body] = bodies(received)
@@ -321,7 +319,7 @@ def test_what_came_before_it_is_answered_first(app: Recorder, address: tuple[str
     first, second, refusal = bodies(say(address, request("/1") + request("/fault/delay/0.05") + REFUSED[name]))
     assert (first, second) == (b"/1", b"/fault/delay/0.05")
     assert json.loads(refusal)["tn_mock"] == "harness-error"
-    assert len(app.environs) == 2
+    assert len(app.requests) == 2
 
 
 @settings(max_examples=200, deadline=None)
@@ -337,9 +335,7 @@ def test_it_does_not_matter_how_bytes_are_cut(parts: list[bytes], sizes: list[in
         for piece in pieces:
             client.connection.data_received(piece)
         client.connection.eof_received()
-        return [
-            (environ["PATH_INFO"], body) for environ, body in zip(app.environs, app.bodies, strict=True)
-        ], client.said
+        return [(received.path, received.body) for received in app.requests], client.said
 
     def cut(data: bytes) -> Iterator[bytes]:
         nth = 0
@@ -359,10 +355,8 @@ class _Feeding:
 
     said = b""
 
-    def __init__(self, app: App) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            server = Server(app, listening)
-        self.connection = server.connection()
+    def __init__(self, app: Recorder) -> None:
+        self.connection = Connection(Server(app))
         self.connection.loop = self  # type: ignore[assignment] # of which only the clock is asked
         self.connection.transport = self  # type: ignore[assignment]
         self.closing = False
@@ -384,11 +378,11 @@ class _Feeding:
 
 
 def test_headers_may_be_no_larger_than_the_limit(app: Recorder, address: tuple[str, int]) -> None:
-    fits, exceeds = "x" * (wsgi.HEADER_LIMIT - 100), "x" * wsgi.HEADER_LIMIT
+    fits, exceeds = "x" * (reader.HEADER_LIMIT - 100), "x" * reader.HEADER_LIMIT
     assert say(address, request("/", f"X-A: {fits}")).startswith(b"HTTP/1.1 200 ")
     assert say(address, request("/", f"X-A: {exceeds}")).startswith(b"HTTP/1.1 431 ")
     assert say(address, request(f"/{exceeds}")).startswith(b"HTTP/1.1 431 ")
-    assert len(app.environs) == 1
+    assert len(app.requests) == 1
     with connect(address) as client:  # a header without end
         client.sendall(b"GET / HTTP/1.1\r\nX-A: ")
         received = b""
@@ -424,10 +418,10 @@ def test_who_sends_too_much_gets_to_read_why_while_still_sending(
         received = all_from(client)
     assert received.startswith(b"HTTP/1.1 413 ")
     assert b"the body is too large" in received
-    assert app.environs == []
+    assert app.requests == []
 
 
-@pytest.mark.parametrize("path", ["/fail", "/split", "/mute"])
+@pytest.mark.parametrize("path", ["/fail", "/split"])
 def test_an_app_that_fails_is_answered_for(
     address: tuple[str, int], path: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -486,7 +480,7 @@ def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(addres
 
 
 def test_a_slow_reader_gets_a_large_reply_whole(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi, "IDLE_SECONDS", 0.6)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.6)
     with connect(address) as client:
         client.sendall(request("/large", "Connection: close"))
         received = 0
@@ -498,7 +492,7 @@ def test_a_slow_reader_gets_a_large_reply_whole(address: tuple[str, int], monkey
 
 
 def test_who_does_not_read_at_all_is_let_go(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
     with connect(address) as client:
         client.sendall(request("/large") * 3)
         time.sleep(4)  # more than enough, also on a machine that is busy
@@ -519,19 +513,19 @@ def test_who_does_not_read_at_all_is_let_go(address: tuple[str, int], monkeypatc
 def test_who_is_too_slow_is_let_go(
     app: Recorder, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, limit: str, data: bytes, status: bytes
 ) -> None:
-    monkeypatch.setattr(wsgi, limit, 0.2)
+    monkeypatch.setattr(server_room if limit == "HEADER_SECONDS" else connection, limit, 0.2)
     with connect(address) as client:
         client.sendall(data)
         started = time.monotonic()
         assert all_from(client)[:13] == status
         assert time.monotonic() - started < 4
-    assert len(app.environs) == (status == b"HTTP/1.1 200 ")
+    assert len(app.requests) == (status == b"HTTP/1.1 200 ")
 
 
 def test_a_trickle_does_not_lengthen_the_time_for_a_request(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wsgi, "HEADER_SECONDS", 0.4)
+    monkeypatch.setattr(server_room, "HEADER_SECONDS", 0.4)
     with connect(address) as client:
         client.sendall(b"POST / HTTP/1.1\r\nX-A: ")
         for _ in range(100):
@@ -604,7 +598,7 @@ def test_stopping_answers_what_is_under_way_and_no_more(app: Recorder, path: str
         with serving(app) as address:
             client = later.enter_context(connect(address))
             client.sendall(request(path) + request("/next"))
-            while not app.environs:
+            while not app.requests:
                 time.sleep(0.01)
             threading.Timer(0.2, app.leave.set).start()
         received = all_from(client)
@@ -614,12 +608,12 @@ def test_stopping_answers_what_is_under_way_and_no_more(app: Recorder, path: str
 
 
 def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
     with ExitStack() as later:
         with serving(app) as address:
             client = later.enter_context(connect(address))
             client.sendall(request("/fault/delay/30"))
-            while not app.environs:
+            while not app.requests:
                 time.sleep(0.01)
             started = time.monotonic()
         assert time.monotonic() - started < 1

@@ -1,0 +1,318 @@
+"""One client: its requests are answered one after the other, over TLS too, and faults are played on its replies."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from asyncio import BaseTransport, Future, TimerHandle
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING
+
+from mock_server.broker import Answer, failed, harness_error
+from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
+from mock_server.reader import Reader, refused
+from mock_server.server import Server, Visitor
+from tn_contract.wire import Headers, Reply, Request
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mock_server.tls import Tls
+
+BODY_SECONDS = 30.0
+IDLE_SECONDS = 10.0
+LINGER_SECONDS = 2.0  # who was refused while still sending has this long to read why
+
+
+class Connection(Visitor):
+    """Takes turns with a client: reads ahead no further than one request, and writes when it is read."""
+
+    __slots__ = (
+        "_answering", "_clogged", "_context", "_done", "_ended", "_reader", "_timer", "_tls", "_unsent", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(server)
+        self._context = context
+        self._tls: Tls | None = None
+        self._reader = Reader(self)
+        self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was read before its turn came
+        self._timer: TimerHandle | None = None
+        self._answering = False
+        self._clogged = False  # the client does not read as fast as it is answered
+        self._unsent = inf
+        self._ended = False  # the client has said all
+        self._done = False  # we have said all, and wait for it to leave
+
+    # ---- the network ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin, with a handshake if it takes one."""
+        super().connection_made(transport)
+        if self._context:
+            from mock_server.tls import Tls
+
+            self._tls = Tls(self._context, self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client says."""
+        if self._reader.deaf:
+            return
+        if self._tls is None:
+            self._reader.feed(data)
+            return
+        from mock_server.tls import NotTls
+
+        try:
+            said, ended = self._tls.read(data)
+        except NotTls as error:
+            self._tls = None
+            if error.is_http:
+                self.refuse(harness_error("this port speaks TLS only", "write https:// instead of http://", 400))
+            else:
+                self.transport.close()
+            return
+        if said:
+            self._reader.feed(said)
+        if ended:
+            self.eof_received()
+
+    def eof_received(self) -> bool:
+        """Answer what has come whole, for the client may still listen."""
+        if self._ended:
+            return True
+        self._ended = True
+        if self._reader.within and not self._reader.deaf:
+            self.refuse(refused(f"the {self._reader.within} ends early", hint="mend Content-Length or the chunks"))
+        elif self._done or not (self._answering or self._waiting):
+            self._close()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was to come."""
+        super().connection_lost(exc)
+        self._reader.stop()
+        self._waiting.clear()
+        if self._timer:
+            self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """Answer no more until the client reads."""
+        self._clogged = True
+        self.allow(IDLE_SECONDS)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._clogged, self._unsent = False, inf
+        if not self._answering:
+            self._look_for_more()
+
+    def expire(self) -> None:
+        """Leave, unless the client still reads; say why, if it was saying something."""
+        unsent = self.transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._unsent = unsent
+            self.allow(IDLE_SECONDS)
+        elif unsent or self._done:
+            self.abort()
+        elif self._answering:
+            self.deadline = inf
+        elif self._reader.within:
+            self.refuse(refused("the request takes too long", 408))
+        else:
+            self._close()
+
+    def dismiss(self) -> None:
+        """Leave, or do so after the reply that is under way."""
+        if self._done or not self._answering:
+            self._close()
+
+    def _write(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._tls is None:
+            self.transport.write(data)
+        else:
+            self._tls.write(data)
+
+    def _close(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._reader.deaf = self._done = True
+        self.allow(LINGER_SECONDS)
+        if self._tls:
+            self._tls.say_goodbye()
+        self.transport.close()
+
+    # ---- what the reader tells -----------------------------------------------------------------------------
+
+    def _busy(self) -> bool:
+        """Say if it is our turn, or the client's to read: those have time limits of their own."""
+        return bool(self._answering or self._waiting or self._clogged)
+
+    def request_begins(self) -> None:
+        """Give the client time for headers."""
+        if not self._busy():
+            self.expect_head()
+
+    def body_begins(self) -> None:
+        """Give the client time for a body, and ask for it if it waits for that."""
+        if not self._busy():
+            self._expect_body()
+
+    def _expect_body(self) -> None:
+        self.allow(BODY_SECONDS)
+        if self._reader.uninvited:
+            self._reader.uninvited = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def request_came(self, request: Request, connection: str) -> None:
+        """Answer the request, or let it wait for its turn."""
+        if not self._busy():
+            self._answer(request, connection)
+            return
+        self._waiting.append((request, connection))
+        if not self._ended:
+            self.transport.pause_reading()
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer what is no request, in its turn."""
+        self._reader.stop()
+        if self._busy():
+            self._waiting.append(reply)
+        else:
+            self._say_last(reply)
+
+    # ---- replies -------------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request, connection: str) -> None:
+        self._answering = True
+        self.deadline = inf
+        if self.server.offload(request.path):
+
+            def answered(future: Future[Answer]) -> None:
+                self._deliver(future.result(), request, connection)
+
+            self.server.answer_aside(request).add_done_callback(answered)
+        else:
+            self._deliver(self.server.answer(request), request, connection)
+
+    def _deliver(self, answer: Answer, request: Request, connection: str) -> None:
+        if self.server.stopping:
+            connection = "close"
+        head_only = request.method == "HEAD"
+        try:
+            rendered = _rendered(self.server.stamp, answer.reply, connection, head_only)
+        except ValueError as error:
+            rendered = _rendered(self.server.stamp, failed(error), connection, head_only)
+        if answer.fault:
+            self._play(iter(script(answer.fault, rendered)), connection)
+        else:
+            self._write(rendered)
+            self._finish(connection)
+
+    def _play(self, steps: Iterator[Step], connection: str) -> None:
+        for step in steps:
+            match step:
+                case Send(data):
+                    self._write(data)
+                case Wait(seconds):
+                    self._timer = self.loop.call_later(seconds, self._play, steps, connection)
+                    return
+                case Keep():
+                    self._finish(connection)
+                case Close():
+                    self._close()
+                case Reset():
+                    # With nothing to linger for, closing sends RST instead of FIN.
+                    client = self.transport.get_extra_info("socket")
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.abort()
+                case Hang(seconds):
+                    self._reader.deaf = self._done = True
+                    if self._ended or self.server.stopping:
+                        self._close()
+                    else:
+                        self.transport.resume_reading()  # to see the client leave
+                        self._timer = self.loop.call_later(seconds, self._close)
+
+    def _finish(self, connection: str) -> None:
+        self._answering = False
+        if connection == "close" or self.server.stopping:
+            self._close()
+        else:
+            self._look_for_more()
+
+    def _look_for_more(self) -> None:
+        """Be ready for the next request."""
+        if self._waiting:
+            self.loop.call_soon(self._answer_waiting)  # not at once, for fairness
+        elif self._ended:
+            self._close()
+        elif self._reader.within:
+            self._expect_body()
+        else:
+            self.allow(IDLE_SECONDS)
+
+    def _answer_waiting(self) -> None:
+        if self._answering or self._clogged or not self._waiting:
+            return
+        first = self._waiting.popleft()
+        if not self._waiting and not self._ended:
+            self.transport.resume_reading()
+        if isinstance(first, Reply):
+            self._say_last(first)
+        else:
+            self._answer(*first)
+
+    def _say_last(self, reply: Reply) -> None:
+        self._write(_rendered(self.server.stamp, reply, "close"))
+        if self._ended or self.server.stopping:
+            self._close()
+            return
+        # Closing now would reset the connection of a client that still sends, and take its reply from it.
+        self._done = True
+        self.allow(LINGER_SECONDS)
+        if self._tls:
+            self._tls.say_goodbye()
+        self.transport.write_eof()
+
+
+@lru_cache(64)
+def status_line(status: int) -> str:
+    """Write a status with its reason."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+@lru_cache(256)
+def _head(status: int, headers: Headers, connection: str) -> tuple[str, str, str]:
+    """Write what stands before the stamp and after it, and the length that the headers tell, if they do.
+
+    Raises `ValueError` for a header that would be two.
+    """
+    lines, length = [f"Connection: {connection}\r\n"] if connection else [], ""
+    for name, value in headers:
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"a line break in {name}")
+        if name.lower() == "content-length":
+            length = value
+        else:
+            lines.append(f"{name}: {value}\r\n")
+    return f"HTTP/1.1 {status_line(status)}\r\n", "".join(lines), length
+
+
+def _rendered(stamp: str, reply: Reply, connection: str, head_only: bool = False) -> bytes:
+    """Write a reply as it goes over the wire. Raises `ValueError` for headers that cannot be written."""
+    first, lines, promised = _head(reply.status, reply.headers, connection)
+    if reply.status < 200 or reply.status in (204, 304):
+        return f"{first}{stamp}{lines}\r\n".encode("latin-1")
+    length = promised if head_only and promised else len(reply.body)
+    head = f"{first}{stamp}{lines}Content-Length: {length}\r\n\r\n".encode("latin-1")
+    return head if head_only else head + reply.body

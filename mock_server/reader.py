@@ -1,0 +1,219 @@
+"""Bytes → requests, strictly: what is no HTTP is refused in the mock's own words, and so is what is too large."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
+
+from mock_server.broker import READ_LIMIT, TOO_LARGE, failed, harness_error, no_address
+from tn_contract.wire import Reply, Request
+
+HEADER_LIMIT = 32 * 1024
+_MEND = "the request never reached the API: mend the HTTP"
+_USUAL_TARGET = 256  # longer ones are not remembered: a stranger chooses them
+
+
+class Listener(Protocol):
+    """Who is told what came."""
+
+    def request_begins(self) -> None:
+        """Take note that headers are to come."""
+
+    def body_begins(self) -> None:
+        """Take note that headers are whole; `Reader.uninvited` says if the client waits to be asked for the body."""
+
+    def request_came(self, request: Request, connection: str) -> None:
+        """Take a request. `connection` is what the reply has to say in the header of that name: "" for nothing."""
+
+    def refuse(self, reply: Reply) -> None:
+        """Take note that what came is no request; nothing after it can be understood."""
+
+
+class Reader:
+    """Reads the requests of one connection."""
+
+    __slots__ = (
+        "_body", "_connection", "_fed", "_headers", "_in_head", "_keep", "_listener", "_method", "_parser", "_path",
+        "_query", "_size", "_target", "deaf", "uninvited",
+    )  # fmt: skip
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._parser = HttpRequestParser(self)
+        self.deaf = False  # what is said is thrown away
+        self.uninvited = False  # the client waits with its body until it is asked for it
+        self._headers: dict[str, str] | None = None  # of the request that is being read
+        self._target = b""
+        self._method = self._path = self._query = self._connection = ""
+        self._body: list[bytes] = []
+        self._in_head = False
+        self._size = 0  # of the headers, then of the body
+        self._fed = 0  # bytes since the block it began in, framing and all
+        self._keep = True
+
+    @property
+    def within(self) -> str:
+        """What has begun and is not whole: "request" or "body", or "" for nothing."""
+        if self._headers is None:
+            return ""
+        return "request" if self._in_head else "body"
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self.deaf = True
+        self._headers = None
+
+    def feed(self, data: bytes) -> None:
+        """Read on."""
+        reading = self._headers
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._feed_body(data[upgrade.args[0] :])
+        except HttpParserError as error:
+            if not self.deaf:  # or else it comes after the last request, which concerns nobody
+                self._listener.refuse(_complaint(error))
+        if reading is not None and reading is self._headers:
+            self._fed += len(data)
+            if self._fed > (HEADER_LIMIT if self._in_head else 8 * READ_LIMIT):  # chunks count with their framing
+                self._listener.refuse(refused("the request is too large", 431 if self._in_head else 413))
+
+    def _feed_body(self, data: bytes) -> None:
+        """Read on where the parser stopped, because the client offers to change to another protocol."""
+        if self._headers is not None:
+            chunked = "Transfer-Encoding" in self._headers
+            length = self._headers.get("Content-Length", "0")
+            framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}"
+            self._parser = HttpRequestParser(_BodyOnly(self))
+            self.feed(f"POST / HTTP/1.1\r\n{framing}\r\n\r\n".encode("ascii") + data)
+
+    # ---- the parser's callbacks ----------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if not self.deaf:
+            self._headers, self._target, self._body, self._in_head = {}, b"", [], True
+            self._size = self._fed = 0
+            self._listener.request_begins()
+
+    def on_url(self, part: bytes) -> None:
+        """Take the address, or a part of it."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Those after a chunked body mean nothing here."""
+        headers = self._headers
+        if headers is None or not self._in_head:
+            return
+        self._size += len(name) + len(value)
+        if known := _header_name(name):
+            text = value.decode("latin-1").strip(" \t")
+            headers[known] = f"{headers[known]}, {text}" if known in headers else text
+
+    def on_headers_complete(self) -> None:
+        """Check what the parser lets pass, and say that the body may come."""
+        headers, parser = self._headers, self._parser
+        if headers is None:
+            return
+        self._in_head = False
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise _Refusal(refused(f"HTTP/{version} is not spoken here", 505))
+        if self._size + len(self._target) > HEADER_LIMIT:
+            raise _Refusal(refused("the request line and the headers are too large", 431))
+        address = _usual_address if len(self._target) <= _USUAL_TARGET else _address
+        self._path, self._query = address(self._target)
+        self._method = parser.get_method().decode("ascii")
+        if self._method == "CONNECT":
+            raise _Refusal(refused("CONNECT was refused: this is no proxy"))
+        if "Transfer-Encoding" in headers and (headers["Transfer-Encoding"].lower() != "chunked" or version == "1.0"):
+            raise _Refusal(refused("Transfer-Encoding can only be chunked, and only in HTTP/1.1", 501))
+        if int(headers.get("Content-Length", 0)) > READ_LIMIT:
+            raise _Refusal(TOO_LARGE)
+        self._keep = parser.should_keep_alive() and not parser.should_upgrade()
+        if not self._keep:
+            self._connection = "close"
+        else:
+            self._connection = "keep-alive" if version == "1.0" else ""
+        self._size = 0
+        self.uninvited = "Expect" in headers and headers["Expect"].lower() == "100-continue" and version == "1.1"
+        self._listener.body_begins()
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body."""
+        if self._headers is not None:
+            self._size += len(part)
+            if self._size > READ_LIMIT:
+                raise _Refusal(TOO_LARGE)
+            self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        """Hand the request over."""
+        headers = self._headers
+        if headers is None or (not self._keep and self._parser.should_upgrade()):  # then the body is yet to come
+            return
+        self._headers, self.uninvited = None, False
+        self.deaf = not self._keep
+        request = Request(self._method, self._path, tuple(headers.items()), b"".join(self._body), self._query)
+        self._listener.request_came(request, self._connection)
+
+
+class _BodyOnly:
+    """Takes from a parser what follows a head that was read before."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
+
+
+class _Refusal(Exception):
+    """Comes out of the parser's callbacks for what the parser itself would let pass."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+def refused(reason: str, status: int = 400, hint: str = _MEND) -> Reply:
+    """Answer for what is no request."""
+    return harness_error(reason, hint, status)
+
+
+def _complaint(error: HttpParserError) -> Reply:
+    """Put the parser's complaint, or ours, into words."""
+    cause = error.__context__
+    if isinstance(cause, _Refusal):
+        return cause.reply
+    if isinstance(error, HttpParserCallbackError) and cause:
+        return failed(cause)
+    return refused(f"this is no HTTP: {error}")
+
+
+def _address(target: bytes) -> tuple[str, str]:
+    """Split what a request line names into path and query."""
+    text = target.decode("latin-1")
+    path, _, query = text.partition("?")
+    if path[:1] != "/" or "#" in text:
+        raise _Refusal(refused(f"{text[:200]} is no path: an address here begins with a slash"))
+    if path[:2] == "//":  # a base URL with one slash too many, not the proxy request it looks like
+        raise _Refusal(no_address(path))
+    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path, query
+
+
+_usual_address = lru_cache(256)(_address)
+
+
+@lru_cache(1024)
+def _header_name(name: bytes) -> str:
+    """Write every header's name in one way, as WSGI would hand it on; "" if `_` is in it.
+
+    WSGI could not tell `X_NtApi_Sig` from `X-NtApi-Sig`, and a usual PHP server never sees the former.
+    """
+    return "" if b"_" in name else name.decode("ascii").title()

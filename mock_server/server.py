@@ -1,0 +1,185 @@
+"""One loop for all connections: it takes requests, has them answered, and stops without losing any.
+
+Connections cost no thread, so thousands may stay half open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transport
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from math import inf
+from typing import cast
+
+from mock_server.broker import Answer, failed
+from tn_contract.wire import Request
+
+HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake
+STOP_SECONDS = 1.0
+SLOW_THREADS = 4
+_BACKLOG = 4096
+_TICK = 0.5  # how often limits are looked after
+_ROUNDS = 5  # of the loop, until it has accepted and heard who was there before the stop
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Server:
+    """Has requests answered that come in by its doors, until it is stopped.
+
+    Requests for a path that `offload` calls slow are answered in a few threads, all others in the loop itself.
+    `answer` may raise: that is answered for, too.
+    """
+
+    def __init__(
+        self, answer: Callable[[Request], Answer], *, offload: Callable[[str], bool] = lambda _path: False
+    ) -> None:
+        self._answer, self.offload = answer, offload
+        self.visitors: set[Visitor] = set()
+        self.stopping = False
+        self.stamp = ""
+        self._doors: list[tuple[socket.socket, Callable[[], Visitor]]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._loop: AbstractEventLoop | None = None
+        self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
+        self._over = threading.Event()
+
+    def add_door(self, listening: socket.socket, newcomer: Callable[[], Visitor]) -> None:
+        """Let in who connects to a listening socket: `newcomer` makes their protocol. Only before `serve`."""
+        self._doors.append((listening, newcomer))
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a request, whatever happens."""
+        try:
+            return self._answer(request)
+        except Exception as error:  # noqa: BLE001 # nobody else would answer
+            return Answer(failed(error), None)
+
+    def serve(self) -> None:
+        """Answer requests in this thread until `stop` is called; at once over when it was called before."""
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._live())
+        finally:
+            if self._pool:
+                self._pool.shutdown()
+            self._over.set()
+
+    def stop(self) -> None:
+        """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over.
+
+        Not to be called in the thread that serves.
+        """
+        with self._lock:
+            unused = not (self.stopping or self._loop)
+            self.stopping = True
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._told_to_stop.set)
+        if unused:
+            for listening, _ in self._doors:
+                listening.close()
+            self._over.set()
+        self._over.wait(2 * STOP_SECONDS)
+
+    def answer_aside(self, request: Request) -> Future[Answer]:
+        """Answer a request that takes long, in a thread."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(SLOW_THREADS, "tn-mock-slow")
+        return asyncio.get_running_loop().run_in_executor(self._pool, self.answer, request)
+
+    def leave(self, visitor: Visitor) -> None:
+        """Forget a connection that is closed."""
+        self.visitors.discard(visitor)
+        self._somebody_left.set()
+
+    async def _live(self) -> None:
+        loop, doors = asyncio.get_running_loop(), []
+        with self._lock:
+            if self.stopping:
+                return
+            self._loop = loop
+        try:
+            for listening, newcomer in self._doors:
+                doors.append(await loop.create_server(newcomer, sock=listening, backlog=_BACKLOG))
+            self._tick(loop)
+            await self._told_to_stop.wait()
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+            await self._say_goodbye(doors)
+        finally:
+            with self._lock:
+                self._loop = None
+            for door in doors:
+                door.close()
+            accepting = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*accepting, return_exceptions=True)
+            for visitor in tuple(self.visitors):
+                visitor.abort()
+            await asyncio.sleep(0)  # closed transports let go of their sockets in the loop's next round
+
+    async def _say_goodbye(self, doors: Iterable[asyncio.Server]) -> None:
+        for door in doors:
+            door.close()
+        for visitor in tuple(self.visitors):
+            visitor.dismiss()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self.visitors:
+                    self._somebody_left.clear()
+                    await self._somebody_left.wait()
+
+    def _tick(self, loop: AbstractEventLoop) -> None:
+        year, month, day, hour, minute, second, weekday, *_ = time.gmtime()
+        date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} GMT"
+        self.stamp = f"Server: tn-contract-mock\r\nDate: {date}\r\n"
+        now = loop.time()
+        for visitor in [visitor for visitor in self.visitors if visitor.deadline < now]:
+            visitor.expire()
+        loop.call_later(_TICK, self._tick, loop)
+
+
+class Visitor(Protocol):
+    """A connection that its server knows of: it is sent away when its time is up, or when the server stops."""
+
+    __slots__ = ("deadline", "loop", "server", "transport")
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.deadline = inf
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin."""
+        self.transport = cast("Transport", transport)
+        self.loop = asyncio.get_running_loop()
+        self.server.visitors.add(self)
+        self.expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
+        """End."""
+        self.server.leave(self)
+
+    def allow(self, seconds: float) -> None:
+        """Set the time for what comes next."""
+        self.deadline = self.loop.time() + seconds
+
+    def expect_head(self) -> None:
+        """Set the time for a request's head, or a handshake."""
+        self.allow(HEADER_SECONDS)
+
+    def expire(self) -> None:
+        """Leave, for the time is up."""
+        self.transport.close()
+
+    def dismiss(self) -> None:
+        """Leave when what is under way is done."""
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Leave at once."""
+        self.transport.abort()
