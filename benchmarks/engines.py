@@ -3,12 +3,15 @@
     python benchmarks/engines.py [--quick]
 
 Each engine is measured in turns (A B C D A …) and compared with memory turn by turn, so that a machine that slows down
-slows all. Redis is this machine's `redis-server`, started for the run.
+slows all; so are numbers of workers, with one of the same engine. Redis is this machine's `redis-server`, started for
+the run. Workers need wrk, and have a core each; wrk and Redis take what is left.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -19,8 +22,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ours import KEYS
+from peers import CONNECTIONS, PATH, STUBS
+
 from mock_server.broker import DEMO, SESSIONS_KEPT, Broker
 from mock_server.state import open_state
+from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import compose
 
 # What each engine promises; tests/mock/test_state.py and tests/durability/ hold it to that.
@@ -110,6 +117,63 @@ def cost(taken: dict[str, list[float]], name: str) -> str:
     )
 
 
+@contextmanager
+def served(url: str, workers: int) -> Iterator[str]:
+    """Run `serve`, each worker on a core of its own; yield its address."""
+    command = [sys.executable, "-m", "tn_contract.cli", "serve", "--json", "--port", "0", "--state", url]
+    with subprocess.Popen([*command, "--workers", str(workers)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            facts = json.loads(process.stdout.readline())
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for core, pid in enumerate(children if workers > 1 else [process.pid]):
+                os.sched_setaffinity(int(pid), {core})
+            yield facts["base_url"]
+        finally:
+            process.terminate()
+
+
+def rate(base_url: str, url: str, seconds: int) -> float:
+    """Return requests per second, all of them accepted."""
+    state = open_state(url)
+    pairs = [Credentials(f"load-{number}", Secret(f"load-secret-{number}")) for number in range(KEYS)]
+    for pair in pairs:
+        state.open(pair)
+    ledgers = [state.ledger(pair, "monotonic") for pair in pairs]
+    before = [ledger.last or 0 for ledger in ledgers]
+    load = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(STUBS / "signed.lua"), f"{base_url}{PATH}"]
+    ran = subprocess.run(load, check=True, capture_output=True, text=True)
+    measured = json.loads(ran.stdout.splitlines()[-1])
+    if measured["errors"] or any((ledger.last or 0) <= last for ledger, last in zip(ledgers, before, strict=True)):
+        sys.exit(f"refused: {measured}")
+    state.shut()
+    return float(measured["rate"])
+
+
+def by_workers(urls: dict[str, str], quick: bool) -> Iterator[str]:
+    """Measure one worker and several, in turns; give the rows of a table."""
+    cores = os.cpu_count() or 1
+    counts = [count for count in (1, 2, 4) if count <= max(2, cores)]
+    turns, seconds = (3, 2) if quick else (9, 5)
+    for name in ("sqlite", "redis"):
+        if name not in urls:
+            continue
+        rates: dict[int, list[float]] = {count: [] for count in counts}
+        with ExitStack() as stack:
+            mocks = {count: stack.enter_context(served(urls[name], count)) for count in counts}
+            for turn in range(turns + 1):
+                for count, base_url in mocks.items():
+                    measured = rate(base_url, urls[name], seconds)
+                    if turn:  # the first warms
+                        rates[count].append(measured)
+        for count in counts:
+            ratios = [mine / one for mine, one in zip(rates[count], rates[1], strict=True)]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            yield f"| {name} | {count} | {statistics.median(rates[count]):,.0f} | " + (
+                f"{statistics.median(ratios):.2f} ({spread}) |"
+            )
+
+
 MANY = """
 import resource, sqlite3, sys
 from mock_server.broker import Broker
@@ -153,6 +217,7 @@ def main() -> None:
     with places() as urls:
         turns = 5 if quick else 21
         steps, whole = measure(step, urls, turns), measure(request, urls, turns)
+        workers = list(by_workers(urls, quick)) if shutil.which("wrk") else ["(wrk is not installed)"]
     print("| engine | survives a restart | a kill | shared by processes | by machines | a power failure takes |")
     print("|---|---|---|---|---|---|")
     for name, promises in PROMISES.items():
@@ -161,6 +226,8 @@ def main() -> None:
     print("|---|---|---|")
     for name in urls:
         print(f"| {name} | {cost(steps, name)} | {cost(whole, name)} |")
+    print(f"\n| engine | workers | requests/s over sockets, on {os.cpu_count()} cores | beside one worker |")
+    print("|---|---|---|---|", *workers, sep="\n")
     keys, used = (100_000, 30_000) if quick else (1_000_000, 5 * SESSIONS_KEPT)
     print(f"\n| engine | keys | after {used // 5:,} requests | after {used:,} requests | ratio |")
     print("|---|---|---|---|---|")

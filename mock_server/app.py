@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections import Counter
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -33,12 +36,18 @@ from tn_contract.wire import Reply
 
 
 def create_app(
-    broker: Broker | None = None, *, control: bool = True, guard: Guard | None = None, **options: Any
+    broker: Broker | None = None,
+    *,
+    control: bool = True,
+    guard: Guard | None = None,
+    workers: int = 1,
+    **options: Any,
 ) -> Flask:
     """Build the WSGI app over `broker`, or over a new `Broker(**options)`.
 
     Without `control` it has no control plane: it is built in a tenth of the time, and a client cannot find it. With
-    one, `guard` says who may use it; by default everybody who reaches the app.
+    one, `guard` says who may use it; by default everybody who reaches the app. As one of several `workers` it does not
+    tell what it knows of its own requests alone.
     """
     mock = broker or Broker(**options)
     app = Flask("mock_server", static_folder=None)
@@ -74,7 +83,7 @@ def create_app(
         return _respond(failed(error))
 
     if control:
-        _add_control_plane(app, mock)
+        _add_control_plane(app, mock, workers)
     app.wsgi_app = Door(mock, app.wsgi_app)  # type: ignore[method-assign] # the documented way to wrap it
     return app
 
@@ -99,15 +108,6 @@ def _decoded(received: FlaskRequest) -> object:
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, content_type="application/json")
-
-
-def _shown(session: Session) -> dict[str, Any]:
-    last = session.ledger.last
-    return {
-        "api_key": session.credentials.api_key,
-        "last_nonce": None if last is None else str(last),
-        "exchanges": len(session.journal),
-    }
 
 
 class _Report(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,12 +151,41 @@ def _journal(journal: Journal) -> Response:
     return _json({"exchanges": journal.exchanges()})
 
 
-def _add_control_plane(app: Flask, mock: Broker) -> None:
+# What each process keeps for itself.
+_OF_ONE_PROCESS = [
+    f"GET {CONTROL}sessions/<api_key>/journal",
+    f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
+    f"GET {CONTROL}sessions/<api_key>/verdicts",
+    f"POST {CONTROL}sessions/<api_key>/reports",
+    f"GET|PUT|DELETE {CONTROL}scenario",
+    f"GET|PUT|DELETE {CONTROL}sessions/<api_key>/scenario",
+    f"GET {CONTROL}strays",
+    f"GET {CONTROL}metrics",
+]
+
+
+def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
     def refuse(reason: str, hint: str, status: int) -> Response:
         return _respond(harness_error(reason, hint, status))
 
     def unknown(api_key: str) -> Response:
         return refuse(f"no session has the key {api_key!r}", f"POST {CONTROL}sessions opens one", 404)
+
+    def of_one_process(view: Callable[..., Response]) -> Callable[..., Response]:
+        """Refuse where there are several: none of them knows the whole, and a part would pass for it."""
+
+        @wraps(view)
+        def refuse_part(**_parameters: str) -> Response:
+            reason = f"each of the {workers} workers keeps this for itself, and none knows the whole"
+            hint = "start the mock with one worker; of several, --journal FILE and --access-log tell what they did"
+            return refuse(reason, hint, 409)
+
+        return view if workers == 1 else refuse_part
+
+    def shown(session: Session) -> dict[str, Any]:
+        last = session.ledger.last
+        told = {"api_key": session.credentials.api_key, "last_nonce": None if last is None else str(last)}
+        return {**told, "exchanges": len(session.journal)} if workers == 1 else told
 
     add_book_control(app, mock, refuse, unknown)
 
@@ -173,20 +202,15 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
                 "timestamp_tolerance": mock.timestamp_tolerance,
                 "state": mock.state.engine,
                 "sessions": mock.state.count(),
+                "workers": workers,
+                "pid": os.getpid(),
                 "control": [
                     f"GET {CONTROL}health",
                     f"GET {CONTROL}ready",
                     f"GET|POST {CONTROL}sessions",
                     f"GET|DELETE {CONTROL}sessions/<api_key>",
-                    f"GET {CONTROL}sessions/<api_key>/journal",
-                    f"GET {CONTROL}sessions/<api_key>/journal.jsonl",
-                    f"GET {CONTROL}sessions/<api_key>/verdicts",
-                    f"POST {CONTROL}sessions/<api_key>/reports",
-                    f"GET|PUT|DELETE {CONTROL}scenario",
-                    f"GET|PUT|DELETE {CONTROL}sessions/<api_key>/scenario",
+                    *(_OF_ONE_PROCESS if workers == 1 else ()),
                     *(ADDRESSES if mock.book else ()),
-                    f"GET {CONTROL}strays",
-                    f"GET {CONTROL}metrics",
                     f"POST {CONTROL}reset",
                 ],
             }
@@ -198,7 +222,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
 
     @app.get(f"{CONTROL}sessions")
     def list_sessions() -> Response:
-        return _json({"sessions": [_shown(session) for key in mock.keys if (session := mock.session(key))]})
+        return _json({"sessions": [shown(session) for key in mock.keys if (session := mock.session(key))]})
 
     @app.post(f"{CONTROL}sessions")
     def open_session() -> Response:
@@ -227,18 +251,20 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
     @app.get(f"{CONTROL}sessions/<path:api_key>")
     def show_session(api_key: str) -> Response:
         session = mock.session(api_key)
-        return _json(_shown(session)) if session else unknown(api_key)
+        return _json(shown(session)) if session else unknown(api_key)
 
     @app.delete(f"{CONTROL}sessions/<path:api_key>")
     def close_session(api_key: str) -> Response:
         return _json({"closed": api_key}) if mock.close_session(api_key) else unknown(api_key)
 
     @app.get(f"{CONTROL}sessions/<path:api_key>/journal")
+    @of_one_process
     def show_journal(api_key: str) -> Response:
         session = mock.session(api_key)
         return _journal(session.journal) if session else unknown(api_key)
 
     @app.get(f"{CONTROL}sessions/<path:api_key>/journal.jsonl")
+    @of_one_process
     def show_journal_lines(api_key: str) -> Response:
         session = mock.session(api_key)
         if session is None:
@@ -246,11 +272,13 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
         return Response(to_lines(_evidence(session)), content_type="application/jsonl")
 
     @app.get(f"{CONTROL}sessions/<path:api_key>/verdicts")
+    @of_one_process
     def show_verdicts(api_key: str) -> Response:
         session = mock.session(api_key)
         return _json(_verdicts(session, len(mock.strays))) if session else unknown(api_key)
 
     @app.post(f"{CONTROL}sessions/<path:api_key>/reports")
+    @of_one_process
     def take_report(api_key: str) -> Response:
         session = mock.session(api_key)
         if session is None:
@@ -279,15 +307,18 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
         return _json({"seed": played.script.seed, "rules": played.played(), "unused": played.unused()})
 
     @app.route(f"{CONTROL}scenario", methods=["GET", "PUT", "DELETE"])
+    @of_one_process
     def scenario_of_all() -> Response:
         return scenario_at(None)
 
     @app.route(f"{CONTROL}sessions/<path:api_key>/scenario", methods=["GET", "PUT", "DELETE"])
+    @of_one_process
     def scenario_of_session(api_key: str) -> Response:
         session = mock.session(api_key)
         return scenario_at(session) if session else unknown(api_key)
 
     @app.get(f"{CONTROL}metrics")
+    @of_one_process
     def show_metrics() -> Response:
         from mock_server.metrics import CONTENT_TYPE, exposition
 
@@ -297,6 +328,7 @@ def _add_control_plane(app: Flask, mock: Broker) -> None:
             return refuse("metrics need prometheus-client", "pip install 'tn-contract[metrics]'", 501)
 
     @app.get(f"{CONTROL}strays")
+    @of_one_process
     def show_strays() -> Response:
         return _journal(mock.strays)
 

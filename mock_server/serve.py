@@ -1,4 +1,4 @@
-"""The process: a port, a server on it, a clean stop. Also the server thread inside a test run."""
+"""The process, or several: a port, a server on it, a clean stop. Also the server thread inside a test run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mock_server.bridge import call
-from mock_server.broker import Answer, Broker
+from mock_server.broker import DEMO, Answer, Broker
 from mock_server.connection import Connection
 from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
@@ -29,28 +29,87 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from mock_server.certificates import Certificates
+    from tn_contract.signing import Credentials
 
 
-@dataclass(frozen=True)
-class RunningMock:
-    """A mock that listens.
+@dataclass(frozen=True, kw_only=True)
+class Entrance:
+    """Where clients come in: sockets that listen, and what clients need to know. Processes may share it.
 
     With TLS, `certificates` has the file to trust, and `environment` the variables that lead a client here. With a
     `token`, the control plane asks for it.
     """
 
     base_url: str
-    broker: Broker
-    stop: Callable[[], None]
-    serve: Callable[[], None]
+    listening: socket.socket
     token: str = field(default="", repr=False)
+    tls: tuple[str, ...] = ()
     certificates: Certificates | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    tunnel: socket.socket | None = None
+
+    @property
+    def demo(self) -> Credentials:
+        """The key pair that works at once."""
+        return DEMO
 
     @property
     def control_url(self) -> str:
         """Where the control plane is."""
         return f"{self.base_url}{CONTROL}"
+
+    def leave(self) -> None:
+        """Close the sockets in this process; others may go on with theirs."""
+        self.listening.close()
+        if self.tunnel:
+            self.tunnel.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningMock(Entrance):
+    """A mock that listens."""
+
+    broker: Broker
+    stop: Callable[[], None]
+    serve: Callable[[], None]
+
+
+@contextmanager
+def open_entrance(
+    host: str = "127.0.0.1", port: int = 0, *, tls: Sequence[str] = (), ca_file: Path | None = None, token: str = ""
+) -> Iterator[Entrance]:
+    """Bind a port (0: any free one), until the block ends. Clients may connect; they wait for who answers.
+
+    With `tls`, names of hosts, HTTPS is spoken in their names and in this machine's, and a tunnel leads clients here
+    that have one of them in their code. Raises `UsageError` when the address cannot be bound, or when there can be no
+    certificate.
+    """
+    if not host:
+        raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
+    if ca_file and not tls:
+        raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
+    token = token or ("" if is_loopback(host) else secrets.token_urlsafe())
+    with ExitStack() as opened:
+        listening = opened.enter_context(_bound(host, port))
+        if not tls:
+            yield Entrance(base_url=f"http://{_address(listening)}", listening=listening, token=token)
+            return
+        from mock_server.certificates import issue
+
+        certificates = opened.enter_context(issue((*tls, host), ca_file))
+        tunnel = opened.enter_context(_bound(host, 0))
+        environment = certificates.environment
+        for name, value in (("HTTPS_PROXY", f"http://{_address(tunnel)}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
+            environment |= {name: value, name.lower(): value}  # curl and others read only one of the spellings
+        yield Entrance(
+            base_url=f"https://{_address(listening)}",
+            listening=listening,
+            token=token,
+            tls=tuple(tls),
+            certificates=certificates,
+            environment=environment,
+            tunnel=tunnel,
+        )
 
 
 def listen(
@@ -60,31 +119,38 @@ def listen(
     *,
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
-    control: bool = True,
     token: str = "",
+    **options: Any,
+) -> RunningMock:
+    """Open an entrance, as `open_entrance` does, with a mock behind it; requests are answered once `serve()` runs.
+
+    The options are those of `_behind` and of `Broker`.
+    """
+    with ExitStack() as started:
+        entrance = started.enter_context(open_entrance(host, port, tls=tls, ca_file=ca_file, token=token))
+        mock = _behind(entrance, broker, **options)
+        started.callback(mock.stop)
+        return replace(mock, stop=started.pop_all().close)
+
+
+def _behind(
+    entrance: Entrance,
+    broker: Broker | None = None,
+    *,
+    control: bool = True,
     log: Callable[[str], object] | None = None,
     scenario_file: Path | None = None,
     journal_file: Path | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> RunningMock:
-    """Bind a port (0: any free one); requests are answered once `serve()` runs.
+    """Make what answers in this process.
 
-    `control` gives it a control plane, for this machine alone or for who has the `token`; beyond this machine there
-    always is one. `log` is given a line of JSON for each answer of the API. `broker` is used as it is, or made with
-    `options`.
-
-    With `tls`, names of hosts, it speaks HTTPS in their names and in this machine's, and a tunnel leads clients
-    here that have one of them in their code. `scenario_file` has rules for what befalls commands; every exchange is
-    appended to `journal_file`.
-
-    Raises `UsageError` when the address cannot be bound, or when there can be no certificate.
+    `control` gives it a control plane, for this machine alone or for who has the entrance's token; beyond this machine
+    there always is one. `log` is given a line of JSON for each answer of the API. `broker` is used as it is, or made
+    with `options`. `scenario_file` has rules for what befalls commands; every exchange is appended to `journal_file`.
+    `workers` says how many processes answer here.
     """
-    if not host:
-        raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
-    if ca_file and not tls:
-        raise UsageError("a CA file belongs to TLS: name a host too, such as --tls tradernet.com")
-    token = token or ("" if is_loopback(host) else secrets.token_urlsafe())
-    guard = Guard(token, frozenset(tls))
     with ExitStack() as started:
         if scenario_file:
             options["scenario"] = read_scenario(scenario_file, load_corpus())
@@ -94,14 +160,11 @@ def listen(
             options["sink"] = journal.write
         broker = broker or Broker(**options)
         started.callback(broker.state.shut)
-        listening = started.enter_context(_bound(host, port))
-        scheme, context, certificates, environment = "http", None, None, {}
-        if tls:
-            from mock_server.certificates import issue
-
-            certificates = started.enter_context(issue((*tls, host), ca_file))
-            scheme, context, environment = "https", certificates.context, certificates.environment
-        flask = _LateFlask(broker, control, guard, scheme, listening.getsockname()[:2])
+        certificates = entrance.certificates
+        guard = Guard(entrance.token, frozenset(entrance.tls))
+        address = entrance.listening.getsockname()[:2]
+        scheme = "https" if certificates else "http"
+        flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
 
         def answer(request: Request) -> Answer:
             return flask.answer(request) if request.path.startswith(CONTROL) else answered(broker, request, log)
@@ -111,24 +174,21 @@ def listen(
         started.callback(server.stop)
 
         def connection() -> Visitor:
-            return Connection(server, context)
+            return Connection(server, certificates.context if certificates else None)
 
-        server.add_door(listening, connection)
-        if tls:
-            proxy = _dig(server, connection, tls, host)
-            for name, value in (("HTTPS_PROXY", f"http://{proxy}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
-                environment |= {name: value, name.lower(): value}  # curl and others read only one of the spellings
-        base_url = f"{scheme}://{_address(listening)}"
-        stop = started.pop_all().close
-    return RunningMock(base_url, broker, stop, server.serve, token, certificates, environment)
+        server.add_door(entrance.listening, connection)
+        if entrance.tunnel:
+            from mock_server.tunnel import Tunnel
+
+            server.add_door(entrance.tunnel, lambda: Tunnel(server, connection, entrance.tls))
+        return RunningMock(**vars(entrance), broker=broker, stop=started.pop_all().close, serve=server.serve)
 
 
 class _LateFlask:
     """Flask, imported and built when somebody asks for more than the API: that takes longer than all else."""
 
-    def __init__(self, broker: Broker, control: bool, guard: Guard, scheme: str, address: tuple[str, int]) -> None:
-        self._broker, self._control, self._guard = broker, control, guard
-        self._scheme, self._address = scheme, address
+    def __init__(self, broker: Broker, scheme: str, address: tuple[str, int], **options: Any) -> None:
+        self._broker, self._scheme, self._address, self._options = broker, scheme, address, options
         self._lock = threading.Lock()
         self._app: WSGIApplication | None = None
 
@@ -138,17 +198,8 @@ class _LateFlask:
             if self._app is None:
                 from mock_server.app import create_app
 
-                self._app = create_app(self._broker, control=self._control, guard=self._guard).wsgi_app
+                self._app = create_app(self._broker, **self._options).wsgi_app
         return Answer(call(self._app, request, self._scheme, self._address), None)
-
-
-def _dig(server: Server, connection: Callable[[], Visitor], hosts: Sequence[str], host: str) -> str:
-    """Add a tunnel to the server, at any free port; return its address."""
-    from mock_server.tunnel import Tunnel
-
-    entrance = _bound(host, 0)
-    server.add_door(entrance, lambda: Tunnel(server, connection, hosts))
-    return _address(entrance)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -200,6 +251,58 @@ def run_until_stopped(mock: RunningMock) -> None:
         signal.signal(name, stop)
     _allow_many_connections()
     mock.serve()
+
+
+def run_workers(
+    count: int,
+    announce: Callable[[Entrance, str], object],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: Sequence[str] = (),
+    ca_file: Path | None = None,
+    token: str = "",
+    state: str = "memory",
+    seed: int | None = None,
+    scenario_file: Path | None = None,
+    journal_file: Path | None = None,
+    **options: Any,
+) -> None:
+    """Serve in the foreground by `count` processes that share the entrance and the state, until SIGTERM or SIGINT.
+
+    `announce` is given the entrance and the place of the state once all can answer. Each worker appends to a journal
+    of its own, whose name ends in the worker's number. Raises `UsageError` for what only one process can do.
+    """
+    from mock_server.workers import SharedSocket, run
+
+    if state == "memory":
+        raise UsageError(
+            f"{count} workers with memories of their own would accept the same nonce {count} times: "
+            "keep the state where they share it, --state sqlite:PATH or redis://HOST:PORT"
+        )
+    for option, value in (("scenario", scenario_file), ("seed", seed)):
+        if value is not None:
+            raise UsageError(
+                f"--{option} goes by the order of requests, and {count} workers each see only theirs: "
+                "start the mock with one worker"
+            )
+    with open_entrance(host, port, tls=tls, ca_file=ca_file, token=token) as entrance:
+
+        def work(number: int, ready: Callable[[str], object]) -> None:
+            own = journal_file and journal_file.with_stem(f"{journal_file.stem}-{number}")
+            shared = replace(entrance, listening=SharedSocket(fileno=entrance.listening.detach()))
+            mock = _behind(shared, journal_file=own, workers=count, state=state, **options)
+            try:
+                ready(mock.broker.state.place)
+                run_until_stopped(mock)
+            finally:
+                mock.stop()
+
+        def tell(place: str) -> None:
+            entrance.leave()  # so that the port is free as soon as the workers are gone
+            announce(entrance, place)
+
+        run(count, work, tell)
 
 
 def _allow_many_connections() -> None:

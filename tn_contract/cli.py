@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 import click
 
 from tn_contract import __version__
-from tn_contract.errors import TargetError, TargetRefused, TnContractError
+from tn_contract.errors import TargetError, TargetRefused, TnContractError, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from mock_server.serve import RunningMock
+    from mock_server.serve import Entrance
     from tn_contract.corpus import Evidence, Payload
     from tn_contract.diagnosis import Explanation
     from tn_contract.signing import Secret
@@ -40,7 +40,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except TargetRefused as error:
             _fail(str(error), 4)
-        except TargetError as error:
+        except (TargetError, WorkerLost) as error:
             _fail(str(error), 3)
         except TnContractError as error:
             _fail(str(error), 4)
@@ -127,6 +127,13 @@ def main() -> None:
     help="Where keys, nonces and orders are kept: memory, sqlite:PATH or redis://HOST:PORT.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that answer on the one port; several need a --state that they share.",
+)
+@click.option(
     "--tls",
     metavar="[HOST]",
     multiple=True,
@@ -156,6 +163,7 @@ def serve(
     access_log: bool,
     control_token: str | None,
     state: str,
+    workers: int,
     tls: tuple[str, ...],
     ca_file: Path | None,
 ) -> None:
@@ -170,37 +178,44 @@ def serve(
     if ready_file and ready_file.is_file():
         ready_file.unlink()  # an old one would lead to an old port
     replies = dict(_pair(text, "--reply") for text in reply)
-    mock = server.listen(
-        host=host,
-        port=port,
-        tls=tls,
-        ca_file=ca_file,
-        policy=nonces,
-        strict_path=strict_path,
-        timestamp_tolerance=timestamp_tolerance,
-        replies=replies,
-        orders=orders,
-        cancel_seconds=cancel_seconds,
-        seed=seed,
-        scenario_file=scenario,
-        journal_file=journal,
-        token=control_token or "",
-        log=partial(click.echo, err=True) if access_log else None,
-        state=state,
-    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "tls": tls,
+        "ca_file": ca_file,
+        "token": control_token or "",
+        "log": partial(click.echo, err=True) if access_log else None,
+        "scenario_file": scenario,
+        "journal_file": journal,
+        "policy": nonces,
+        "strict_path": strict_path,
+        "timestamp_tolerance": timestamp_tolerance,
+        "replies": replies,
+        "orders": orders,
+        "cancel_seconds": cancel_seconds,
+        "seed": seed,
+        "state": state,
+    }
+    announce = partial(_announce, workers=workers, as_json=as_json, ready_file=ready_file)
     try:
-        _announce(mock, as_json, ready_file)
-        server.run_until_stopped(mock)
-        if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
-            click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
+        if workers > 1:
+            server.run_workers(workers, announce, **options)
+            return
+        mock = server.listen(**options)
+        try:
+            announce(mock, mock.broker.state.place)
+            server.run_until_stopped(mock)
+            if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
+                click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
+        finally:
+            mock.stop()
     finally:
-        mock.stop()
         if ready_file:
             ready_file.unlink(missing_ok=True)
 
 
-def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None:
-    demo = mock.broker.demo
+def _announce(mock: Entrance, place: str, *, workers: int, as_json: bool, ready_file: Path | None) -> None:
+    demo = mock.demo
     facts: dict[str, Any] = {
         "base_url": mock.base_url,
         "control_url": mock.control_url,
@@ -211,15 +226,16 @@ def _announce(mock: RunningMock, as_json: bool, ready_file: Path | None) -> None
         facts["control_token"] = mock.token
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
-    place = mock.broker.state.place
     if place:
         facts["state"] = place
+    if workers > 1:
+        facts["workers"] = workers
     line = json.dumps(facts)
     if ready_file:
         _write_whole(ready_file, line + "\n")
     sentence = (
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
-        f"control {mock.control_url}health · Ctrl-C stops it"
+        f"control {mock.control_url}health · {f'{workers} workers · ' if workers > 1 else ''}Ctrl-C stops it"
     )
     if mock.token:
         sentence += f"\nthe control plane asks for Authorization: Bearer {mock.token}"

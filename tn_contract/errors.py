@@ -12,6 +12,7 @@ TnContractError
 ├── CorpusError                  fixtures/ is missing or broken
 ├── UsageError                   the kit was called wrongly
 ├── StateUnavailable             what the mock must not forget cannot be read or written
+├── WorkerLost                   a process of the mock ended by itself
 └── TargetError                  the server under judgement could not be judged
     ├── TargetRefused            a safety rule forbids it
     ├── TargetUnreachable        it does not answer, or not in its own words
@@ -137,6 +138,10 @@ class UsageError(TnContractError):
 
 class StateUnavailable(TnContractError):
     """A mock's key pairs, nonces and orders cannot be read or written; nothing was accepted."""
+
+
+class WorkerLost(TnContractError):
+    """One of the mock's processes ended that nobody had told to."""
 
 
 class TargetError(TnContractError):

@@ -59,6 +59,7 @@ FLOORS = {
     "mock_server.tunnel": 5,
     "mock_server.book_control": 5,
     "mock_server.app": 5,
+    "mock_server.workers": 5,
     "tn_contract.strategies": 5,
     "tn_contract.lint": 5,
     "tn_contract.report": 5,
