@@ -196,7 +196,9 @@ def serve(
         "seed": seed,
         "state": state,
     }
-    announce = partial(_announce, workers=workers, as_json=as_json, ready_file=ready_file)
+    announce = partial(
+        _announce, workers=workers, token_given=bool(control_token), as_json=as_json, ready_file=ready_file
+    )
     try:
         if workers > 1:
             server.run_workers(workers, announce, **options)
@@ -214,7 +216,9 @@ def serve(
             ready_file.unlink(missing_ok=True)
 
 
-def _announce(mock: Entrance, place: str, *, workers: int, as_json: bool, ready_file: Path | None) -> None:
+def _announce(
+    mock: Entrance, place: str, *, workers: int, token_given: bool, as_json: bool, ready_file: Path | None
+) -> None:
     demo = mock.demo
     facts: dict[str, Any] = {
         "base_url": mock.base_url,
@@ -222,8 +226,9 @@ def _announce(mock: Entrance, place: str, *, workers: int, as_json: bool, ready_
         "api_key": demo.api_key,
         "api_secret": demo.secret.reveal(),
     }
-    if mock.token:
-        facts["control_token"] = mock.token
+    token = "" if token_given else mock.token  # whoever gave one knows it, and this line is kept in logs
+    if token:
+        facts["control_token"] = token
     if mock.certificates:
         facts |= {"ca_file": str(mock.certificates.ca_file), "environment": mock.environment}
     if place:
@@ -238,7 +243,7 @@ def _announce(mock: Entrance, place: str, *, workers: int, as_json: bool, ready_
         f"control {mock.control_url}health · {f'{workers} workers · ' if workers > 1 else ''}Ctrl-C stops it"
     )
     if mock.token:
-        sentence += f"\nthe control plane asks for Authorization: Bearer {mock.token}"
+        sentence += f"\nthe control plane asks for Authorization: Bearer {token or 'and the token given'}"
     if mock.certificates:
         exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in mock.environment.items())
         sentence += f"\nlead a client here:\n{exports}\n  php {mock.certificates.php_options} …"

@@ -286,6 +286,17 @@ def test_serve_prints_one_line_for_people() -> None:
         )
 
 
+def test_serve_shows_the_token_that_it_chose_and_none_that_it_was_given() -> None:
+    with _serving("--host", "0.0.0.0", "--json") as (_, line):
+        assert len(json.loads(line)["control_token"]) > 30
+    with _serving("--host", "0.0.0.0", "--json", "--control-token", "planted-token") as (_, line):
+        assert "base_url" in line
+        assert "planted" not in line
+    with _serving("--host", "0.0.0.0", "--control-token", "planted-token") as (process, line):
+        process.terminate()
+        assert "planted" not in line + process.communicate(timeout=20)[0]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     ready = tmp_path / "ready.json"
