@@ -11,12 +11,14 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,7 +40,10 @@ START_LIMIT = 60
 
 @dataclass(frozen=True)
 class Peer:
-    """How a server is installed and started. `jar` is the pattern of what Java runs."""
+    """How a server is installed and started. `jar` is the pattern of what Java runs.
+
+    One that is `signed` does all of our work, and is `told` to print at its end what became of the requests.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -48,6 +53,7 @@ class Peer:
     files: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     signed: bool = False
+    told: bool = True
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -84,6 +90,13 @@ STATIC = {"Content-Type": "application/json"}
 PEERS = [
     Peer("tn-contract", python(str(HERE / "ours.py"), str(PORT)), signed=True),
     Peer("tn-contract, its work as a bare callable", python(str(HERE / "ours.py"), str(PORT), "bare"), signed=True),
+    Peer(
+        "tn-contract, its WSGI app on granian 2.8.7",
+        ("{venv}/bin/granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(PORT), "--workers", "1",
+         "--blocking-threads", "16", "--no-access-log", "--log-level", "error", "our_app:app"),
+        pip="granian==2.8.7", environment={"PYTHONPATH": f"{STUBS}:{sysconfig.get_path('purelib')}:{HERE.parent}"},
+        signed=True, told=False,
+    ),
     Peer(
         "mountebank 2.9.1, no log",
         ("{bin}/mb", "--port", str(PORT + 1), "--configfile", "{work}/imposters.json", "--nologfile",
@@ -138,7 +151,7 @@ class CannotRunError(Exception):
 
 def prepared(peer: Peer) -> tuple[list[str], Path]:
     """Install a peer, write its files; return its command and its folder. Raises `CannotRunError`."""
-    work = HOME / peer.name.partition(" ")[0].partition(",")[0].lower()
+    work = HOME / re.sub(r"[^a-z0-9]+", "-", peer.name.lower())
     work.mkdir(parents=True, exist_ok=True)
     for name, content in peer.files.items():
         (work / name).parent.mkdir(exist_ok=True)
@@ -190,9 +203,10 @@ def started(peer: Peer) -> Iterator[tuple[subprocess.Popen[str], float]]:
             time.sleep(0.002)
         yield process, time.perf_counter() - begun
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         told, _ = process.communicate(timeout=30)
-        if peer.signed:
+        if peer.signed and peer.told and told:
             counts = json.loads(told.splitlines()[-1])
             refused = sum(counts.values()) - counts.get("cancel-accepted", 0)
             if refused > 1 + len(counts) + sum(counts.values()) // 10_000:  # our own unsigned questions
@@ -213,9 +227,10 @@ def load(peer: Peer, seconds: int) -> dict[str, float]:
 
 
 def memory(process: subprocess.Popen[str]) -> float:
-    """Megabytes of a process, for `taskset` becomes what it starts."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    """Megabytes of a process and its children; `taskset` becomes what it starts."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in (process.pid, *children)]
+    return sum(int(status.partition("VmRSS:")[2].split()[0]) for status in statuses) / 1024
 
 
 def measured(peer: Peer) -> dict[str, float]:
