@@ -31,7 +31,7 @@ USER_AGENT = f"tn-contract/{__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, to send, between two parts of the reply, and for the reply as a whole."""
+    """Seconds: to connect, to send, between two parts of the reply, and in all until the reply is there."""
 
     connect: float = 5.0
     send: float = 5.0
@@ -87,7 +87,7 @@ def _failure(error: httpx.HTTPError | httpx.InvalidURL | ValueError) -> Transpor
 
 
 class _Reader:
-    """Collects a reply's body within its limits."""
+    """Collects a reply's body within its limits; the time begins before its request is sent."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._deadline = time.monotonic() + timeouts.total
@@ -171,8 +171,8 @@ class Transport(_Transport):
     def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
         built = self._build(self._client, request)
+        reader = _Reader(self.timeouts)
         with _translated(), closing(self._client.send(built, stream=True)) as response:
-            reader = _Reader(self.timeouts)
             for part in response.iter_bytes():
                 reader.feed(part)
             return reader.reply(response)
@@ -193,10 +193,10 @@ class AsyncTransport(_Transport):
     async def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
         built = self._build(self._client, request)
+        reader = _Reader(self.timeouts)
         with _translated():
             response = await self._client.send(built, stream=True)
             try:
-                reader = _Reader(self.timeouts)
                 async for part in response.aiter_bytes():
                     reader.feed(part)
                 return reader.reply(response)
