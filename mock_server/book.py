@@ -6,7 +6,6 @@ documented, what was recorded, and what is ours.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import re
@@ -169,7 +168,7 @@ class Book:
         if not replayed.cancelled:
             return replayed
         situation = self._try_to_cancel(replayed.order_id, documents)
-        return dataclasses.replace(replayed, cancelled=situation in ("cancel-accepted", "book-order-unknown"))
+        return structs.replace(replayed, cancelled=situation in ("cancel-accepted", "book-order-unknown"))
 
     def _try_to_cancel(self, name: str, documents: Documents) -> str:
         while True:
