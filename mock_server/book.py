@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -143,7 +142,7 @@ class Book:
             fields = _fields(call.params)
         except _Refused as refused:
             return refused.done
-        if not self._has_room(documents, now):
+        if not self._has_room(documents):
             return Done("book-full")
         wanted = Order(order_id=0, placed=now, since=now, leaves_qty=fields["q"], **fields)
         order = self._add(call.api_key, documents, wanted)
@@ -214,7 +213,7 @@ class Book:
         )  # fmt: skip
         stat = None if wanted.stat == PLACED else wanted.stat
         order = self._changed(order, Change(stat, wanted.leaves_qty), now)
-        if not self._has_room(documents, now):
+        if not self._has_room(documents):
             raise UsageError(f"the book is full: {ORDERS_KEPT} orders of {api_key!r} have not ended; end some of them")
         if wanted.order_id is not None:
             refused, name = order_asked({"order_id": wanted.order_id})
@@ -319,21 +318,27 @@ class Book:
             if documents.swap(name, old, new):
                 return order, new
 
-    def _has_room(self, documents: Documents, now: int) -> bool:
-        """Say if one more order may be kept. The oldest that have ended give way, many at once: to look costs time."""
-        if _desk(documents.get(_DESK)).kept < ORDERS_KEPT:
-            return True
-        ended = (
+    def _has_room(self, documents: Documents) -> bool:
+        """Say if one more order may be kept, and let the oldest that have ended give way."""
+        while _desk(documents.get(_DESK)).kept >= ORDERS_KEPT:
+            if not self._make_room(documents):
+                return False
+        return True
+
+    def _make_room(self, documents: Documents) -> bool:
+        """Remove a tenth at once, for looking at all takes time; False when the book is full and none has ended."""
+        orders, now = documents.all(), self._now(documents)
+        orders.pop(_DESK, None)
+        ended = [
             (name, document)
-            for name, document in documents.all().items()
-            if name != _DESK
-            and self._statuses[msgspec.json.decode(document, type=Order).at(now, self._working).stat].ended
-        )
-        for name, document in islice(ended, ORDERS_KEPT // 10 or 1):
+            for name, document in orders.items()
+            if self._statuses[msgspec.json.decode(document, type=Order).at(now, self._working).stat].ended
+        ]
+        for name, document in ended[: max(0, len(orders) - ORDERS_KEPT * 9 // 10)]:
             documents.remove(name, document)
-        left = len(documents.all()) - 1  # counted anew, for another mock may have made room meanwhile
+        left = len(documents.all()) - 1  # counted anew, for others place orders and make room meanwhile
         self._write_down(documents, lambda desk: structs.replace(desk, kept=left))
-        return left < ORDERS_KEPT
+        return bool(ended) or left < ORDERS_KEPT
 
     def _add(self, api_key: str, documents: Documents, order: Order) -> Order | None:
         """Keep an order under an id that the session never had; None when the session is closed."""
