@@ -287,7 +287,7 @@ class Book:
             new = change(_desk(old))
             if documents.swap(_DESK, old, msgspec.json.encode(new)):
                 return new
-            if documents.get(_DESK) == old:
+            if documents.get(_DESK) is None:  # it is never removed but with its session
                 return None
 
     def _orders(self, documents: Documents) -> list[Order]:
