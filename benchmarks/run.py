@@ -9,6 +9,7 @@ Loads go to this machine only, and are bounded in number.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import hmac
 import http.client
@@ -28,18 +29,20 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from ours import bare
 
-from mock_server.broker import DEMO, Broker
+from mock_server.broker import Broker
 from mock_server.serve import listen
-from tn_contract import Client, NonceSource
+from tn_contract import AsyncClient, Client, NonceSource
 from tn_contract.diagnosis import diagnose
 from tn_contract.signing import Credentials, Secret, sign
 from tn_contract.wire import compose, with_signature
 
 ROOT = Path(__file__).parent
+BATCH = 20  # calls that are measured as one
 Row = tuple[str, str, str, str]
 
 
@@ -175,18 +178,92 @@ def serve_forever(kind: str) -> None:
 def client_cost(quick: bool) -> Row:
     count = 50 if quick else 100
     with served_process("app") as url, Client("load-0", "load-secret", base_url=url) as client, httpx.Client() as bare:
-        nonces = NonceSource()
-        credentials = type(DEMO)("load-1", Secret("load-secret"))
-
-        def send_bare() -> None:
-            request = compose(credentials, "delTradeOrder", nonces.next(), {"order_id": 1}).request
-            bare.post(url + request.path, headers=dict(request.headers), content=request.body).json()
-
         ours, theirs, ratios = turns(
-            microseconds(lambda: client.cancel_order(1), count), microseconds(send_bare, count), 5 if quick else 11
+            microseconds(lambda: client.cancel_order(1), count),
+            microseconds(lambda: bare.post(**signed_by_hand(url)).json(), count),
+            5 if quick else 11,
         )
     name = "cancel_order | bare httpx, same request signed by hand"
     return name, f"{ours:,.0f} µs", f"{theirs:,.0f} µs", spread(ratios)
+
+
+BY_HAND, NONCES = Credentials("load-1", Secret("load-secret")), NonceSource()
+
+
+def signed_by_hand(url: str) -> dict[str, Any]:
+    """What somebody who has no client passes to `post` of httpx."""
+    request = compose(BY_HAND, "delTradeOrder", NONCES.next(), {"order_id": 1}).request
+    return {"url": url + request.path, "headers": dict(request.headers), "content": request.body}
+
+
+@contextmanager
+def no_network() -> Any:
+    """Let httpx answer by itself, whoever sends: sockets cost more than what is measured, and never the same."""
+
+    def answer(_transport: object, _request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Type": "application/json"}, content=b'{"order_id": 1}')
+
+    async def answer_later(transport: object, request: httpx.Request) -> httpx.Response:
+        return answer(transport, request)
+
+    with (
+        patch.object(httpx.HTTPTransport, "handle_request", answer),
+        patch.object(httpx.AsyncHTTPTransport, "handle_async_request", answer_later),
+    ):
+        yield
+
+
+def client_above_httpx(quick: bool) -> Row:
+    url = "http://127.0.0.1:8787"
+    with no_network(), Client("load-0", "load-secret", base_url=url) as client, httpx.Client() as bare:
+
+        def ours() -> None:
+            for _ in range(BATCH):
+                client.cancel_order(1)
+
+        def theirs() -> None:
+            for _ in range(BATCH):
+                bare.post(**signed_by_hand(url)).json()
+
+        return "`Client.cancel_order` | bare httpx, processor time, no network", *above(ours, theirs, quick)
+
+
+def async_client_above_httpx(quick: bool) -> Row:
+    url = "http://127.0.0.1:8787"
+    with no_network(), asyncio.Runner() as runner:
+        client, bare = AsyncClient("load-0", "load-secret", base_url=url), httpx.AsyncClient()
+
+        async def ours() -> None:
+            for _ in range(BATCH):
+                await client.cancel_order(1)
+
+        async def theirs() -> None:
+            for _ in range(BATCH):
+                (await bare.post(**signed_by_hand(url))).json()
+
+        measured = above(lambda: runner.run(ours()), lambda: runner.run(theirs()), quick)
+        runner.run(client.close())
+        runner.run(bare.aclose())
+    return "`AsyncClient.cancel_order` | bare httpx, processor time, no network", *measured
+
+
+def above(ours: Callable[[], object], theirs: Callable[[], object], quick: bool) -> tuple[str, str, str]:
+    """Measure what the processor spends on a call, in turns; the last is the difference, the least and the median."""
+
+    def spent(batch: Callable[[], object]) -> float:
+        started = time.process_time()
+        batch()
+        return (time.process_time() - started) / BATCH * 1e6
+
+    ours(), theirs()  # warm
+    pairs = [(spent(ours), spent(theirs)) for _ in range(100 if quick else 500)]
+    our_least, their_least = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    median = statistics.median(pair[0] - pair[1] for pair in pairs)
+    return (
+        f"{our_least:.0f} µs",
+        f"{their_least:.0f} µs",
+        f"{our_least - their_least:+.0f} µs at the least, {median:+.0f} µs in the median",
+    )
 
 
 # ---- whole processes ---------------------------------------------------------------------------------------
@@ -268,7 +345,17 @@ for number in range(1, {total} + 1):
     return name, f"{late:.1f} MB", f"{early:.1f} MB", f"{late / early:.3f}"
 
 
-MEASURES = (signing, diagnosing, mock_rate, client_cost, first_reply, verify_time, memory)
+MEASURES = (
+    signing,
+    diagnosing,
+    mock_rate,
+    client_cost,
+    client_above_httpx,
+    async_client_above_httpx,
+    first_reply,
+    verify_time,
+    memory,
+)
 
 
 def main() -> None:
@@ -289,6 +376,7 @@ def main() -> None:
         "",
         "Written by `make bench`. Two things are measured in turns in one run; the ratio is the median of the turns'",
         "ratios, with the least and the greatest. Single figures belong to the machine, ratios to the code.",
+        "Of the client without a network the difference is told, for it does not depend on how long a reply takes.",
         "",
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {packages}.",
         "",

@@ -6,11 +6,10 @@ documented, what was recorded, and what is ours.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,7 +38,9 @@ from tn_contract.wire import ORDER_ID_MAX
 
 CANCEL_SECONDS = 2.0  # ours: three recorded cancels took from nine seconds to days
 
-_CLOCK = "clock"  # the document beside the orders that says how far this session's clock is ahead
+ORDERS_KEPT = 10_000  # of one session; a mock that is left running must not grow for ever
+
+_DESK = "desk"  # the document beside the orders
 _NAME_LENGTH = 100  # option names are the longest, and much shorter; nobody shall fill the mock with longer ones
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _PRICE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
@@ -76,6 +77,17 @@ class Change(Struct, forbid_unknown_fields=True):
     stat: int | None = None
     leaves_qty: int | None = None
     cancel_ends: Ends | None = None
+
+
+class _Desk(Struct, frozen=True, omit_defaults=True):
+    """What the book keeps of a session besides its orders.
+
+    `ahead`: how far its clock is ahead, in ns; `last`: the id to go on from; `kept`: how many orders there are at most.
+    """
+
+    ahead: int = 0
+    last: int = 0
+    kept: int = 0
 
 
 class _Refused(Exception):
@@ -130,6 +142,8 @@ class Book:
             fields = _fields(call.params)
         except _Refused as refused:
             return refused.done
+        if not self._has_room(documents):
+            return Done("book-full")
         wanted = Order(order_id=0, placed=now, since=now, leaves_qty=fields["q"], **fields)
         order = self._add(call.api_key, documents, wanted)
         if order is None:
@@ -160,7 +174,7 @@ class Book:
             return self._magic(replayed, documents)
         name = replayed.order_id
         situation = self._try_to_cancel(name, documents)
-        if situation == "book-order-unknown" and self._is_foreign(name, call.api_key):
+        if situation == "book-order-unknown" and documents.elsewhere(name):
             situation = "book-order-foreign"
         return Done(situation, name, cancelled=situation == "cancel-accepted")
 
@@ -169,7 +183,7 @@ class Book:
         if not replayed.cancelled:
             return replayed
         situation = self._try_to_cancel(replayed.order_id, documents)
-        return dataclasses.replace(replayed, cancelled=situation in ("cancel-accepted", "book-order-unknown"))
+        return structs.replace(replayed, cancelled=situation in ("cancel-accepted", "book-order-unknown"))
 
     def _try_to_cancel(self, name: str, documents: Documents) -> str:
         while True:
@@ -182,10 +196,6 @@ class Book:
             if documents.swap(name, old, _encode(order.cancelling(now, self._delay))):
                 return "cancel-accepted"
 
-    def _is_foreign(self, name: str, api_key: str) -> bool:
-        others = set(self._state.keys()) - {api_key}
-        return any(self._state.orders(key).get(name) is not None for key in others)
-
     # ---- what tests do to the book -------------------------------------------------------------------------
 
     def orders(self, api_key: str) -> list[Order]:
@@ -193,7 +203,7 @@ class Book:
         return self._orders(self._state.orders(api_key))
 
     def put(self, api_key: str, wanted: NewOrder) -> Order:
-        """Add an order of any status. Raises `UsageError` when it cannot be one, or its id is taken."""
+        """Add an order of any status. Raises `UsageError` when it cannot be one, its id is taken, or the book full."""
         documents = self._state.orders(api_key)
         now = self._now(documents)
         order = Order(
@@ -203,6 +213,8 @@ class Book:
         )  # fmt: skip
         stat = None if wanted.stat == PLACED else wanted.stat
         order = self._changed(order, Change(stat, wanted.leaves_qty), now)
+        if not self._has_room(documents):
+            raise UsageError(f"the book is full: {ORDERS_KEPT} orders of {api_key!r} have not ended; end some of them")
         if wanted.order_id is not None:
             refused, name = order_asked({"order_id": wanted.order_id})
             if refused:
@@ -210,6 +222,11 @@ class Book:
             order = structs.replace(order, order_id=int(name))
             if not documents.swap(name, None, _encode(order)):
                 raise UsageError(f"the session has an order {name} already: change it with PATCH")
+            first = self._first_id(api_key)
+            self._write_down(
+                documents,
+                lambda desk: _Desk(desk.ahead, max(desk.last or first - 1, order.order_id), desk.kept + 1),
+            )
             return order
         added = self._add(api_key, documents, order)
         if added is None:
@@ -233,14 +250,13 @@ class Book:
 
         Raises `UsageError` when the session was closed meanwhile.
         """
-        documents = self._state.orders(api_key)
-        while True:
-            old = documents.get(_CLOCK)
-            ahead = (int(old) if old else 0) + int(seconds * 10**9)
-            if documents.swap(_CLOCK, old, str(ahead).encode()):
-                return self._clock() + ahead
-            if documents.get(_CLOCK) == old:
-                raise UsageError(f"the session {api_key!r} is closed")
+        more = int(seconds * 10**9)
+        desk = self._write_down(
+            self._state.orders(api_key), lambda desk: structs.replace(desk, ahead=desk.ahead + more)
+        )
+        if desk is None:
+            raise UsageError(f"the session {api_key!r} is closed")
+        return self._clock() + desk.ahead
 
     def _changed(self, order: Order, change: Change, now: int) -> Order:
         if change.stat is not None and change.stat not in self._statuses:
@@ -262,14 +278,23 @@ class Book:
     # ---- documents -----------------------------------------------------------------------------------------
 
     def _now(self, documents: Documents) -> int:
-        ahead = documents.get(_CLOCK)
-        return self._clock() + (int(ahead) if ahead else 0)
+        return self._clock() + _desk(documents.get(_DESK)).ahead
+
+    def _write_down(self, documents: Documents, change: Callable[[_Desk], _Desk]) -> _Desk | None:
+        """Change what is kept besides the orders; None when the session is closed."""
+        while True:
+            old = documents.get(_DESK)
+            new = change(_desk(old))
+            if documents.swap(_DESK, old, msgspec.json.encode(new)):
+                return new
+            if documents.get(_DESK) is None:  # it is never removed but with its session
+                return None
 
     def _orders(self, documents: Documents) -> list[Order]:
         now = self._now(documents)
         orders = []
         for name, document in documents.all().items():
-            if name == _CLOCK:
+            if name == _DESK:
                 continue
             kept = msgspec.json.decode(document, type=Order)
             due = kept.at(now, self._working) is not kept
@@ -282,7 +307,7 @@ class Book:
         What was due is written down, so that no clock that steps back, and no second mock, sees it undone.
         """
         while True:
-            old = documents.get(name) if name != _CLOCK else None
+            old = documents.get(name) if name != _DESK else None
             if old is None:
                 return None, None
             kept = msgspec.json.decode(old, type=Order)
@@ -293,26 +318,50 @@ class Book:
             if documents.swap(name, old, new):
                 return order, new
 
-    def _add(self, api_key: str, documents: Documents, order: Order) -> Order | None:
-        """Keep an order under the next free id; None when the session is closed."""
-        for order_id in self._free_ids(api_key, documents):
-            numbered = structs.replace(order, order_id=order_id)
-            if documents.swap(str(order_id), None, _encode(numbered)):
-                return numbered
-            if documents.get(str(order_id)) is None:
-                break
-        return None
+    def _has_room(self, documents: Documents) -> bool:
+        """Say if one more order may be kept, and let the oldest that have ended give way."""
+        while _desk(documents.get(_DESK)).kept >= ORDERS_KEPT:
+            if not self._make_room(documents):
+                return False
+        return True
 
-    def _free_ids(self, api_key: str, documents: Documents) -> Iterator[int]:
-        """Go on from the greatest id of the session, at least from a start of its own: sessions share no ids."""
-        digest = hashlib.sha256(f"{self._seed}:{api_key}".encode()).digest()
-        start = 2**40 + int.from_bytes(digest[:6])  # beyond the magic ones, below 2^53: JavaScript keeps them
-        taken = {int(name) for name in documents.all() if name != _CLOCK}
-        order_id = max([start - 1, *taken])
+    def _make_room(self, documents: Documents) -> bool:
+        """Remove a tenth at once, for looking at all takes time; False when the book is full and none has ended."""
+        orders, now = documents.all(), self._now(documents)
+        orders.pop(_DESK, None)
+        ended = [
+            (name, document)
+            for name, document in orders.items()
+            if self._statuses[msgspec.json.decode(document, type=Order).at(now, self._working).stat].ended
+        ]
+        for name, document in ended[: max(0, len(orders) - ORDERS_KEPT * 9 // 10)]:
+            documents.remove(name, document)
+        left = len(documents.all()) - 1  # counted anew, for others place orders and make room meanwhile
+        self._write_down(documents, lambda desk: structs.replace(desk, kept=left))
+        return bool(ended) or left < ORDERS_KEPT
+
+    def _add(self, api_key: str, documents: Documents, order: Order) -> Order | None:
+        """Keep an order under an id that the session never had; None when the session is closed."""
+        first = self._first_id(api_key)
         while True:
-            order_id = order_id + 1 if order_id < ORDER_ID_MAX else start
-            if order_id not in taken:
-                yield order_id
+            desk = self._write_down(
+                documents,
+                lambda desk: _Desk(desk.ahead, desk.last + 1 if 0 < desk.last < ORDER_ID_MAX else first, desk.kept + 1),
+            )
+            if desk is None:
+                return None
+            order = structs.replace(order, order_id=desk.last)
+            if documents.swap(str(desk.last), None, _encode(order)):
+                return order  # otherwise a test has put one there
+
+    def _first_id(self, api_key: str) -> int:
+        """Where the ids of a session begin: beyond the magic ones, below 2^53, for JavaScript keeps those."""
+        digest = hashlib.sha256(f"{self._seed}:{api_key}".encode()).digest()
+        return 2**40 + int.from_bytes(digest[:6])
+
+
+def _desk(document: bytes | None) -> _Desk:
+    return msgspec.json.decode(document, type=_Desk) if document else _Desk()
 
 
 def _encode(order: Order) -> bytes:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
+
+from tn_contract import corpus
 
 DELAY_SECONDS = 1.0
 SILENCE_SECONDS = 60.0
 _PIECE = 16  # bytes of a dribbled reply that come at a time
 
-Kind: TypeAlias = Literal["delay", "dribble", "silence", "drop", "reset", "cut-off", "wrong-length", "garbage"]
+Kind: TypeAlias = corpus.Fault  # scenarios and magic orders have the same
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

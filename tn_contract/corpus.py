@@ -25,7 +25,7 @@ Side = Literal["server", "client"]
 Scheme = Literal["v2", "v3"]
 Outcome = Literal["accepted", "rejected", "unknown"]
 TargetClass = Literal["loopback", "sandbox", "live"]
-Fault = Literal["delay", "silence", "drop", "reset", "cut-off", "garbage"]
+Fault = Literal["delay", "dribble", "silence", "drop", "reset", "cut-off", "wrong-length", "garbage"]
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
@@ -145,7 +145,7 @@ class MagicOrder(Record):
     @property
     def loses_reply(self) -> bool:
         """Whether no complete reply arrives."""
-        return self.fault not in (None, "delay")
+        return self.fault not in (None, "delay", "dribble")
 
 
 class Status(Record):

@@ -247,6 +247,10 @@ class NonceSource:
     def _acquire(self) -> int:
         if not self._turn.acquire(timeout=self._wait):
             raise NonceUnavailable(f"another request with this key has been under way for {self._wait:g} s")
+        return self._draw()
+
+    def _draw(self) -> int:
+        """Draw a nonce, now that it is our turn; the turn is given back when there is none."""
         try:
             stored = self._store.acquire(self._wait) if self._store else None
             try:
@@ -289,20 +293,27 @@ class NonceSource:
         # One gate for each loop: at most one waiter occupies a thread of the loop's pool.
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with gate:
-            # Not a future of the loop: the thread may outlive both the task and the loop.
-            acquiring: Future[int] = Future()
-            running = asyncio.get_running_loop().run_in_executor(None, self._acquire_into, acquiring)
-            try:
-                nonce = await asyncio.wrap_future(acquiring)
-            except BaseException:
-                # The thread may go on and hold the key: give it back as soon as it has it.
-                running.cancel()
-                acquiring.add_done_callback(self._give_back)
-                raise
+            # Where there is nothing to wait for, a thread would cost more than all the rest.
+            at_once = self._store is None and self._turn.acquire(blocking=False)
+            nonce = self._draw() if at_once else await self._acquire_in_thread()
             try:
                 yield nonce
             finally:
                 self._release()
+
+    async def _acquire_in_thread(self) -> int:
+        import asyncio
+
+        # Not a future of the loop: the thread may outlive both the task and the loop.
+        acquiring: Future[int] = Future()
+        running = asyncio.get_running_loop().run_in_executor(None, self._acquire_into, acquiring)
+        try:
+            return await asyncio.wrap_future(acquiring)
+        except BaseException:
+            # The thread may go on and hold the key: give it back as soon as it has it.
+            running.cancel()
+            acquiring.add_done_callback(self._give_back)
+            raise
 
     def _acquire_into(self, acquiring: Future[int]) -> None:
         if acquiring.set_running_or_notify_cancel():

@@ -441,9 +441,16 @@ class MockSession:
     def play(self, *rules: dict[str, Any], seed: int = 0) -> Scenario:
         """Let a scenario befall this key's commands (docs/scenarios.md); ask it for its `unused()` rules afterwards.
 
-        Raises `UsageError` when a rule is not understood.
+        Raises `UsageError` when a rule is not understood, or the session is closed.
         """
         session = self._mock.broker.session(self.api_key)
+        if session is None:  # the mock's general scenario is not this session's to set
+            from tn_contract.errors import UsageError
+
+            raise UsageError(
+                f"the session {self.api_key} is closed, so no scenario can befall it: play rules while it "
+                "is open, or open another with tn_new_session"
+            )
         return self._mock.broker.play({"rule": list(rules), "seed": seed}, session)
 
     def cancelled(self) -> list[int]:

@@ -27,6 +27,12 @@ class Documents(Protocol):
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
         """Replace a document if it still is `old` (None: if there is none); False when it is not."""
 
+    def remove(self, name: str, old: bytes) -> bool:
+        """Remove a document if it still is `old`; False when it is not."""
+
+    def elsewhere(self, name: str) -> bool:
+        """Say if another key has a document of that name: one look-up, however many keys there are."""
+
 
 class State(Protocol):
     """What the broker asks of an engine. `place` says where it keeps things, without passwords; "": nowhere."""

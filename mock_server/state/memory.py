@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mock_server.state import other_rule
 from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
 
 
+class _Names:
+    """How many keys have a document of each name, and the lock of all documents."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Count each name once less; the lock is held."""
+        for name in names:
+            self.counts[name] -= 1
+            if not self.counts[name]:
+                del self.counts[name]
+
+
 class MemoryDocuments:
     """Orders in a dictionary."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: _Names | None = None) -> None:
         self._documents: dict[str, bytes] = {}
         self._closed = False
-        self._lock = threading.Lock()
+        self._names = names or _Names()
 
     def all(self) -> dict[str, bytes]:
         """Return every document, the oldest first."""
-        with self._lock:
+        with self._names.lock:
             return dict(self._documents)
 
     def get(self, name: str) -> bytes | None:
@@ -29,16 +46,32 @@ class MemoryDocuments:
 
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
         """Replace a document if it still is `old`."""
-        with self._lock:
+        with self._names.lock:
             if self._closed or self._documents.get(name) != old:
                 return False
+            self._names.counts[name] += old is None
             self._documents[name] = new
         return True
 
+    def remove(self, name: str, old: bytes) -> bool:
+        """Remove a document if it still is `old`."""
+        with self._names.lock:
+            if self._documents.get(name) != old:
+                return False
+            del self._documents[name]
+            self._names.forget([name])
+        return True
+
+    def elsewhere(self, name: str) -> bool:
+        """Say if another key has a document of that name."""
+        with self._names.lock:
+            return self._names.counts[name] > (name in self._documents)
+
     def close(self) -> None:
         """Forget every document, and take none from now on."""
-        with self._lock:
+        with self._names.lock:
             self._closed = True
+            self._names.forget(self._documents)
             self._documents = {}
 
 
@@ -46,7 +79,7 @@ class MemoryDocuments:
 class _Pair:
     secret: Secret
     ledger: NonceLedger
-    orders: MemoryDocuments = field(default_factory=MemoryDocuments)
+    orders: MemoryDocuments
 
     def close(self) -> None:
         self.orders.close()
@@ -90,6 +123,7 @@ class MemoryState:
     def __init__(self) -> None:
         self._pairs: dict[str, _Pair] = {}
         self._policy: Policy | None = None
+        self._names = _Names()
         self._lock = threading.Lock()
 
     def open(self, pair: Credentials) -> bool:
@@ -101,7 +135,7 @@ class MemoryState:
         return True
 
     def _new(self, pair: Credentials) -> _Pair:
-        return _Pair(pair.secret, NonceLedger(self._policy or "monotonic"))
+        return _Pair(pair.secret, NonceLedger(self._policy or "monotonic"), MemoryDocuments(self._names))
 
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""
@@ -139,7 +173,7 @@ class MemoryState:
         """Return a key's orders."""
         pair = self._pairs.get(api_key)
         if pair is None:
-            closed = MemoryDocuments()
+            closed = MemoryDocuments(self._names)
             closed.close()
             return closed
         return pair.orders

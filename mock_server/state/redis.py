@@ -27,7 +27,7 @@ from tn_contract.signing import Credentials, Secret
 if TYPE_CHECKING:
     import redis
 
-VERSION = "1"
+VERSION = "2"
 
 # The hash named by the prefix: version, birth (names one life of the data, and begins the names of everything in it),
 # reset (this life began by `clear`), run_id, durable, policy, opened (counts pairs).
@@ -71,6 +71,10 @@ if not kept[1] or (kept[1] ~= ARGV[1] and kept[2] ~= '1') then
 end
 local home, key = KEYS[1] .. ':' .. kept[1], ARGV[2]
 local pair, seen, orders = home .. ':pair:' .. key, home .. ':seen:' .. key, home .. ':orders:' .. key
+local names = home .. ':names'
+local function forget(name)
+    if redis.call('HINCRBY', names, name, -1) == 0 then redis.call('HDEL', names, name) end
+end
 """
 
 _OPEN = f"""{_HOME}
@@ -88,6 +92,7 @@ _COUNT = f"{_HOME} return redis.call('ZCARD', home .. ':keys')"
 _RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[2]) return redis.call('HGET', KEYS[1], 'policy')"
 _CLOSE = f"""{_HOME}
 redis.call('ZREM', home .. ':keys', key)
+for _, name in ipairs(redis.call('HKEYS', orders)) do forget(name) end
 redis.call('UNLINK', seen, orders)
 return redis.call('UNLINK', pair)
 """
@@ -116,18 +121,30 @@ redis.call('HSET', pair, 'last', nonce)
 return {{'', '', known[2]}}
 """
 
-# A document is its number, in twelve digits, and its text: a hash has no order.
+# A document is its number, in twelve digits, and its text: a hash has no order. `names` counts who has one of a name.
 _DOCUMENTS = f"{_HOME} return redis.call('HGETALL', orders)"
 _DOCUMENT = f"{_HOME} return redis.call('HGET', orders, ARGV[3])"
 _INSERT = f"""{_HOME}
-if redis.call('EXISTS', pair) == 0 then return 0 end
-return redis.call('HSETNX', orders, ARGV[3], string.format('%012d', redis.call('HLEN', orders)) .. ARGV[4])
+if redis.call('EXISTS', pair) == 0 or redis.call('HEXISTS', orders, ARGV[3]) == 1 then return 0 end
+local number = redis.call('HINCRBY', pair, 'documents', 1)
+redis.call('HSET', orders, ARGV[3], string.format('%012d', number) .. ARGV[4])
+redis.call('HINCRBY', names, ARGV[3], 1)
+return 1
 """
 _REPLACE = f"""{_HOME}
 local now = redis.call('HGET', orders, ARGV[3])
 if not now or string.sub(now, 13) ~= ARGV[4] then return 0 end
 redis.call('HSET', orders, ARGV[3], string.sub(now, 1, 12) .. ARGV[5])
 return 1
+"""
+_REMOVE = f"""{_HOME}
+local now = redis.call('HGET', orders, ARGV[3])
+if not now or string.sub(now, 13) ~= ARGV[4] then return 0 end
+forget(ARGV[3])
+return redis.call('HDEL', orders, ARGV[3])
+"""
+_ELSEWHERE = f"""{_HOME}
+return tonumber(redis.call('HGET', names, ARGV[3]) or '0') - redis.call('HEXISTS', orders, ARGV[3])
 """
 
 _RESET = "POST /__tn__/reset starts afresh"
@@ -241,6 +258,14 @@ class RedisDocuments:
         if old is None:
             return bool(self._store.run(_INSERT, self._key, _stored(name), new))
         return bool(self._store.run(_REPLACE, self._key, _stored(name), old, new))
+
+    def remove(self, name: str, old: bytes) -> bool:
+        """Remove a document if it still is `old`."""
+        return bool(self._store.run(_REMOVE, self._key, _stored(name), old))
+
+    def elsewhere(self, name: str) -> bool:
+        """Say if another key has a document of that name."""
+        return bool(self._store.run(_ELSEWHERE, self._key, _stored(name)))
 
 
 class RedisLedger(Ledger):

@@ -21,7 +21,7 @@ from tn_contract.nonce import Judgement, Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 
 APPLICATION = int.from_bytes(b"tncs")
-VERSION = 1
+VERSION = 2
 WAIT_SECONDS = 5.0
 
 _SCHEMA = """
@@ -33,6 +33,7 @@ CREATE TABLE pair (id INTEGER PRIMARY KEY, api_key BLOB NOT NULL UNIQUE, api_sec
 CREATE TABLE seen (pair INTEGER NOT NULL, nonce INTEGER NOT NULL, PRIMARY KEY (pair, nonce)) WITHOUT ROWID;
 CREATE TABLE document (id INTEGER PRIMARY KEY, pair INTEGER NOT NULL, name BLOB NOT NULL, text BLOB NOT NULL,
                        UNIQUE (pair, name));
+CREATE INDEX document_name ON document (name);
 COMMIT;
 """
 
@@ -217,6 +218,24 @@ class SqliteDocuments:
             _stored(name),
             old,
         )
+
+    def remove(self, name: str, old: bytes) -> bool:
+        """Remove a document if it still is `old`."""
+        return self._file.change(
+            f"DELETE FROM document WHERE pair = {_PAIR} AND name = ? AND text = ?",  # noqa: S608 # a constant
+            self._key,
+            _stored(name),
+            old,
+        )
+
+    def elsewhere(self, name: str) -> bool:
+        """Say if another key has a document of that name."""
+        rows = self._file.read(
+            f"SELECT 1 FROM document WHERE name = ? AND pair IS NOT {_PAIR} LIMIT 1",  # noqa: S608 # a constant
+            _stored(name),
+            self._key,
+        )
+        return bool(rows)
 
 
 class SqliteLedger(Ledger):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mock_server.book import ORDERS_KEPT
 from mock_server.broker import Broker
 from mock_server.serve import running
 from tn_contract.client import Client
@@ -34,6 +35,10 @@ def test_the_table_of_situations_is_the_corpus() -> None:
         assert provenance.split(", ") == [
             CORPUS.payloads[each].provenance for each in (situation.payload, *situation.also)
         ]
+
+
+def test_the_page_says_how_many_orders_are_kept() -> None:
+    assert f"A session keeps {ORDERS_KEPT:,} orders." in PAGE
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

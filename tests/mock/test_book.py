@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mock_server.book import Book, Change, NewOrder
+from mock_server import book as book_module
+from mock_server.book import ORDERS_KEPT, Book, Change, NewOrder
 from mock_server.broker import DEMO, Answer, Broker
 from mock_server.orders import Order
 from mock_server.state.memory import MemoryDocuments, MemoryState
@@ -522,10 +523,66 @@ def test_a_taken_id_is_refused(account: Account) -> None:
         account.put(order_id=order_id)
 
 
-@pytest.mark.parametrize("name", ["1", "clock", "abc"])
+@pytest.mark.parametrize("name", ["1", "desk", "abc"])
 def test_what_is_not_there_cannot_be_changed(account: Account, name: str) -> None:
     account.wait(1)
     assert account.book.change(account.keys.api_key, name, Change(stat=21)) is None
+
+
+# ---- how many ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A book of twenty orders, of which two give way at once."""
+    monkeypatch.setattr(book_module, "ORDERS_KEPT", 20)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_oldest_orders_that_have_ended_give_way(account: Account) -> None:
+    works = account.put()
+    ended = [account.put(stat=21) for _ in range(19)]
+    new = account.place()
+    assert [row["id"] for row in account.rows()] == [works, *ended[2:], new]
+    assert account.cancel(ended[0]) == "book-order-unknown"
+    assert account.cancel(ended[2]) == "book-order-executed"
+
+
+@pytest.mark.usefixtures("small")
+def test_a_cancel_that_has_come_to_its_end_gives_way_too(account: Account) -> None:
+    orders = [account.place() for _ in range(20)]
+    account.cancel(orders[7])
+    assert account.situation("putTradeOrder", DOCUMENTED) == "book-full"
+    account.wait(2)
+    new = account.place()
+    assert [row["id"] for row in account.rows()] == [*orders[:7], *orders[8:], new]
+
+
+@pytest.mark.usefixtures("small")
+def test_no_order_that_works_gives_way(account: Account) -> None:
+    orders = [account.place() for _ in range(20)]
+    assert account.told("putTradeOrder", DOCUMENTED) == {
+        "error": "synthetic: too many orders have not ended",
+        "code": 0,
+    }
+    for fields in ({}, {"order_id": 5}):
+        with pytest.raises(UsageError, match="the book is full: 20 orders of 'tn-demo-key' have not ended"):
+            account.put(**fields)
+    assert [row["id"] for row in account.rows()] == orders
+
+
+@pytest.mark.usefixtures("small")
+def test_a_long_life_keeps_the_book_small_and_uses_no_id_twice(account: Account) -> None:
+    seen = set()
+    for _ in range(200):
+        seen.add(order_id := account.place())
+        account.book.change(account.keys.api_key, str(order_id), Change(stat=31))
+        assert len(account.book.orders(account.keys.api_key)) <= 20
+    assert len(seen) == 200
+
+
+def test_the_number_on_the_page_is_the_books() -> None:
+    assert f"{ORDERS_KEPT:,} orders of the key" in CORPUS.situations["book-full"].statement
 
 
 # ---- shared state ------------------------------------------------------------------------------------------
@@ -606,7 +663,7 @@ def test_the_statuses_of_the_corpus_are_those_that_orders_come_to() -> None:
     assert not CORPUS.statuses[Order(1, 0, 0).stat].ended
 
 
-def test_every_situation_of_the_book_occurs(broker: Broker, account: Account) -> None:
+def test_every_situation_of_the_book_occurs(broker: Broker, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Account(broker, broker.open_session().credentials, account.scheme)
     seen = {account.situation(command) for command in ("getNotifyOrderJson", "getOrdersHistory", "putTradeOrder")}
     for change in ({"qty": 0}, {"action_id": 9}, {}):
@@ -615,6 +672,9 @@ def test_every_situation_of_the_book_occurs(broker: Broker, account: Account) ->
     seen.add(account.situation("getOrdersHistory", {"from": "x"}))
     seen |= {account.cancel(account.put(stat=stat)) for stat in (*ENDED, 2)}
     seen |= {account.cancel(1), other.cancel(account.place())}
+    monkeypatch.setattr(book_module, "ORDERS_KEPT", 1)
+    other.place()
+    seen.add(other.situation("putTradeOrder", DOCUMENTED))
     of_book = {name for name, each in CORPUS.situations.items() if each.statement.startswith("(book)")}
     assert seen == of_book == {name for name in CORPUS.situations if name.startswith("book-")}
 

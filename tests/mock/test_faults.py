@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import get_args
 
 import httpx
 import pytest
 
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
-from mock_server.faults import Fault, Kind
+from mock_server.faults import Kind
 from mock_server.inprocess import mock_router
 from mock_server.serve import RunningMock, running
 from tn_contract.client import Client
@@ -19,7 +20,7 @@ from tn_contract.corpus import MagicOrder, load_corpus
 from tn_contract.errors import OutcomeUnknown
 from tn_contract.journal import Exchange
 from tn_contract.transport import Timeouts
-from tn_contract.wire import Request, compose, replace
+from tn_contract.wire import Request, compose
 
 FAULTS = {order.order_id: order for order in load_corpus().magic_orders.values() if order.fault}
 LOST = [order for order in FAULTS.values() if order.loses_reply]
@@ -81,6 +82,10 @@ def test_a_lost_reply_leaves_the_outcome_unknown_and_the_journal_says_what_happe
     assert exchange.assessment.effect == ("cancelled" if order.applied else "none")
 
 
+def test_every_fault_of_a_scenario_has_a_magic_order() -> None:
+    assert {order.fault for order in FAULTS.values()} == set(get_args(Kind))
+
+
 def test_both_kinds_of_loss_exist_with_and_without_the_cancel_applied() -> None:
     for fault in ("drop", "silence"):
         assert {order.applied for order in FAULTS.values() if order.fault == fault} == {True, False}
@@ -125,50 +130,38 @@ def test_garbage_is_no_http(mock: RunningMock) -> None:
     assert not received.startswith(b"HTTP/")
 
 
-@pytest.fixture
-def spoilt(mock: RunningMock, monkeypatch: pytest.MonkeyPatch) -> Callable[[Kind], None]:
-    """Lets every answer of the mock be spoilt in one way."""
-    handle = mock.broker.handle
-
-    def choose(kind: Kind) -> None:
-        monkeypatch.setattr(mock.broker, "handle", lambda request: replace(handle(request), fault=Fault(kind)))
-
-    return choose
-
-
-def test_a_dribbled_reply_comes_in_pieces_and_whole(mock: RunningMock, spoilt: Callable[[Kind], None]) -> None:
-    spoilt("dribble")
-    pieces = []
-    with raw(mock, "2929292929") as connection:
-        while not b"".join(pieces).endswith(b"2929292929\n}"):
+def test_a_dribbled_reply_comes_in_pieces_and_whole(mock: RunningMock) -> None:
+    pieces: list[bytes] = []
+    with raw(mock, ordered("dribble")) as connection:
+        while not b"".join(pieces).endswith(b"\n}"):
             pieces.append(connection.recv(4096))
     assert len(pieces) > 3
     assert b"".join(pieces).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_the_client_waits_for_a_dribbled_reply(
-    mock: RunningMock, client: Client, spoilt: Callable[[Kind], None]
-) -> None:
-    spoilt("dribble")
+def test_the_client_waits_for_a_dribbled_reply(mock: RunningMock, client: Client) -> None:
+    order_id = int(ordered("dribble"))
     for _ in range(2):  # on the same connection
-        assert client.cancel_order(2929292929).order_id == 2929292929
+        assert client.cancel_order(order_id).order_id == order_id
+    assert last_exchange(mock.broker).reply
 
 
-def test_a_wrong_length_promises_more_than_comes(mock: RunningMock, spoilt: Callable[[Kind], None]) -> None:
-    spoilt("wrong-length")
-    with raw(mock, "2929292929") as connection:
+def test_a_reply_that_dribbles_beyond_the_clients_deadline_leaves_the_outcome_unknown(mock: RunningMock) -> None:
+    mock.broker.reset()
+    hasty = Timeouts(connect=2, send=2, receive=0.5, total=0.6)
+    with (
+        Client(DEMO.api_key, DEMO.secret.reveal(), base_url=mock.base_url, timeouts=hasty) as client,
+        pytest.raises(OutcomeUnknown) as unknown,
+    ):
+        client.cancel_order(int(ordered("dribble")))
+    assert unknown.value.reason == "too-slow"
+
+
+def test_a_wrong_length_promises_more_than_comes(mock: RunningMock) -> None:
+    with raw(mock, ordered("wrong-length")) as connection:
         head, _, body = read_all(connection).partition(b"\r\n\r\n")
-    assert body == b'{\n    "order_id" : 2929292929\n}'
+    assert body == b'{\n    "order_id" : %s\n}' % ordered("wrong-length").encode()
     assert int(head.rpartition(b": ")[2]) > len(body)
-
-
-def test_a_reply_that_promised_more_leaves_the_outcome_unknown(
-    mock: RunningMock, client: Client, spoilt: Callable[[Kind], None]
-) -> None:
-    spoilt("wrong-length")
-    with pytest.raises(OutcomeUnknown) as unknown:
-        client.cancel_order(2929292929)
-    assert unknown.value.reason == "no-reply"
 
 
 def test_silence_ends_when_the_mock_stops() -> None:

@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from mock_server import book as book_module
 from mock_server import broker as broker_module
 from mock_server.app import create_app
+from mock_server.book import NewOrder
 from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
 from mock_server.serve import running
 from mock_server.state import State, open_state
@@ -81,6 +84,9 @@ _nonces = st.one_of(
     st.integers(NONCE_MAX - 3, NONCE_MAX),
     st.integers(0, NONCE_MAX),
 )
+
+
+_names = st.sampled_from(["1", "22", "\0"])
 
 
 class Model(RuleBasedStateMachine):
@@ -140,7 +146,7 @@ class Model(RuleBasedStateMachine):
     @rule(
         at=st.integers(0, 1),
         key=_keys,
-        name=st.sampled_from(["1", "22", "\0"]),
+        name=_names,
         old=st.sampled_from([None, b"", b"{}"]),
         new=st.sampled_from([b"", b"{}", b"\xff"]),
     )
@@ -163,6 +169,21 @@ class Model(RuleBasedStateMachine):
     @rule(at=st.integers(0, 1))
     def shut(self, at: int) -> None:
         self.instances[at].shut()
+
+    @rule(at=st.integers(0, 1), key=_keys, name=_names, old=st.sampled_from([b"", b"{}"]))
+    def remove(self, at: int, key: str, name: str, old: bytes) -> None:
+        orders = self.instances[at].orders(key)
+        documents = self.documents.get(key, {}) if key in self.pairs else {}
+        fits = documents.get(name) == old
+        assert orders.remove(name, old) == fits
+        if fits:
+            del documents[name]
+        assert list(orders.all().items()) == list(documents.items())
+
+    @rule(at=st.integers(0, 1), key=_keys, name=_names)
+    def look_elsewhere(self, at: int, key: str, name: str) -> None:
+        others = [self.documents[other] for other in self.pairs if other != key]
+        assert self.instances[at].orders(key).elsewhere(name) == any(name in documents for documents in others)
 
     @invariant()
     def both_know_the_same_keys(self) -> None:
@@ -197,6 +218,8 @@ def test_what_was_kept_is_there_after_a_restart(opener: Callable[[], Opener]) ->
     assert second.secret("key") == PAIR.secret
     assert second.ledger(PAIR, "monotonic").judge(str(NONCE_MAX - 1)) == ("nonce-replayed", NONCE_MAX - 1)
     assert second.orders("key").all() == {"1": b"{}"}
+    assert second.orders("another").elsewhere("1")
+    assert not second.orders("key").elsewhere("1")
 
 
 @every_engine
@@ -250,6 +273,57 @@ def test_brokers_share_sessions_nonces_and_resets(opener: Callable[[], Opener]) 
     assert [situation(second, 3, DEMO), situation(first, 3, DEMO)] == ["cancel-accepted", "nonce-replayed"]
 
 
+ORDER = {"instr_name": "AAPL.US", "action_id": "1", "order_type_id": "1", "qty": "1", "expiration_id": "3"}
+
+
+@every_engine
+def test_mocks_know_whose_order_it_is(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+    first, second = (Broker(state=open_it(), orders="book", policy="none") for _ in range(2))
+    owner = first.open_session("owner", "x").credentials
+
+    def situation(broker: Broker, order_id: int, pair: Credentials = DEMO) -> str:
+        assessment = broker.handle(compose(pair, "delTradeOrder", 1, {"order_id": order_id}).request).assessment
+        assert assessment
+        return assessment.situation
+
+    placed = json.loads(first.handle(compose(owner, "putTradeOrder", 1, ORDER).request).reply.body)["order_id"]
+    assert [situation(mock, placed) for mock in (first, second)] == ["book-order-foreign"] * 2
+    assert second.book
+    second.book.put(DEMO.api_key, NewOrder(order_id=placed))  # both have one of this name
+    assert situation(first, placed) == "cancel-accepted"
+    first.close_session(owner.api_key)
+    assert situation(second, placed) == "book-order-cancelling"
+    again = second.open_session("owner", "x").credentials
+    assert situation(second, placed, again) == "book-order-foreign"
+    first.reset()
+    assert situation(second, placed) == "book-order-unknown"
+
+
+@every_engine
+def test_orders_that_mocks_place_at_once_have_ids_of_their_own_and_make_room(
+    opener: Callable[[], Opener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_module, "ORDERS_KEPT", 40)
+    open_it = opener()
+    mocks = [Broker(state=open_it(), orders="book", policy="none", cancel_seconds=0) for _ in range(2)]
+
+    def place_and_cancel(number: int) -> int:
+        mock = mocks[number % 2]
+        order_id = json.loads(mock.handle(compose(DEMO, "putTradeOrder", 1, ORDER).request).reply.body)["order_id"]
+        cancelled = mock.handle(compose(DEMO, "delTradeOrder", 1, {"order_id": order_id}).request).assessment
+        assert cancelled
+        assert cancelled.situation == "cancel-accepted"
+        return int(order_id)
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(place_and_cancel, range(120)))
+    assert len(set(ids)) == 120
+    book = mocks[0].book
+    assert book
+    assert len(book.orders(DEMO.api_key)) <= 40 + 4
+
+
 @every_engine
 def test_health_names_the_engine(opener: Callable[[], Opener], request: pytest.FixtureRequest) -> None:
     state = opener()()
@@ -281,7 +355,7 @@ def somebody_elses(path: Path) -> None:
 def newer(path: Path) -> None:
     open_state(f"sqlite:{path}").shut()
     with closing(sqlite3.connect(path)) as editor:
-        editor.executescript("PRAGMA journal_mode = DELETE; PRAGMA user_version = 2")
+        editor.executescript("PRAGMA journal_mode = DELETE; PRAGMA user_version = 9")
 
 
 def cut(path: Path) -> None:

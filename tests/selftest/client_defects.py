@@ -629,6 +629,19 @@ def takes_half_a_body_for_success(self: Client, reply: http.client.HTTPResponse)
         return b'{"result": 1}'
 
 
+@instead_of("read", "reports/lost-replies")
+def takes_what_came_of_a_reply_for_all_of_it(self: Client, reply: http.client.HTTPResponse) -> bytes:
+    try:
+        return reply.read()
+    except http.client.IncompleteRead as error:
+        return error.partial  # a body that was cut off is no JSON; one that only promised more looks whole
+
+
+@instead_of("read", "reports/slow-replies", also={"reports/lost-replies": "what was promised besides is not missed"})
+def takes_the_first_piece_for_the_whole(self: Client, reply: http.client.HTTPResponse) -> bytes:
+    return reply.read1()
+
+
 @instead_of("send", *(
     f"reports/{what}" for what in (
         "common-error", "method-error", "insufficient-rights", "errormsg-alone", "unknown-codes", "failure-beside-id",

@@ -353,9 +353,11 @@ class AnnouncedLock:
         self._lock = threading.Lock()
         self.asked = threading.Event()
 
-    def acquire(self, timeout: float) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         if self._lock.acquire(blocking=False):
             return True
+        if not blocking:
+            return False
         self.asked.set()
         return self._lock.acquire(timeout=timeout)
 
@@ -427,6 +429,15 @@ def test_a_waiting_task_does_not_block_its_loop() -> None:
     asyncio.run(main())
 
 
+def test_a_task_that_need_not_wait_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", None)
+        source = NonceSource()
+        assert await reserve_once(source) < await reserve_once(source)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_task_cancelled_while_it_waits_leaves_the_key_free(stored: bool, tmp_path: Path) -> None:
     async def main() -> None:
@@ -459,9 +470,10 @@ def test_a_task_cancelled_before_a_thread_is_free_leaves_the_key_free() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(1))
         occupied = loop.run_in_executor(None, done.wait)
-        waiting = asyncio.create_task(reserve_once(source))
-        await asyncio.sleep(0)
-        await cancelled(waiting)
+        with source.reserve():
+            waiting = asyncio.create_task(reserve_once(source))
+            await asyncio.sleep(0)
+            await cancelled(waiting)
         done.set()
         await occupied
         assert await reserve_once(source)

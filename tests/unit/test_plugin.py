@@ -32,6 +32,7 @@ def test_users_get_a_mock_a_session_and_a_client(tmp_path: Path) -> None:
     source = """
 import pytest
 import tn_contract
+from tn_contract.errors import UsageError
 
 def test_cancels(tn_client, tn_session):
     assert tn_client.cancel_order(2929292929).order_id == 2929292929
@@ -56,6 +57,9 @@ def test_a_closed_session_is_gone(tn_new_session, tn_mock):
         assert tn_mock.broker.session(session.api_key)
     assert tn_mock.broker.session(session.api_key) is None
     assert session.journal() == []
+    with pytest.raises(UsageError, match=f"{session.api_key} is closed.*tn_new_session"):
+        session.play({"fault": "drop"})
+    assert tn_mock.broker.scenario is None
 """
     ran = _pytest(tmp_path, "-q", "-W", "error", source=source)
     assert ran.returncode == 0, ran.stdout

@@ -50,6 +50,6 @@ def cases() -> dict[str, CaseSpec]:
     ]
     for order in corpus.magic_orders.values():
         title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title
-        slow = order.fault in ("delay", "silence")
+        slow = order.fault in ("delay", "dribble", "silence")
         specs.append(CaseSpec(case_of(order.order_id), title, ((order.order_id, ORDINARY),), slow=slow))
     return {spec.id: spec for spec in specs}

@@ -180,9 +180,12 @@ _reports(
 )  # fmt: skip
 _reports(
     "lost-replies", "doubts a reply that is dropped, reset, cut off or garbled", "client-doubts-lost-reply",
-    _faulty("drop", "reset", "cut-off", "garbage"),
+    _faulty("drop", "reset", "cut-off", "wrong-length", "garbage"),
 )  # fmt: skip
-_reports("slow-replies", "waits for a reply that takes a second", "client-waits-for-slow-replies", _faulty("delay"))
+_reports(
+    "slow-replies", "waits for a reply that takes a second", "client-waits-for-slow-replies",
+    _faulty("delay", "dribble"),
+)  # fmt: skip
 
 SILENT = tuple(_faulty("silence"))
 
