@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test realworld realworld-seen check wheel corpus bench peers soak fuzz lock clean
+.PHONY: verify test realworld realworld-seen check wheel corpus bench peers engines soak fuzz lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -39,14 +39,15 @@ bench: $(READY)           ## speed, side by side, as ratios
 peers: $(READY)           ## the mock beside its peers (needs wrk, npm, Java; about 20 minutes)
 	$(BIN)/python benchmarks/peers.py
 
+engines: $(READY)         ## what each state engine costs, and several workers (needs wrk, redis-server)
+	$(BIN)/python benchmarks/engines.py
+
 soak: $(READY)            ## five million requests, and what they leave behind (needs wrk)
 	$(BIN)/python benchmarks/soak.py
 
 fuzz: $(READY)            ## two million requests that are wrong in every way
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
-	$(BIN)/python tests/fuzz/fuzz.py form -atheris_runs=1000000
-	$(BIN)/python tests/fuzz/fuzz.py http -atheris_runs=700000
-	$(BIN)/python tests/fuzz/fuzz.py broker -atheris_runs=300000
+	$(BIN)/python benchmarks/fuzz.py
 
 lock:                     ## pin the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock

@@ -1,4 +1,4 @@
-"""What an engine of the mock's state costs, side by side in one run; prints the table of docs/engines.md.
+"""What an engine of the mock's state costs, side by side in one run; writes the tables of docs/engines.md.
 
     python benchmarks/engines.py [--quick]
 
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from figures import here, put
 from ours import KEYS
 from peers import CONNECTIONS, PATH, STUBS
 
@@ -29,14 +30,6 @@ from mock_server.broker import DEMO, SESSIONS_KEPT, Broker
 from mock_server.state import open_state
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import compose
-
-# What each engine promises; tests/mock/test_state.py and tests/durability/ hold it to that.
-PROMISES = {
-    "memory": ("no", "no", "no", "no", "everything"),
-    "sqlite": ("yes", "yes", "yes", "no", "what was accepted since the last checkpoint"),
-    "redis": ("yes", "yes", "yes", "yes", "nothing unseen: refused until a reset"),
-    "redis, fsync always": ("yes", "yes", "yes", "yes", "nothing"),
-}
 
 
 @contextmanager
@@ -218,21 +211,26 @@ def main() -> None:
         turns = 5 if quick else 21
         steps, whole = measure(step, urls, turns), measure(request, urls, turns)
         workers = list(by_workers(urls, quick)) if shutil.which("wrk") else ["(wrk is not installed)"]
-    print("| engine | survives a restart | a kill | shared by processes | by machines | a power failure takes |")
-    print("|---|---|---|---|---|---|")
-    for name, promises in PROMISES.items():
-        print(f"| {name} | {' | '.join(promises)} |")
-    print("\n| engine | secret and nonce, beside memory | whole request without a socket, beside memory |")
-    print("|---|---|---|")
-    for name in urls:
-        print(f"| {name} | {cost(steps, name)} | {cost(whole, name)} |")
-    print(f"\n| engine | workers | requests/s over sockets, on {os.cpu_count()} cores | beside one worker |")
-    print("|---|---|---|---|", *workers, sep="\n")
+    costs = "\n".join(f"| {name} | {cost(steps, name)} | {cost(whole, name)} |" for name in urls)
     keys, used = (100_000, 30_000) if quick else (1_000_000, 5 * SESSIONS_KEPT)
-    print(f"\n| engine | keys | after {used // 5:,} requests | after {used:,} requests | ratio |")
-    print("|---|---|---|---|---|")
-    for engine in ("memory", "sqlite"):
-        print(many_keys(engine, keys, used), flush=True)
+    put(
+        "engines.md",
+        "costs",
+        f"""`python benchmarks/engines.py{" --quick" if quick else ""}`, {here()}.
+
+| engine | secret and nonce, beside memory | whole request without a socket, beside memory |
+|---|---|---|
+{costs}
+
+| engine | workers | requests/s over sockets | beside one worker |
+|---|---|---|---|
+{chr(10).join(workers)}
+
+| engine | keys | after {used // 5:,} requests | after {used:,} requests | ratio |
+|---|---|---|---|---|
+{chr(10).join(many_keys(engine, keys, used) for engine in ("memory", "sqlite"))}
+""",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The mock beside its peers, on this machine, one after the other: `peers.py [NAME…] [--rounds N]` writes PEERS.md.
+"""The mock beside its peers, one after the other: `peers.py [NAME…] [--rounds N]` writes docs/speed.md.
 
 Each server has one core, wrk the other, 16 connections. The peers give one static reply; ours does all of its work
 (parse, sort, HMAC, nonce, journal), for requests that are each signed afresh. Rounds go forth and back through the
@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from figures import here, put
 
 HERE = Path(__file__).parent
 HOME = HERE.parent / ".build" / "peers"
@@ -280,19 +282,12 @@ def main() -> None:
             except CannotRunError as error:
                 results.pop(peer.name, None)
                 skipped[peer.name] = str(error)
-    versions = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
-    text = f"""# Beside the peers
-
-`python benchmarks/peers.py --rounds {options.rounds}`: {versions}. One core for the server, the other for wrk,
-{CONNECTIONS} connections; medians of {options.rounds} rounds, with the least and the greatest. *cold* is the first
-second after the first reply; the other rates are those after {WARM_SECONDS} s of load. The peers give one static reply
-and record nothing where they can be told so; tn-contract verifies the signature of every request, judges its nonce
-and keeps a journal.
+    text = f"""`python benchmarks/peers.py --rounds {options.rounds}`, {here()}; medians of {options.rounds}
+rounds, with the least and the greatest.
 
 {table(results, skipped)}
 """
-    (HERE / "PEERS.md").write_text(text)
-    print(text)
+    put("speed.md", "peers", text)
 
 
 if __name__ == "__main__":

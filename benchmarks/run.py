@@ -1,4 +1,4 @@
-"""Speed, side by side in one run, as ratios; writes benchmarks/RESULTS.md.
+"""Speed, side by side in one run, as ratios; writes docs/speed.md.
 
     python benchmarks/run.py [--quick]
 
@@ -15,7 +15,6 @@ import hmac
 import http.client
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
+from figures import here, put
 from ours import bare
 
 from mock_server.broker import Broker
@@ -372,20 +372,13 @@ def main() -> None:
         print(" · ".join(rows[-1]), flush=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "werkzeug", "httptools", "httpx", "msgspec"))
     lines = [
-        "# Speed",
-        "",
-        "Written by `make bench`. Two things are measured in turns in one run; the ratio is the median of the turns'",
-        "ratios, with the least and the greatest. Single figures belong to the machine, ratios to the code.",
-        "Of the client without a network the difference is told, for it does not depend on how long a reply takes.",
-        "",
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, {packages}.",
+        f"`python benchmarks/run.py{' --quick' if arguments.quick else ''}`, {here()}, {packages}.",
         "",
         "| what | measured | against | ratio |",
         "|---|---|---|---|",
         *(f"| {name.replace('|', 'against')} | {ours} | {theirs} | {ratio} |" for name, ours, theirs, ratio in rows),
-        "",
     ]
-    (ROOT / "RESULTS.md").write_text("\n".join(lines), "utf-8")
+    put("speed.md", "bench", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Millions of requests, and what they leave behind: `soak.py [--requests N]` writes SOAK.md; exit 1 when it grows.
+"""Millions of requests, and what they leave: `soak.py [--requests N]` writes docs/reliability.md; exit 1 if it grows.
 
 wrk signs every request afresh (1,024 keys); a scenario loses, delays, dribbles and refuses some of them, clients that
 say nothing come and go, and strangers send what is no HTTP. Memory, file descriptors and threads are read from /proc
@@ -20,6 +20,7 @@ import threading
 import time
 from pathlib import Path
 
+from figures import here, put
 from peers import CONNECTIONS, HERE, PATH, PORT, STUBS, answers
 
 SLICES = 20
@@ -127,12 +128,9 @@ def main() -> int:
     rows = "\n".join(f"| {n:,} | {s['MB']:.1f} | {s['threads']:.0f} | {s['files']:.0f} |" for n, s in samples)
     verdict = "flat" if max(grown["MB"], grown["threads"]) <= GROWTH and grown["files"] <= 1.5 else "it grows"
     became = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda row: -row[1]))
-    text = f"""# Soak
-
-`python benchmarks/soak.py --requests {wanted}` on {time.strftime("%Y-%m-%d")}: {sent:,} requests in {elapsed:,.0f} s,
-with faults, slow clients and strangers. **{verdict}**: of what it held after the first tenth, at the end it held
-{grown["MB"]:.3f} times the memory and {grown["threads"]:.2f} times the threads; at rest, {grown["files"]:.2f} times the
-files that were open at the start.
+    text = f"""`python benchmarks/soak.py --requests {wanted}`, {here()}: {sent:,} requests in {elapsed:,.0f} s.
+**{verdict[0].upper()}{verdict[1:]}**: of what it held after the first tenth, at the end it held {grown["MB"]:.3f} times
+the memory and {grown["threads"]:.2f} times the threads; at rest, {grown["files"]:.2f} times the files of the start.
 
 What became of them: {became}.
 
@@ -140,8 +138,7 @@ What became of them: {became}.
 |---:|---:|---:|---:|
 {rows}
 """
-    (HERE / "SOAK.md").write_text(text)
-    print(text)
+    put("reliability.md", "soak", text)
     return 0 if verdict == "flat" else 1
 
 

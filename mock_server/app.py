@@ -26,13 +26,13 @@ from mock_server.broker import (
     harness_error,
     unavailable,
 )
-from mock_server.door import CONTROL, EARLY_END, Door, replied, status_line
+from mock_server.door import CONTROL, EARLY_END, Door, replied
 from mock_server.guard import Guard
 from tn_contract import __version__
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
-from tn_contract.wire import Reply
+from tn_contract.wire import Reply, status_line
 
 
 def create_app(

@@ -8,7 +8,6 @@ from asyncio import BaseTransport, Future, TimerHandle
 from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
-from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from mock_server.broker import Answer, failed, harness_error
 from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
 from mock_server.reader import Reader, refused
 from mock_server.server import Server, Visitor
-from tn_contract.wire import Headers, Reply, Request
+from tn_contract.wire import Headers, Reply, Request, status_line
 
 if TYPE_CHECKING:
     import ssl
@@ -283,15 +282,6 @@ class Connection(Visitor):
             self._tls.say_goodbye()
         self.flush()
         self.transport.write_eof()
-
-
-@lru_cache(64)
-def status_line(status: int) -> str:
-    """Write a status with its reason."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"{status} Unknown"
 
 
 @lru_cache(256)

@@ -11,19 +11,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from mock_server.broker import READ_LIMIT, Answer, Broker, failed, harness_error
 from tn_contract.journal import timestamp
-from tn_contract.wire import Headers, Reply, Request
+from tn_contract.wire import Headers, Reply, Request, status_line
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CONTROL = "/__tn__/"
 
-_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _BODILESS = {204, 304}
 _log = logging.getLogger("mock_server")
 
@@ -89,11 +87,6 @@ def _logged(answer: Answer, seconds: float) -> str:
 
 
 EARLY_END = harness_error("the body ends early", "mend Content-Length or the chunks", 400)
-
-
-def status_line(status: int) -> str:
-    """Write a status with its reason."""
-    return _STATUS.get(status) or f"{status} UNKNOWN"
 
 
 def _length(reply: Reply) -> Headers:

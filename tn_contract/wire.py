@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
 
@@ -300,6 +301,16 @@ def with_header(request: Request, name: str, value: str | None) -> Request:
 
 
 # ---- replies -----------------------------------------------------------------------------------------------
+
+
+@lru_cache(64)
+def status_line(status: int) -> str:
+    """Write a status with its reason; one that nobody has named is UNKNOWN, as werkzeug has it."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} UNKNOWN"
+
 
 Form = Literal["object", "other-json", "not-json", "empty"]
 
