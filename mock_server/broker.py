@@ -249,7 +249,10 @@ class Broker:
             self._drop(api_key)
 
     def _all_credentials(self) -> list[Credentials]:
-        return [*(session.credentials for session in tuple(self._sessions.values())), *self._closed]
+        """Return all key pairs that a stranger's request may hold: other processes open some, too."""
+        met = (session.credentials for session in tuple(self._sessions.values()))
+        known = (*self._state.pairs(SESSIONS_KEPT), *met, *self._closed)
+        return list({(pair.api_key, pair.secret): pair for pair in known}.values())
 
     def _all_secrets(self) -> list[Secret]:
         return [credentials.secret for credentials in self._all_credentials()]
@@ -341,13 +344,13 @@ class Broker:
         if len(request.body) > MAX_BODY:
             return Answer(TOO_LARGE, None)
         scheme = scheme_of(request.path)
-        if scheme is None:
-            reply = no_address(request.path)
-            self.strays.add(self._clock(), request, reply, Assessment("address"))
-            return Answer(reply, None)
-        if request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
+        if scheme and request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         try:
+            if scheme is None:
+                reply = no_address(request.path)
+                self.strays.add(self._clock(), request, reply, Assessment("address"))
+                return Answer(reply, None)
             answer, twice = self._handle(request, scheme, scripted=True)
             return self._handle(request, scheme, scripted=False)[0] if twice else answer
         except StateUnavailable as error:

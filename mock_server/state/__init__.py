@@ -52,6 +52,9 @@ class State(Protocol):
     def keys(self) -> list[str]:
         """Return every key, the oldest first."""
 
+    def pairs(self, most: int) -> list[Credentials]:
+        """Return the key pairs opened last, at most so many."""
+
     def count(self) -> int:
         """Return how many keys there are."""
 

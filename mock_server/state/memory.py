@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from mock_server.state import other_rule
 from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
@@ -153,6 +154,12 @@ class MemoryState:
     def keys(self) -> list[str]:
         """Return every key, the oldest first."""
         return list(self._pairs)
+
+    def pairs(self, most: int) -> list[Credentials]:
+        """Return the key pairs opened last."""
+        with self._lock:
+            last = list(islice(reversed(self._pairs.items()), most))
+        return [Credentials(key, pair.secret) for key, pair in last]
 
     def count(self) -> int:
         """Return how many keys there are."""

@@ -88,6 +88,13 @@ return 1
 _SECRET = f"{_HOME} return redis.call('HGET', pair, 'secret')"
 _LAST = f"{_HOME} return redis.call('HMGET', pair, 'secret', 'last')"
 _KEYS = f"{_HOME} return redis.call('ZRANGE', home .. ':keys', 0, -1)"
+_PAIRS = f"""{_HOME}
+local found = {{}}
+for _, each in ipairs(redis.call('ZREVRANGE', home .. ':keys', 0, ARGV[3] - 1)) do
+    table.insert(found, {{each, redis.call('HGET', home .. ':pair:' .. each, 'secret')}})
+end
+return found
+"""
 _COUNT = f"{_HOME} return redis.call('ZCARD', home .. ':keys')"
 _RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[2]) return redis.call('HGET', KEYS[1], 'policy')"
 _CLOSE = f"""{_HOME}
@@ -160,6 +167,10 @@ _REFUSALS = {
 
 def _stored(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _read(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
 
 
 class _Store:
@@ -326,7 +337,7 @@ class RedisState:
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""
         secret = self._store.run(_SECRET, _stored(api_key))
-        return None if secret is None else Secret(secret.decode("utf-8", "surrogatepass"))
+        return None if secret is None else Secret(_read(secret))
 
     def close(self, api_key: str) -> bool:
         """Forget a key; False when there was none."""
@@ -334,7 +345,12 @@ class RedisState:
 
     def keys(self) -> list[str]:
         """Return every key, the oldest first."""
-        return [key.decode("utf-8", "surrogatepass") for key in self._store.run(_KEYS, "")]
+        return [_read(key) for key in self._store.run(_KEYS, "")]
+
+    def pairs(self, most: int) -> list[Credentials]:
+        """Return the key pairs opened last."""
+        told = self._store.run(_PAIRS, "", most)
+        return [Credentials(_read(key), Secret(_read(secret))) for key, secret in told]
 
     def count(self) -> int:
         """Return how many keys there are."""

@@ -55,6 +55,10 @@ def _stored(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _read(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
+
+
 class _File:
     """One connection, used by one thread at a time, and what goes wrong with it said in one sentence."""
 
@@ -312,7 +316,7 @@ class SqliteState:
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""
         rows = self._file.read("SELECT api_secret FROM pair WHERE api_key = ?", _stored(api_key))
-        return Secret(rows[0][0].decode("utf-8", "surrogatepass")) if rows else None
+        return Secret(_read(rows[0][0])) if rows else None
 
     def close(self, api_key: str) -> bool:
         """Forget a key; False when there was none."""
@@ -327,7 +331,12 @@ class SqliteState:
     def keys(self) -> list[str]:
         """Return every key, the oldest first."""
         rows = self._file.read("SELECT api_key FROM pair ORDER BY id")
-        return [key.decode("utf-8", "surrogatepass") for (key,) in rows]
+        return [_read(key) for (key,) in rows]
+
+    def pairs(self, most: int) -> list[Credentials]:
+        """Return the key pairs opened last."""
+        rows = self._file.read("SELECT api_key, api_secret FROM pair ORDER BY id DESC LIMIT ?", most)
+        return [Credentials(_read(key), Secret(_read(secret))) for key, secret in rows]
 
     def count(self) -> int:
         """Return how many keys there are."""

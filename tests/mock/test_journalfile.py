@@ -93,7 +93,6 @@ def test_no_secret_is_written(tmp_path: Path, opened: Opened) -> None:
     assert len(lines(path)) == 3
 
 
-@pytest.mark.xfail(reason="a process knows the secrets of the sessions that it has met, not all of a shared state's")
 def test_no_secret_of_a_session_that_another_process_opened_is_written(tmp_path: Path, opened: Opened) -> None:
     path, state = tmp_path / "journal.jsonl", f"sqlite:{tmp_path / 'state.db'}"
     other, broker = Broker(state=state), Broker(state=state, sink=opened(path).write)

@@ -190,6 +190,8 @@ class Model(RuleBasedStateMachine):
         for state in self.instances:
             assert state.keys() == list(self.pairs)
             assert state.count() == len(self.pairs)
+            newest = [(pair.api_key, pair.secret.reveal()) for pair in state.pairs(2)]
+            assert newest == list(reversed(self.pairs.items()))[:2]
             for key in ("a", "\ud800"):
                 secret = state.secret(key)
                 assert (secret and secret.reveal()) == self.pairs.get(key)
