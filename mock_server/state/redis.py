@@ -349,7 +349,7 @@ class RedisState:
 
     def pairs(self, most: int) -> list[Credentials]:
         """Return the key pairs opened last."""
-        told = self._store.run(_PAIRS, "", most)
+        told = self._store.run(_PAIRS, "", str(most))
         return [Credentials(_read(key), Secret(_read(secret))) for key, secret in told]
 
     def count(self) -> int:
