@@ -49,7 +49,7 @@ class Served(Mock):
         try:
             for _ in range(count):
                 pids.append(self.control("GET", "health")["pid"])
-                os.kill(pids[-1], signal.SIGSTOP)
+                halt(pids[-1])
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
@@ -62,7 +62,7 @@ def alone(pid: int, pids: list[int]) -> Iterator[None]:
     """Let one worker answer, and no other."""
     others = [each for each in pids if each != pid]
     for each in others:
-        os.kill(each, signal.SIGSTOP)
+        halt(each)
     try:
         yield
     finally:
@@ -70,9 +70,20 @@ def alone(pid: int, pids: list[int]) -> Iterator[None]:
             os.kill(each, signal.SIGCONT)
 
 
+def halt(pid: int) -> None:
+    """Stop a process, and wait until it has: before, it may still accept a connection."""
+    os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + PATIENCE
+    while not status(pid).startswith("T"):
+        assert time.monotonic() < until
+
+
 def lives(pid: int) -> bool:
-    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(told.strip()) and not told.startswith("Z")
+    return status(pid)[:1] not in ("", "Z")
+
+
+def status(pid: int) -> str:
+    return subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
 
 
 @contextmanager
@@ -296,7 +307,7 @@ def test_workers_share_the_certificate_and_the_tunnel(place: str) -> None:
                 connection.request("GET", "/__tn__/health")
                 pids.append(json.loads(connection.getresponse().read())["pid"])
             if pids.count(pids[-1]) == 2 and len(set(pids)) == 1:  # it has answered both ways: now the other one
-                os.kill(pids[-1], signal.SIGSTOP)
+                halt(pids[-1])
         os.kill(pids[0], signal.SIGCONT)
         mock.process.send_signal(signal.SIGTERM)
         assert mock.ended() == (0, "")
@@ -385,7 +396,7 @@ def test_a_worker_that_does_not_stop_is_killed_and_told(place: str) -> None:
     program = f"import mock_server.workers as w; w.STOP_SECONDS = 0.5; {PROGRAM}"
     with serving("--workers", 2, "--state", place, program=program) as mock:
         pids = mock.workers(2)
-        os.kill(pids[0], signal.SIGSTOP)
+        halt(pids[0])
         mock.process.send_signal(signal.SIGTERM)
         code, told = mock.ended()
         assert code == 3
