@@ -241,8 +241,11 @@ def running(broker: Broker | None = None, **options: Any) -> Iterator[RunningMoc
         thread.join()
 
 
-def run_until_stopped(mock: RunningMock) -> None:
-    """Serve in the foreground until SIGTERM or SIGINT; a request under way is answered first."""
+def run_until_stopped(mock: RunningMock, announce: Callable[[], object] = lambda: None) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT; a request under way is answered first.
+
+    `announce` is called when signals are heeded: who waited for it may send one at once.
+    """
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=mock.stop).start()
@@ -250,6 +253,7 @@ def run_until_stopped(mock: RunningMock) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
     _allow_many_connections()
+    announce()
     mock.serve()
 
 
@@ -293,8 +297,7 @@ def run_workers(
             shared = replace(entrance, listening=SharedSocket(fileno=entrance.listening.detach()))
             mock = _behind(shared, journal_file=own, workers=count, state=state, **options)
             try:
-                ready(mock.broker.state.place)
-                run_until_stopped(mock)
+                run_until_stopped(mock, lambda: ready(mock.broker.state.place))
             finally:
                 mock.stop()
 

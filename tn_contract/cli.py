@@ -205,8 +205,7 @@ def serve(
             return
         mock = server.listen(**options)
         try:
-            announce(mock, mock.broker.state.place)
-            server.run_until_stopped(mock)
+            server.run_until_stopped(mock, lambda: announce(mock, mock.broker.state.place))
             if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
                 click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
         finally:

@@ -372,7 +372,8 @@ def test_a_worker_that_ends_before_it_is_ready_is_told(place: str) -> None:
 
 
 def test_a_worker_that_ends_of_its_own_is_told(place: str) -> None:
-    program = f"import mock_server.serve as s, os; s.run_until_stopped = lambda mock: os._exit(9); {PROGRAM}"
+    ends = "s.run_until_stopped = lambda mock, ready: (ready(), os._exit(9))"
+    program = f"import mock_server.serve as s, os; {ends}; {PROGRAM}"
     with serving("--workers", 2, "--state", place, program=program) as mock:
         code, told = mock.ended()
     assert code == 3

@@ -310,6 +310,21 @@ def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop
         assert not ready.exists(), "it would lead the next run to an old port"
 
 
+def test_serve_heeds_a_signal_that_comes_as_soon_as_it_has_told_where_it_is(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    program = (
+        "import os, signal, click, tn_contract.cli as cli\n"
+        "echo = click.echo\n"
+        "click.echo = lambda *said, **options: (echo(*said, **options), os.kill(os.getpid(), signal.SIGTERM))\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--ready-file", str(ready)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment())
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "tn-contract mock at" in ran.stdout
+    assert not ready.exists()
+
+
 def test_serve_takes_its_rules_from_options() -> None:
     options = ["--json", "--nonces", "none", "--strict-path", "--seed", "7", "--timestamp-tolerance", "60"]
     with _serving(*options) as (_process, line):
