@@ -281,7 +281,10 @@ class Connection(Visitor):
         if self._tls:
             self._tls.say_goodbye()
         self.flush()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # it has left already, and with a reset
+            self.abort()
 
 
 @lru_cache(256)

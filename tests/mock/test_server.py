@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -463,6 +464,27 @@ def test_a_connection_that_fails_takes_no_other_with_it(
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert all_from(unlucky) == b""
     assert "a connection failed" in caplog.text
+
+
+def test_who_leaves_in_the_middle_of_a_refusal_is_no_failure(
+    app: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flush = Connection.flush
+
+    def flushed(self: Connection) -> None:
+        flush(self)
+        app.entered.set()
+        assert app.leave.wait(PATIENCE)
+
+    monkeypatch.setattr(Connection, "flush", flushed)
+    with serving(app) as address:
+        with connect(address) as rude:
+            rude.sendall(b"no HTTP")
+            assert app.entered.wait(PATIENCE)  # the refusal is sent, its end is not
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        app.leave.set()
+        assert say(address, request("/a")).startswith(b"HTTP/1.1 200 ")
+    assert caplog.text == ""
 
 
 def test_replies_keep_the_order_of_the_requests_even_if_one_is_late(address: tuple[str, int]) -> None:
