@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
 
@@ -133,9 +134,17 @@ def _is_array_index(key: str) -> bool:
     return -(2**63) <= int(key) < 2**63
 
 
-def _next_index(array: Nested) -> str | None:
-    following = max((int(key) for key in array if _is_array_index(key)), default=-1) + 1
-    return str(max(following, 0)) if following < 2**63 else None
+# Of an array met with `[]`, by its id: the array itself (so that the id stays its own), keys seen, the next index.
+_Counts: TypeAlias = dict[int, tuple[Nested, int, int]]
+
+
+def _next_index(array: Nested, counts: _Counts) -> str | None:
+    _, seen, following = counts.get(id(array), (array, 0, 0))
+    for key in islice(reversed(array), len(array) - seen):  # only what came since: keys never leave an inner array
+        if _is_array_index(key):
+            following = max(following, int(key) + 1)
+    counts[id(array)] = array, len(array), following
+    return str(following) if following < 2**63 else None
 
 
 def _split(name: str) -> Sequence[str | None]:
@@ -165,6 +174,7 @@ _split_usual = lru_cache(256)(_split)
 def nest(fields: Iterable[tuple[str, str]]) -> Nested:
     """Build PHP's nested arrays from bracketed names: the last of two equal names wins."""
     tree: Nested = {}
+    counts: _Counts = {}
     for name, value in fields:
         keys = _split_usual(name) if len(name) <= _USUAL_NAME else _split(name)
         if not keys:
@@ -177,7 +187,7 @@ def nest(fields: Iterable[tuple[str, str]]) -> Nested:
             continue
         array = tree
         for key in keys[:-1]:
-            slot = _next_index(array) if key is None else key
+            slot = _next_index(array, counts) if key is None else key
             if slot is None:
                 break
             inner = array.get(slot)
@@ -185,7 +195,7 @@ def nest(fields: Iterable[tuple[str, str]]) -> Nested:
                 inner = array[slot] = {}
             array = inner
         else:
-            last = _next_index(array) if keys[-1] is None else keys[-1]
+            last = _next_index(array, counts) if keys[-1] is None else keys[-1]
             if last is not None:
                 array[last] = value
     return tree

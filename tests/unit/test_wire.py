@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,15 @@ def test_a_form_nests_by_its_brackets_and_the_last_duplicate_wins(php: Php, body
 
 def test_fields_keep_their_order_and_their_duplicates() -> None:
     assert parse_fields(b"b=1&a=2&b=3&c") == [("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]
+
+
+@given(st.lists(st.sampled_from(["a[]", "a[][]", "a[7]", "a[7][]", "a[x]"]), min_size=100, max_size=100))
+def test_each_key_is_looked_at_once_for_the_next_index(names: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        looks = Mock(side_effect=wire._is_array_index)
+        patch.setattr(wire, "_is_array_index", looks)
+        nest((name, "") for name in names)
+    assert looks.call_count <= 2 * len(names)  # no name has more than two keys in brackets
 
 
 def test_an_element_after_the_highest_index_is_dropped() -> None:
