@@ -30,7 +30,9 @@ def fuzzed(target: str, runs: int) -> tuple[str, bool]:
     ran = subprocess.run([sys.executable, PROGRAM, target, f"-atheris_runs={runs}"], capture_output=True, text=True)
     told = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", ran.stderr)
     coverage = told[-1][0] if told else "?"
-    found = "nothing" if ran.returncode == 0 else f"exit code {ran.returncode}: {ran.stderr[-2000:]}"
+    found = "nothing" if ran.returncode == 0 else f"exit code {ran.returncode}"
+    if ran.returncode:
+        print(f"{target}: {ran.stderr[-4000:]}", file=sys.stderr)
     row = f"| `{target}` | {READS[target]} | {runs:,} | {time.monotonic() - started:,.0f} s | {coverage} | {found} |"
     return row, ran.returncode == 0
 

@@ -393,23 +393,35 @@ class Broker:
         envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
         if not envelope.api_key:
             return Done(envelope.keyless)
-        session = self.session(envelope.api_key)
+        session, refused = self._admit(request, envelope, envelope.api_key, found)
+        found.session = session
         if session is None:
             return Done("key-unknown")
-        found.session = session
-        refused = self._check_signature(request, envelope, session, found)
-        if refused:
-            return Done(refused)
-        if isinstance(envelope, FormEnvelope):
-            refused = self._check_nonce(envelope, session, found)
-            if refused == "key-unknown":  # closed since it was looked up
-                found.session = None
-                self._forget(session.credentials.api_key)
-        else:
-            refused = self._check_timestamp(envelope, found)
         if refused:
             return Done(refused)
         return self._carry_out(request, envelope, session, found, scripted)
+
+    def _admit(
+        self, request: Request, envelope: Envelope, api_key: str, found: _Examination
+    ) -> tuple[Session | None, str | None]:
+        """Find the key's session; check signature, then nonce or timestamp."""
+        # A session met before is tried as it is, for remembering a nonce also asks if the pair is still the state's.
+        session = self._sessions.get(api_key) if isinstance(envelope, FormEnvelope) else None
+        while session is None or (refused := self._check(request, envelope, session, found)):
+            known = self.session(api_key)
+            if known is session:
+                return session, refused if session else None
+            session = known  # closed since it was met, perhaps opened anew
+            found.string_to_sign = found.expected_signature = found.last_nonce = ""
+        return session, None
+
+    def _check(self, request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
+        refused = self._check_signature(request, envelope, session, found)
+        if refused:
+            return refused
+        if isinstance(envelope, FormEnvelope):
+            return self._check_nonce(envelope, session, found)
+        return self._check_timestamp(envelope, found)
 
     @staticmethod
     def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:

@@ -7,7 +7,7 @@ alone into a JSON body. What a mock does about it is common to both, and the bro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, TypeAlias
 
 from tn_contract.corpus import Scheme
 from tn_contract.signing import canonical_string, canonical_string_v3
@@ -24,30 +24,16 @@ from tn_contract.wire import (
 )
 
 
-class Envelope(Protocol):
-    """One request as its generation of the protocol reads it. Findings go into the `notes` given to it."""
-
-    scheme: ClassVar[Scheme]
-    keyless: str  # the situation of a request without a key
-    api_key: str | None
-
-    def string_to_sign(self) -> str:
-        """What the signature must cover."""
-
-    def command(self) -> str | None:
-        """The command asked for, None when there is none."""
-
-    def params(self) -> Mapping[str, object] | None:
-        """Its params, None when the body cannot be read."""
-
-
 def _content_type(request: Request) -> str:
     given = request.header("Content-Type") or ""
     return given if given == FORM_TYPE else given.partition(";")[0].strip()
 
 
 class FormEnvelope:
-    """v2: the form's fields `apiKey`, `cmd`, `nonce`, `params[...]`."""
+    """v2: the form's fields `apiKey`, `cmd`, `nonce`, `params[...]`. Findings go into the `notes` given to it.
+
+    `api_key` is None where there is none; `keyless` is the situation of such a request.
+    """
 
     scheme: ClassVar[Scheme] = "v2"
 
@@ -114,3 +100,6 @@ class JsonEnvelope:
         if isinstance(reading.members.get("order_id"), str):
             self._notes.append("order_id is a text: a JSON number is documented")
         return reading.members
+
+
+Envelope: TypeAlias = FormEnvelope | JsonEnvelope

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -39,7 +40,7 @@ from mock_server.state import sqlite as sqlite_engine
 from tn_contract.errors import UsageError
 from tn_contract.nonce import NONCE_MAX, Policy
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Request, compose
+from tn_contract.wire import Request, compose, compose_v3, with_signature
 
 ENGINES = ["memory", "sqlite", "redis"]
 Opener = Callable[[], State]
@@ -273,6 +274,34 @@ def test_brokers_share_sessions_nonces_and_resets(opener: Callable[[], Opener]) 
     first.reset()
     assert second.keys == [DEMO.api_key]
     assert [situation(second, 3, DEMO), situation(first, 3, DEMO)] == ["cancel-accepted", "nonce-replayed"]
+
+
+@every_engine
+def test_an_accepted_cancel_is_one_step_of_the_engine_but_for_the_first(opener: Callable[[], Opener]) -> None:
+    state = opener()()
+    broker = Broker(state=state)
+    assert broker.handle(cancel(1)).reply.status == 200
+    with patch.object(state, "secret", side_effect=AssertionError("the secret was asked for again")):
+        answer = broker.handle(cancel(2)).assessment
+    assert answer
+    assert answer.situation == "cancel-accepted"
+
+
+@every_engine
+@pytest.mark.parametrize("policy", get_args(Policy))
+def test_a_pair_that_another_mock_closed_is_unknown_at_once(opener: Callable[[], Opener], policy: Policy) -> None:
+    open_it = opener()
+    first, second = (Broker(state=open_it(), policy=policy) for _ in range(2))
+    pair = first.open_session().credentials
+    wrong = with_signature(cancel(3, pair), "ab" * 32)
+    for nonce, request in enumerate((cancel(9, pair), wrong, compose_v3(pair, "delTradeOrder", 1, {}).request), 1):
+        assert first.handle(cancel(nonce, pair)).reply.status == 200
+        second.close_session(pair.api_key)
+        answer = first.handle(request).assessment
+        assert answer
+        assert (answer.situation, answer.string_to_sign, answer.effect) == ("key-unknown", "", "none")
+        assert len(first.strays.exchanges()) == nonce
+        second.open_session(pair.api_key, pair.secret.reveal())
 
 
 ORDER = {"instr_name": "AAPL.US", "action_id": "1", "order_type_id": "1", "qty": "1", "expiration_id": "3"}
