@@ -148,17 +148,15 @@ def _is_list_index(key: str) -> bool:
 
 def key_order(keys: Iterable[str]) -> list[str]:
     """Sort the names of one level: by their bytes, the indexes of a list as numbers."""
-    names = list(keys)
     try:
+        names = sorted(keys)
         joined = "".join(names)
     except TypeError:
         odd = next(name for name in keys if type(name) is not str)
         raise InvalidRequest(f"the parameter name {odd!r} is no text: names are str") from None
     if joined[:1].isdigit() and all(map(_is_list_index, names)):
         names.sort(key=int)  # a list's indexes sort as numbers: 9 before 10
-    elif joined.isascii():
-        names.sort()
-    else:
+    elif not joined.isascii():
         names.sort(key=_bytes)
     return names
 
@@ -171,9 +169,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _text(value: Value, path: tuple[str, ...]) -> str:
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         value = {str(index): item for index, item in enumerate(value)}
-    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 # the usual case first: it is quicker
+    if isinstance(value, Mapping):
         if not value:
             raise InvalidRequest(f"{_shown(path)} is empty: leave it out (an empty map is signed but never sent)")
         return canonical_string(value, path)
@@ -200,7 +198,11 @@ def canonical_string(parameters: Parameters, _path: tuple[str, ...] = ()) -> str
     parts = []
     for key in key_order(parameters):
         value = parameters[key]
-        parts.append(f"{key}={value}" if type(value) is str else f"{key}={_text(value, (*_path, key))}")
+        if type(value) is dict and value:  # the usual kinds first: it is quicker
+            value = canonical_string(value, (*_path, key))
+        elif type(value) is not str:
+            value = _text(value, (*_path, key))
+        parts.append(f"{key}={value}")
     return "&".join(parts)
 
 
