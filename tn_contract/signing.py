@@ -16,8 +16,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, quote_plus
+
+from msgspec import Struct
 
 from tn_contract.errors import InvalidRequest, UsageError
 
@@ -134,7 +136,7 @@ class Credentials:
         return cls(os.environ[key_name], Secret(os.environ[secret_name]))
 
 
-class Signed(NamedTuple):
+class Signed(Struct, frozen=True):
     """Every stage of one signature."""
 
     parameters: Parameters
