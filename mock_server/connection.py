@@ -31,7 +31,8 @@ class Connection(Visitor):
     """Takes turns with a client: reads ahead no further than one request, and writes when it is read."""
 
     __slots__ = (
-        "_answering", "_clogged", "_context", "_done", "_ended", "_reader", "_timer", "_tls", "_unsent", "_waiting",
+        "_answering", "_clogged", "_context", "_done", "_ended", "_playing", "_reader", "_timer", "_tls", "_unsent",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
@@ -41,6 +42,7 @@ class Connection(Visitor):
         self._reader = Reader(self)
         self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was read before its turn came
         self._timer: TimerHandle | None = None
+        self._playing: tuple[Iterator[Step], str] | None = None  # what the timer goes on with
         self._answering = False
         self._clogged = False  # the client does not read as fast as it is answered
         self._unsent = inf
@@ -126,9 +128,12 @@ class Connection(Visitor):
             self._close()
 
     def dismiss(self) -> None:
-        """Leave, or do so after the reply that is under way."""
+        """Leave, or do so after the reply that is under way: at once, however late a fault wanted it."""
         if self._done or not self._answering:
             self._close()
+        elif self._timer and self._playing:
+            self._timer.cancel()
+            self._play(*self._playing)
 
     def _write(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -220,7 +225,8 @@ class Connection(Visitor):
             match step:
                 case Send(data):
                     self._write(data)
-                case Wait(seconds):
+                case Wait(seconds) if not self.server.stopping:
+                    self._playing = steps, connection
                     self._timer = self.loop.call_later(seconds, self._play, steps, connection)
                     return
                 case Keep():
