@@ -296,6 +296,8 @@ class Journal:
             entry.leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
             entry.request = replace(request, body=redactor.body(request.body).encode())
             entry.diagnosable = False
+        if reply and len(reply.body) > BODY_KEPT:
+            entry.reply = replace(reply, body=self._redactor().body(reply.body).encode())
         if self._space:
             self._space.take(self)
         with self._lock:

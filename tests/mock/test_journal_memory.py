@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from mock_server.book import NewOrder
 from mock_server.broker import DEMO, Broker
 from tn_contract.wire import Request, compose, replace
 
@@ -55,6 +56,24 @@ def test_after_twenty_thousand_requests_journals_are_bounded_and_memory_is_flat(
     assert len(session.journal) == len(broker.strays) == 200
     assert session.journal.exchanges()[-1].seq > 10_000
     assert after - before < MEBIBYTE // 4
+
+
+def test_long_lists_of_orders_are_not_kept_whole() -> None:
+    broker = Broker(journal_size=200, orders="book", policy="none")
+    assert broker.book
+    for number in range(500):
+        broker.book.put(DEMO.api_key, NewOrder(order_id=number + 1))
+    list_orders = compose(DEMO, "getNotifyOrderJson", 1, {"active_only": 0}).request
+    assert len(broker.handle(list_orders).reply.body) > 100_000
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            broker.handle(list_orders)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < MEBIBYTE
 
 
 def test_a_journal_full_of_long_requests_is_small(broker: Broker) -> None:
