@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mock_server.broker import harness_error
+from tn_contract.errors import UsageError
 from tn_contract.wire import Reply
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Guard:
 
     token: str = field(default="", repr=False)
     hosts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.token.isascii():  # clients write other characters into headers in different ways
+            raise UsageError("the control token has other characters than ASCII: choose letters and digits")
 
     def refusal(self, environ: WSGIEnvironment) -> Reply | None:
         """Answer a request that may not come in; None when it may."""
