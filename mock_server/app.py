@@ -79,7 +79,7 @@ def create_app(
         if isinstance(error, HTTPException):
             hint = f"see {CONTROL}health for the control plane's addresses"
             return _respond(harness_error(error.name, hint, error.code or HARNESS_STATUS))
-        app.logger.error("the mock failed on %s %s", request.method, request.path, exc_info=error)
+        app.logger.error("the mock failed", exc_info=error)  # and not on what: a secret may stand anywhere in it
         return _respond(failed(error))
 
     if control:
@@ -187,6 +187,12 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
         told = {"api_key": session.credentials.api_key, "last_nonce": None if last is None else str(last)}
         return {**told, "exchanges": len(session.journal)} if workers == 1 else told
 
+    def known_sessions() -> int | None:
+        try:
+            return mock.state.count()
+        except StateUnavailable:
+            return None  # the mock is alive all the same; `ready` is another question
+
     add_book_control(app, mock, refuse, unknown)
 
     @app.get(f"{CONTROL}health")
@@ -201,7 +207,7 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
                 "nonce_policy": mock.policy,
                 "timestamp_tolerance": mock.timestamp_tolerance,
                 "state": mock.state.engine,
-                "sessions": mock.state.count(),
+                "sessions": known_sessions(),
                 "workers": workers,
                 "pid": os.getpid(),
                 "control": [
@@ -218,7 +224,10 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
 
     @app.get(f"{CONTROL}ready")
     def ready() -> Response:
-        return _json({"ready": True, "sessions": mock.state.count()})  # a state that cannot be asked is a harness error
+        sessions = mock.state.count()  # a state that cannot be asked is a harness error
+        if mock.missing:
+            return refuse(mock.missing, "make room, and the next exchange that is written mends this", 503)
+        return _json({"ready": True, "sessions": sessions})
 
     @app.get(f"{CONTROL}sessions")
     def list_sessions() -> Response:

@@ -30,7 +30,7 @@ from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
 from mock_server.state import State, open_state
 from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
-from tn_contract.errors import StateUnavailable, UsageError
+from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
 from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
@@ -120,6 +120,11 @@ def unavailable(error: StateUnavailable) -> Reply:
     return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
 
 
+def unrecorded(error: JournalUnavailable) -> Reply:
+    """Answer when the journal on disk misses what was done."""
+    return harness_error(str(error), "it was carried out all the same, only not recorded: look at the order")
+
+
 TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
 
 
@@ -182,6 +187,7 @@ class Broker:
         self._closed: deque[Credentials] = deque(maxlen=journal_size)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
+        self.missing = ""  # why the journal on disk has not the last exchange
         self.scenario = scenario
         # What became of requests, by generation and situation: for metrics.
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -350,11 +356,17 @@ class Broker:
             if scheme is None:
                 reply = no_address(request.path)
                 self.strays.add(self._clock(), request, reply, Assessment("address"))
+                self._count("", "address")
                 return Answer(reply, None)
             answer, twice = self._handle(request, scheme, scripted=True)
             return self._handle(request, scheme, scripted=False)[0] if twice else answer
         except StateUnavailable as error:
+            self._count(scheme or "", "state-unavailable")
             return Answer(unavailable(error), None)
+        except JournalUnavailable as error:
+            self.missing = str(error)
+            self._count(scheme or "", "journal-unavailable")
+            return Answer(unrecorded(error), None)
 
     def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
         """Handle what is for the API; say also if a scenario wants it delivered twice."""
@@ -381,9 +393,13 @@ class Broker:
         lost = done.fault is not None and done.fault.loses_reply
         failure = f"the mock's fault: {done.fault.kind}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
-        with self._lock:
-            self.counts[scheme, done.situation] += 1
+        self.missing = ""
+        self._count(scheme, done.situation)
         return Answer(reply, assessment, done.fault), examination.twice
+
+    def _count(self, scheme: str, situation: str) -> None:
+        with self._lock:
+            self.counts[scheme, situation] += 1
 
     def _examine(self, request: Request, scheme: Scheme, found: _Examination, scripted: bool) -> Done:
         """Walk the steps in order: say where they end, or do the command."""
@@ -482,7 +498,9 @@ class Broker:
             return self._commands.answer(call)
         done = self._commands.answer(call) if turn.applied else Done("scenario", order_id)
         payload = turn.payload or done.payload or self._payloads[call.scheme][done.situation]
-        return replace(done, situation="scenario", payload=payload, fault=turn.fault or done.fault)
+        # Whoever cancels an order that loses its reply is told nothing, whatever else is done to the reply.
+        lost = done.fault if done.fault and done.fault.loses_reply else None
+        return replace(done, situation="scenario", payload=payload, fault=lost or turn.fault or done.fault)
 
 
 def _kept(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import msgspec
 
-from tn_contract.errors import UsageError
+from tn_contract.errors import JournalUnavailable, UsageError
 from tn_contract.evidence import ExchangeLine
 from tn_contract.journal import Exchange
 
@@ -21,6 +23,15 @@ class _Handler(RotatingFileHandler):
         raise  # by default it prints the error and goes on
 
 
+def _breaks_off(path: Path) -> bool:
+    """Say if the last line is half a line, as a full disk leaves it."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
 class JournalFile:
     """Appends to `path`; at `max_bytes` it becomes `path.1`, and so on up to `kept` older files. Threads may share it.
 
@@ -29,16 +40,23 @@ class JournalFile:
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
+        self._path = path
         try:
             self._file = _Handler(path, maxBytes=max_bytes, backupCount=kept, encoding="utf-8")
+            if _breaks_off(path) and self._file.stream:
+                self._file.stream.write("\n")
         except OSError as error:
             raise UsageError(f"the journal {path} cannot be written ({error.strerror}): choose another file") from None
 
     def write(self, exchange: Exchange) -> None:
-        """Append one exchange. Raises `OSError` when the disk is full or gone."""
+        """Append one exchange. Raises `JournalUnavailable` when the disk is full or gone."""
         line = msgspec.json.encode(ExchangeLine(exchange)).decode()
-        self._file.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+        try:
+            self._file.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+        except OSError as error:
+            raise JournalUnavailable(f"the journal {self._path} cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with suppress(OSError):  # told already, when it could not be written
+            self._file.close()

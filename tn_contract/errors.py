@@ -140,6 +140,10 @@ class StateUnavailable(TnContractError):
     """A mock's key pairs, nonces and orders cannot be read or written; nothing was accepted."""
 
 
+class JournalUnavailable(TnContractError):
+    """A mock's journal on disk cannot be written; what was asked for may have been done."""
+
+
 class WorkerLost(TnContractError):
     """One of the mock's processes ended that nobody had told to."""
 

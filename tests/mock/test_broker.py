@@ -18,6 +18,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import DEMO, MAX_BODY, Answer, Broker
+from mock_server.faults import Fault
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import Journal
@@ -202,6 +203,16 @@ def test_an_order_id_is_an_integer_from_1_to_63_bits_in_plain_digits(broker: Bro
 def test_big_order_ids_come_back_digit_by_digit(broker: Broker, order_id: str) -> None:
     answer = broker.handle(cancel(order_id=order_id))
     assert answer.reply.body == b'{\n    "order_id" : %s\n}' % order_id.encode()
+
+
+@pytest.mark.parametrize("rule", [{"latency": {"median": 0.1, "p99": 0.2}}, {"fault": "delay"}, {"fault": "drop"}])
+def test_an_order_that_loses_its_reply_loses_it_under_a_scenario_too(broker: Broker, rule: dict[str, object]) -> None:
+    broker.play({"rule": [rule]})
+    for nonce, (order_id, magic) in enumerate(CORPUS.magic_orders.items(), 1):
+        if magic.fault and Fault(magic.fault).loses_reply:
+            fault = broker.handle(compose(DEMO, "delTradeOrder", nonce, {"order_id": int(order_id)}).request).fault
+            assert fault
+            assert fault.loses_reply
 
 
 @pytest.mark.parametrize("name", ["params", "params[order_id][0]", "params[orderId]", "order_id", "params[order_id"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mock_server.app import create_app
 from mock_server.broker import READ_LIMIT, Broker
-from mock_server.door import Door
+from mock_server.door import Door, answered
 from tn_contract.corpus import load_corpus
 from tn_contract.wire import Request, compose, compose_v3
 
@@ -135,6 +135,26 @@ def test_large_bodies_are_answered_alike(length: int) -> None:
 def test_a_body_of_another_length_than_promised_is_answered_alike(promised: str) -> None:
     headers = (("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", promised))
     WAYS.afresh().ask(Request("POST", "/api/v2/cmd/delTradeOrder", headers, b"apiKey=x"))
+
+
+def test_a_log_that_nobody_reads_keeps_no_client_from_its_reply() -> None:
+    def gone(_line: str) -> None:
+        raise BrokenPipeError
+
+    request = compose(Broker.demo, "delTradeOrder", 1, {"order_id": 7}).request
+    assert answered(Broker(), request, gone).reply.status == 200
+
+
+def test_the_mocks_own_failure_is_logged_without_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Broker, "handle", fail)
+    assert answered(Broker(), Request("POST", "/api/v2/cmd/planted-secret")).reply.status == 599
+    assert "RuntimeError" in caplog.text
+    assert "planted-secret" not in caplog.text
 
 
 @pytest.mark.parametrize("way", ["past", "through"])

@@ -16,7 +16,7 @@ from mock_server.guard import Guard, is_loopback
 from mock_server.serve import RunningMock, running
 from tn_contract import Client
 from tn_contract.checks.target import Target, TargetOptions
-from tn_contract.errors import TargetUnreachable
+from tn_contract.errors import OutcomeUnknown, TargetUnreachable, UsageError
 
 TOKEN = "planted-token"
 
@@ -140,7 +140,11 @@ def test_a_mock_is_ready_while_its_state_can_be_asked(tmp_path: Path) -> None:
         gone = httpx.get(ready)
         assert gone.status_code == 599
         assert gone.headers["X-Tn-Mock"] == "harness-error"
-        assert httpx.get(f"{mock.control_url}metrics").status_code == 200, "which does not ask it"
+        assert httpx.get(f"{mock.control_url}health").json()["sessions"] is None, "but alive"
+        with Client("tn-demo-key", "tn-demo-secret", base_url=mock.base_url) as client, pytest.raises(OutcomeUnknown):
+            client.cancel_order(1)
+        metrics = httpx.get(f"{mock.control_url}metrics")
+        assert 'tn_mock_requests_total{scheme="v2",situation="state-unavailable"} 1.0' in metrics.text
 
 
 def test_verify_brings_the_token_of_a_mock_that_asks_for_it(
@@ -160,6 +164,11 @@ def test_verify_brings_the_token_of_a_mock_that_asks_for_it(
 def test_probes_need_no_token(open_to_all: RunningMock, path: str) -> None:
     port = open_to_all.base_url.rpartition(":")[2]
     assert httpx.get(f"http://127.0.0.1:{port}/__tn__/{path}").status_code == 200
+
+
+def test_a_token_that_no_header_can_carry_is_refused() -> None:
+    with pytest.raises(UsageError, match="other characters than ASCII"):
+        Guard("ключ")
 
 
 def test_the_token_shows_in_no_repr(open_to_all: RunningMock) -> None:

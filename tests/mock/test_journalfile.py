@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mock_server.app import create_app
 from mock_server.broker import Broker
 from mock_server.door import answered
 from mock_server.journalfile import JournalFile
@@ -118,15 +119,27 @@ def test_threads_write_whole_lines(tmp_path: Path, opened: Opened) -> None:
     assert sum(len(lines(file)) for file in tmp_path.iterdir()) == 8 * 50
 
 
-def test_what_cannot_be_recorded_is_not_accepted(tmp_path: Path) -> None:
-    def full(_exchange: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    broker = Broker(sink=full)
+def test_what_cannot_be_recorded_is_told_to_the_client_and_to_who_asks_if_the_mock_is_ready(opened: Opened) -> None:
+    broker = Broker(sink=opened(Path("/dev/full")).write)
     request = compose(Broker.demo, "delTradeOrder", NONCE, {"order_id": 7}).request
     reply = answered(broker, request).reply
+    told = json.loads(reply.body)
     assert reply.status == 599
-    assert b"OSError" in reply.body
+    assert told["reason"] == "the journal /dev/full cannot be written (No space left on device)"
+    assert told["hint"].startswith("it was carried out all the same")
+    assert broker.counts["v2", "journal-unavailable"] == 1
+    ready = create_app(broker).test_client().get("/__tn__/ready")
+    assert ready.status_code == 503
+    assert "No space left on device" in ready.text
+
+
+def test_after_half_a_line_a_new_one_begins(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"line": "exch', "utf-8")
+    cancel(Broker(sink=opened(path).write), NONCE)
+    broken, whole = path.read_text("utf-8").splitlines()
+    assert broken == '{"line": "exch'
+    assert json.loads(whole)["exchange"]["seq"] == 1
 
 
 def test_a_file_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
