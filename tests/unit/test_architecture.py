@@ -112,8 +112,8 @@ SAME_FLOOR = {
 }
 OUTSIDE = {
     "msgspec": {"tn_contract.signing", "tn_contract.wire", "tn_contract.corpus", "tn_contract.diagnosis",
-                "tn_contract.journal", "tn_contract.evidence", "tn_contract.playback", "tn_contract.lint", "tn_contract.report",
-                "tn_contract.trial", "tn_contract.plugin", "tn_contract.cli", "mock_server.faults",
+                "tn_contract.journal", "tn_contract.evidence", "tn_contract.playback", "tn_contract.lint",
+                "tn_contract.report", "tn_contract.trial", "tn_contract.plugin", "tn_contract.cli", "mock_server.faults",
                 "mock_server.commands", "mock_server.scenario", "mock_server.book", "mock_server.orders",
                 "mock_server.broker", "mock_server.journalfile", "mock_server.book_control", "mock_server.app"},
     "httpx": {"tn_contract.transport", "mock_server.inprocess"},
