@@ -24,8 +24,8 @@ APPLICATION = int.from_bytes(b"tncs")
 VERSION = 2
 WAIT_SECONDS = 5.0
 
+# The log comes last: what a file says of itself must stand in it, not in a log that may get lost.
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 BEGIN;
 CREATE TABLE store (policy TEXT);
 INSERT INTO store VALUES (NULL);
@@ -35,19 +35,25 @@ CREATE TABLE document (id INTEGER PRIMARY KEY, pair INTEGER NOT NULL, name BLOB 
                        UNIQUE (pair, name));
 CREATE INDEX document_name ON document (name);
 COMMIT;
+PRAGMA journal_mode = WAL;
 """
+_HEADER = 100  # bytes: https://www.sqlite.org/fileformat2.html#the_database_header
 
 _files: WeakSet[_File] = WeakSet()
 _abandoned: list[sqlite3.Connection] = []
+_starting = threading.Lock()
 
 
 def _leave_to_the_parent() -> None:
     for file in _files:
         file.abandon()
+    _starting.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+    os.register_at_fork(
+        before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_leave_to_the_parent
+    )
 
 
 def _stored(text: str) -> bytes:
@@ -66,16 +72,18 @@ class _File:
         self.path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        _files.add(self)
+        self._identity = 0, 0
 
     def start(self) -> None:
         """Make the file if there is none. Raises `UsageError` when it is none of ours or cannot be used."""
         try:
             if not self.path.exists():
                 self._create()
-            self._check()
-            with self.transaction():
-                pass  # it can be locked and written
+            with _starting:
+                _files.add(self)
+                self._check()
+                with self.transaction():
+                    pass  # it can be locked and written
             problem = self.read("PRAGMA quick_check(1)")[0][0]
             if problem != "ok":
                 raise UsageError(
@@ -102,22 +110,26 @@ class _File:
             half.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        # `immutable`: a file of somebody else is not even locked, and none appears beside it.
-        uri = f"{self.path.absolute().as_uri()}?immutable=1"
-        try:
-            with closing(sqlite3.connect(uri, uri=True)) as connection:
-                application, version = (
-                    connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-                )
-        except sqlite3.DatabaseError:
-            application = version = 0
-        if application != APPLICATION:
+        found = self.path.stat()
+        self._identity = found.st_dev, found.st_ino
+        # Closing a file gives up every lock that this process has on it: one in use is not read, and was checked.
+        if any(file.holds(self._identity) for file in _files):
+            return
+        # Read as any file: a log may have to be carried over first, and somebody else's file must not even be locked.
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER)
+        version = int.from_bytes(header[60:64])
+        if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72]) != APPLICATION:
             raise UsageError(f"{self.path} is no state file of this program: name another; it was left as it is")
         if version != VERSION:
             raise UsageError(
                 f"the state file {self.path} has version {version}, this program has {VERSION}: "
                 "name another; it was left as it is"
             )
+
+    def holds(self, identity: tuple[int, int]) -> bool:
+        """Say if this is the file of that device and number, and is open."""
+        return self._connection is not None and self._identity == identity
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

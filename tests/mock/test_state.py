@@ -420,6 +420,43 @@ def test_a_file_that_is_not_ours_or_spoilt_is_refused_and_left_as_it_is(
         assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_file_left_in_the_middle_of_a_checkpoint_is_whole_again(tmp_path: Path) -> None:
+    path, left = tmp_path / "state.db", tmp_path / "left.db"
+    state = open_state(f"sqlite:{path}")
+    before = path.read_bytes()
+    with closing(sqlite3.connect(path)) as reader:
+        for number in range(100):
+            state.open(Credentials(f"key {number}", Secret("s" * 100)))
+        # Page 1 goes first, and tells of pages that the file does not have yet.
+        left.write_bytes(reader.serialize()[:1024] + before[1024:])
+        (tmp_path / "left.db-wal").write_bytes((tmp_path / "state.db-wal").read_bytes())
+    state.shut()
+    again = open_state(f"sqlite:{left}")
+    assert again.keys() == [f"key {number}" for number in range(100)]
+    again.shut()
+
+
+def test_a_link_that_leads_nowhere_is_refused_and_its_target_not_made(tmp_path: Path) -> None:
+    (tmp_path / "state.db").symlink_to(tmp_path / "target.db")
+    with pytest.raises(UsageError, match="check the path"):
+        open_state(f"sqlite:{tmp_path / 'state.db'}")
+    assert [found.name for found in tmp_path.iterdir()] == ["state.db"]
+
+
+OPEN_AND_SHUT = "import sys; from mock_server.state import open_state; open_state(sys.argv[1]).shut()"
+
+
+def test_a_second_state_in_a_process_does_not_give_up_the_locks_of_the_first(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}"
+    first = open_state(url)
+    first.open(DEMO)
+    open_state(url).shut()
+    subprocess.run([sys.executable, "-c", OPEN_AND_SHUT, url], check=True, timeout=60)
+    assert (tmp_path / "state.db-wal").exists()  # the last one to leave removes it: that is not this other process
+    assert first.ledger(DEMO, "monotonic").admit("1") is None
+    first.shut()
+
+
 def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="check the path, its permissions and the disk"):
         open_state(f"sqlite:{tmp_path / 'missing' / 'state.db'}")
