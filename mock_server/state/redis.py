@@ -18,10 +18,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mock_server.state import other_rule
+from mock_server.state import Patience, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Judgement, Ledger, Policy, Refusal
-from tn_contract.redislink import Link
+from tn_contract.redislink import REPLY_SECONDS, Link
 from tn_contract.signing import Credentials, Secret
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ class _Store:
         self._birth = ""
         self._refusal = ""
         self._life = ("", 0)  # the Redis process last connected to, and whether it forgets nothing when it ends
+        self._patience = Patience()
         self._link = Link(url, StateUnavailable, self._attach)
         self._unchecked = Link(url, StateUnavailable)
         self.place = self._link.place
@@ -216,7 +217,13 @@ class _Store:
 
     def run(self, script: str, *arguments: bytes | str) -> Any:
         """Run a script, after `_HOME`."""
-        return self._link.run(script, self._birth, *arguments)
+        self._patience.ask()
+        try:
+            return self._link.run(script, self._birth, *arguments)
+        except StateUnavailable as error:
+            if isinstance(error.__cause__, self._link.late):
+                self._patience.lose(REPLY_SECONDS, str(error))
+            raise
 
     def clear(self, *pairs: Credentials) -> None:
         """Begin another life of the data, whatever became of the last one, and remove what is left of that."""

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from mock_server.state import other_rule
+from mock_server.state import Patience, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Judgement, Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 
 APPLICATION = int.from_bytes(b"tncs")
 VERSION = 2
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 2.0
 
 # The log comes last: what a file says of itself must stand in it, not in a log that may get lost.
 _SCHEMA = """
@@ -73,6 +73,7 @@ class _File:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity = 0, 0
+        self._patience = Patience()
 
     def start(self) -> None:
         """Make the file if there is none. Raises `UsageError` when it is none of ours or cannot be used."""
@@ -132,6 +133,7 @@ class _File:
         return self._connection is not None and self._identity == identity
 
     def _opened(self) -> sqlite3.Connection:
+        self._patience.ask()
         if self._connection is None:
             uri = f"{self.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew without its nonces
             connection = sqlite3.connect(
@@ -143,25 +145,25 @@ class _File:
 
     def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of one statement."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return self._opened().execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     def change(self, statement: str, *values: object) -> bool:
         """Carry out one statement by itself; say if it changed anything."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return self._opened().execute(statement, values).rowcount > 0
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         """Carry out several statements as one."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 connection = self._opened()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -170,8 +172,8 @@ class _File:
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -184,6 +186,12 @@ class _File:
         if self._connection:
             _abandoned.append(self._connection)
         self._connection, self._lock = None, threading.Lock()
+
+    def _unavailable(self, error: sqlite3.Error) -> StateUnavailable:
+        reason = self._explain(error)
+        if "locked" in reason:
+            self._patience.lose(WAIT_SECONDS, reason)
+        return StateUnavailable(reason)
 
     def _explain(self, error: Exception) -> str:
         reason = getattr(error, "strerror", None) or str(error)

@@ -8,11 +8,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import tracemalloc
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, get_args
 from unittest.mock import patch
@@ -37,7 +38,7 @@ from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
 from mock_server.serve import running
 from mock_server.state import State, open_state
 from mock_server.state import sqlite as sqlite_engine
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import NONCE_MAX, Policy
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import Request, compose, compose_v3, with_signature
@@ -243,6 +244,12 @@ def test_what_is_no_engine_is_refused_without_showing_a_password(url: str) -> No
 
 def cancel(nonce: int, pair: Credentials = DEMO) -> Request:
     return compose(pair, "delTradeOrder", nonce, {"order_id": 2929292929}).request
+
+
+def send(base_url: str, request: Request) -> None:
+    asked = urllib.request.Request(base_url + request.path, request.body, dict(request.headers))
+    with suppress(OSError):
+        urllib.request.urlopen(asked, timeout=20).close()
 
 
 @every_engine
@@ -481,6 +488,40 @@ def test_a_locked_file_is_a_marked_harness_error_and_no_acceptance(
             open_state(f"sqlite:{path}")
     assert broker.handle(cancel(5)).reply.status == 200
     broker.state.shut()
+
+
+def test_a_locked_file_is_waited_for_once_and_not_by_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_engine, "WAIT_SECONDS", 0.4)
+    path = tmp_path / "state.db"
+    state = open_state(f"sqlite:{path}")
+    state.open(DEMO)
+    ledger = state.ledger(DEMO, "monotonic")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        for nonce in range(10):
+            with pytest.raises(StateUnavailable, match=r"was locked by another process for more than 0\.4 s"):
+                ledger.admit(str(nonce))
+        assert 0.4 <= time.monotonic() - started < 0.8
+    time.sleep(0.4)
+    assert ledger.admit("0") is None
+    state.shut()
+
+
+def test_a_signal_while_the_file_is_locked_stops_the_mock_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    command = [sys.executable, "-m", "tn_contract.cli", "serve", "--port", "0", "--json", "--state", f"sqlite:{path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = json.loads(process.stdout.readline())["base_url"]
+        with closing(sqlite3.connect(path, isolation_level=None)) as holder, ThreadPoolExecutor(4) as clients:
+            holder.execute("BEGIN IMMEDIATE")
+            for nonce in range(4):
+                clients.submit(send, url, cancel(nonce))
+            time.sleep(0.5)
+            process.terminate()
+            output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")
 
 
 def test_a_file_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
