@@ -111,8 +111,7 @@ class _File:
             half.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        found = self.path.stat()
-        self._identity = found.st_dev, found.st_ino
+        self._identity = self._found()
         # Closing a file gives up every lock that this process has on it: one in use is not read, and was checked.
         if any(file.holds(self._identity) for file in _files):
             return
@@ -128,12 +127,24 @@ class _File:
                 "name another; it was left as it is"
             )
 
+    def _found(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_dev, found.st_ino
+
     def holds(self, identity: tuple[int, int]) -> bool:
         """Say if this is the file of that device and number, and is open."""
         return self._connection is not None and self._identity == identity
 
     def _opened(self) -> sqlite3.Connection:
         self._patience.ask()
+        try:
+            replaced = self._found() != self._identity
+        except OSError:
+            replaced = True
+        if replaced:  # what is accepted here, another mock on that path would accept again
+            raise StateUnavailable(
+                f"the state file {self.path} was removed or replaced while in use: put it back, or restart the mock"
+            )
         if self._connection is None:
             uri = f"{self.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew without its nonces
             connection = sqlite3.connect(

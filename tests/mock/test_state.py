@@ -534,6 +534,26 @@ def test_a_file_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("shut", [False, True])
+def test_a_file_that_was_removed_or_replaced_while_in_use_takes_no_more_nonces(tmp_path: Path, shut: bool) -> None:
+    path = tmp_path / "state.db"
+    first = Broker(state=f"sqlite:{path}")
+    assert first.handle(cancel(5)).reply.status == 200
+    if shut:
+        first.state.shut()
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for file in tmp_path.glob("state.db*"):
+        file.rename(aside / file.name)
+    assert b"was removed or replaced while in use" in first.handle(cancel(6)).reply.body
+    second = Broker(state=f"sqlite:{path}")
+    assert second.handle(cancel(6)).reply.status == 200
+    assert b"put it back, or restart the mock" in first.handle(cancel(6)).reply.body
+    assert create_app(first).test_client().get("/__tn__/ready").status_code == HARNESS_STATUS
+    second.state.shut()
+    first.state.shut()
+
+
 FULL = """
 import resource, signal, sys
 from mock_server.state import open_state
