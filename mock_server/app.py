@@ -218,7 +218,8 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
 
     @app.get(f"{CONTROL}ready")
     def ready() -> Response:
-        return _json({"ready": True, "sessions": mock.state.count()})  # a state that cannot be asked is a harness error
+        mock.state.probe()  # a state that cannot be written is a harness error
+        return _json({"ready": True, "sessions": mock.state.count()})
 
     @app.get(f"{CONTROL}sessions")
     def list_sessions() -> Response:

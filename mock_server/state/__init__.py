@@ -59,6 +59,9 @@ class State(Protocol):
     def count(self) -> int:
         """Return how many keys there are."""
 
+    def probe(self) -> None:
+        """Write something that changes nothing: raises `StateUnavailable` where a nonce could not be remembered."""
+
     def ledger(self, pair: Credentials, policy: Policy) -> Ledger:
         """Return what watches over a pair's nonces: it accepts nothing once the pair is closed.
 

@@ -97,6 +97,7 @@ return found
 """
 _COUNT = f"{_HOME} return redis.call('ZCARD', home .. ':keys')"
 _RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[2]) return redis.call('HGET', KEYS[1], 'policy')"
+_PROBE = f"{_HOME} return redis.call('HSETNX', KEYS[1], 'version', '{VERSION}')"
 _CLOSE = f"""{_HOME}
 redis.call('ZREM', home .. ':keys', key)
 for _, name in ipairs(redis.call('HKEYS', orders)) do forget(name) end
@@ -362,6 +363,10 @@ class RedisState:
     def count(self) -> int:
         """Return how many keys there are."""
         return int(self._store.run(_COUNT, ""))
+
+    def probe(self) -> None:
+        """Ask for a write of what stands there already."""
+        self._store.run(_PROBE, "")
 
     def ledger(self, pair: Credentials, policy: Policy) -> RedisLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the data's."""

@@ -373,6 +373,10 @@ class SqliteState:
         """Return how many keys there are."""
         return int(self._file.read("SELECT count(*) FROM pair")[0][0])
 
+    def probe(self) -> None:
+        """Write what stands there already."""
+        self._file.change(f"PRAGMA user_version = {VERSION}")  # UPDATE does not write what is the same
+
     def ledger(self, pair: Credentials, policy: Policy) -> SqliteLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the file's."""
         if policy != self._policy:

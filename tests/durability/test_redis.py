@@ -14,6 +14,7 @@ from typing import Literal
 
 import pytest
 
+from mock_server.app import create_app
 from mock_server.broker import DEMO, HARNESS_HEADER, Broker
 from mock_server.state import open_state
 from tests.conftest import RedisServer
@@ -243,6 +244,19 @@ def test_a_redis_of_a_hundred_hours_is_answered_for_at_once(redis_server: RedisS
     for nonce in range(10):
         assert "Timeout" in ask(brokers[0], nonce)
     assert time.monotonic() - started < 3
+
+
+def test_a_redis_that_takes_no_writes_any_more_is_not_ready(redis_server: RedisServer, brokers: list[Broker]) -> None:
+    redis_server.start()
+    brokers.append(Broker(state=redis_server.url))
+    client = create_app(brokers[0]).test_client()
+    assert client.get("/__tn__/ready").get_json() == {"ready": True, "sessions": 1}
+    assert redis_server.ask(b"REPLICAOF 127.0.0.1 1") == b"+OK\r\n"
+    reply = client.get("/__tn__/ready")
+    assert (reply.status_code, reply.headers["X-Tn-Mock"]) == (599, "harness-error")
+    assert "read only replica" in reply.get_json()["reason"]
+    assert redis_server.ask(b"REPLICAOF NO ONE") == b"+OK\r\n"
+    assert client.get("/__tn__/ready").status_code == 200
 
 
 def test_mocks_on_one_redis_share_keys_at_once(nursery: Nursery, redis_url: str, tmp_path: Path) -> None:

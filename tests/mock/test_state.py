@@ -572,10 +572,15 @@ for nonce in range(10_000):
     except StateUnavailable as error:
         refused = nonce
         print(error)
-        break
+        try:
+            state.probe()
+        except StateUnavailable:
+            break
+        raise AssertionError("it is said to be writable") from None
     accepted.append(nonce)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert ledger.admit(str(accepted[-1])) == "nonce-replayed"
+state.probe()
 assert ledger.admit(str(refused + 1)) is None
 """
 
