@@ -32,10 +32,12 @@ VERSION = "2"
 # The hash named by the prefix: version, birth (names one life of the data, and begins the names of everything in it),
 # reset (this life began by `clear`), run_id, durable, policy, opened (counts pairs).
 _ATTACH = """
+local kind = redis.call('TYPE', KEYS[1])['ok']
+if kind ~= 'hash' and kind ~= 'none' then return {'foreign', ''} end
 local kept = redis.call('HMGET', KEYS[1], 'version', 'birth', 'reset', 'run_id', 'durable')
 local birth, run_id, durable, fresh, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not kept[1] then
-    if redis.call('EXISTS', KEYS[1]) == 1 then return {'foreign', ''} end
+    if kind == 'hash' then return {'foreign', ''} end
     if birth ~= '' then return {'wiped', ''} end
     redis.call('HSET', KEYS[1], 'version', version, 'birth', fresh, 'reset', '0', 'run_id', run_id, 'durable', durable)
     return {'', fresh}

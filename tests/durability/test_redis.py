@@ -141,7 +141,7 @@ def test_a_reset_removes_what_it_forgets(redis_server: RedisServer, brokers: lis
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (b"SET tn-contract somebody-elses", "WRONGTYPE"),
+        (b"SET tn-contract somebody-elses", "somebody else's data has this prefix"),
         (b"HSET tn-contract some body", "somebody else's data has this prefix"),
         (b"HSET tn-contract version 9 birth b", "another version of this program"),
         (b"CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru", "set `maxmemory-policy noeviction`"),
