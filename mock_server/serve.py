@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import signal
 import socket
@@ -230,7 +231,10 @@ def _bound(host: str, port: int) -> socket.socket:
                 break
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
+        unnamed = isinstance(error, socket.gaierror) and error.errno != socket.EAI_SERVICE
+        elsewhere = isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+        advice = "--host, such as 127.0.0.1" if unnamed or elsewhere else "--port, or 0 for any"
+        raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another {advice}") from error
     return listening
 
 

@@ -332,6 +332,12 @@ def test_a_port_that_is_none_is_a_usage_error(port: int) -> None:
         listen(port=port)
 
 
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_a_usage_error_that_says_what_to_do(host: str) -> None:
+    with pytest.raises(UsageError, match=rf"cannot listen on {host}:0 .*: choose another --host, such as 127\.0\.0\.1"):
+        listen(host=host)
+
+
 def test_no_host_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"choose 127\.0\.0\.1"):
         listen(host="")
