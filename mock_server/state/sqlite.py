@@ -100,6 +100,7 @@ class _File:
         # Made beside and linked into place when it is whole: two that start at once see none, or all of it.
         half = self.path.with_name(f"{self.path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
+            half.touch(0o600)  # there are secrets in it; SQLite makes the files beside it alike
             with closing(sqlite3.connect(half, isolation_level=None)) as connection:
                 connection.execute("PRAGMA page_size = 1024")  # small, for each nonce writes a page into the log
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")

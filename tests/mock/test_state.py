@@ -464,6 +464,15 @@ def test_a_second_state_in_a_process_does_not_give_up_the_locks_of_the_first(tmp
     first.shut()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has other permissions")
+def test_a_file_with_secrets_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    state = open_state(f"sqlite:{tmp_path / 'state.db'}")
+    state.open(DEMO)
+    modes = {found.name: found.stat().st_mode & 0o777 for found in tmp_path.iterdir()}
+    assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    state.shut()
+
+
 def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="check the path, its permissions and the disk"):
         open_state(f"sqlite:{tmp_path / 'missing' / 'state.db'}")
