@@ -224,10 +224,10 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
 
     @app.get(f"{CONTROL}ready")
     def ready() -> Response:
-        sessions = mock.state.count()  # a state that cannot be asked is a harness error
+        mock.state.probe()  # a state that cannot be written is a harness error
         if mock.missing:
             return refuse(mock.missing, "make room, and the next exchange that is written mends this", 503)
-        return _json({"ready": True, "sessions": sessions})
+        return _json({"ready": True, "sessions": mock.state.count()})
 
     @app.get(f"{CONTROL}sessions")
     def list_sessions() -> Response:

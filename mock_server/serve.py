@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import signal
 import socket
@@ -130,7 +131,7 @@ def listen(
         entrance = started.enter_context(open_entrance(host, port, tls=tls, ca_file=ca_file, token=token))
         mock = _behind(entrance, broker, **options)
         started.callback(mock.stop)
-        return replace(mock, stop=started.pop_all().close)
+        return replace(mock, stop=_closing(started.pop_all()))
 
 
 def _behind(
@@ -181,7 +182,18 @@ def _behind(
             from mock_server.tunnel import Tunnel
 
             server.add_door(entrance.tunnel, lambda: Tunnel(server, connection, entrance.tls))
-        return RunningMock(**vars(entrance), broker=broker, stop=started.pop_all().close, serve=server.serve)
+        return RunningMock(**vars(entrance), broker=broker, stop=_closing(started.pop_all()), serve=server.serve)
+
+
+def _closing(opened: ExitStack) -> Callable[[], None]:
+    """Return what closes everything in its order; who calls it meanwhile waits until all is closed."""
+    lock = threading.Lock()
+
+    def close() -> None:
+        with lock:
+            opened.close()
+
+    return close
 
 
 class _LateFlask:
@@ -219,7 +231,10 @@ def _bound(host: str, port: int) -> socket.socket:
                 break
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another --port, or 0 for any") from error
+        unnamed = isinstance(error, socket.gaierror) and error.errno != socket.EAI_SERVICE
+        elsewhere = isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+        advice = "--host, such as 127.0.0.1" if unnamed or elsewhere else "--port, or 0 for any"
+        raise UsageError(f"cannot listen on {host}:{port} ({reason}): choose another {advice}") from error
     return listening
 
 
@@ -250,11 +265,15 @@ def run_until_stopped(mock: RunningMock, announce: Callable[[], object] = lambda
     def stop(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=mock.stop).start()
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
+    def heed(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, handler)
+
+    heed(stop)
     _allow_many_connections()
     announce()
     mock.serve()
+    heed(signal.SIG_IGN)  # one that comes now does not change how the process ends
 
 
 def run_workers(

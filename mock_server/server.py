@@ -78,6 +78,7 @@ class Server:
     def stop(self) -> None:
         """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over.
 
+        What holds up the loop itself is waited for however long it takes: what is closed next is in its hands.
         Not to be called in the thread that serves.
         """
         with self._lock:
@@ -89,7 +90,7 @@ class Server:
             for listening, _ in self._doors:
                 listening.close()
             self._over.set()
-        self._over.wait(2 * STOP_SECONDS)
+        self._over.wait()
 
     def answer_aside(self, request: Request) -> Future[Answer]:
         """Answer a request that takes long, in a thread."""

@@ -82,6 +82,8 @@ def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
         lost = None if stopping else next(worker for worker in workers if worker.sentinel in ended)
     finally:
         stuck = _end(workers)
+    for name in (signal.SIGTERM, signal.SIGINT):  # one that comes now does not change how the process ends
+        signal.signal(name, signal.SIG_IGN)
     if lost:
         raise _lost(lost)
     if stuck:

@@ -50,6 +50,7 @@ class Link:
         self._attach = attach
         self._errors = redis.RedisError
         self.denied = redis.ResponseError
+        self.late = redis.TimeoutError
         secured = options.pop("secured", False)
         kind: Any = redis.SSLConnection if secured else redis.Connection
         if "path" in options:

@@ -7,10 +7,11 @@ of it: they stay with the process that wrote them.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Protocol
 
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 
@@ -58,6 +59,9 @@ class State(Protocol):
     def count(self) -> int:
         """Return how many keys there are."""
 
+    def probe(self) -> None:
+        """Write something that changes nothing: raises `StateUnavailable` where a nonce could not be remembered."""
+
     def ledger(self, pair: Credentials, policy: Policy) -> Ledger:
         """Return what watches over a pair's nonces: it accepts nothing once the pair is closed.
 
@@ -73,6 +77,25 @@ class State(Protocol):
 
     def shut(self) -> None:
         """Let go of files and connections; what is kept stays kept, and the next use opens them again."""
+
+
+class Patience:
+    """Waits for an engine once, not once for each request: they are answered one after another.
+
+    For as long as somebody waited in vain, the others are told the same at once.
+    """
+
+    def __init__(self) -> None:
+        self._until, self._reason = 0.0, ""
+
+    def lose(self, seconds: float, reason: str) -> None:
+        """Remember what was waited for in vain."""
+        self._until, self._reason = time.monotonic() + seconds, reason
+
+    def ask(self) -> None:
+        """Raise `StateUnavailable` if waiting is of no use now."""
+        if time.monotonic() < self._until:
+            raise StateUnavailable(self._reason)
 
 
 def open_state(url: str) -> State:

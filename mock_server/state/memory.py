@@ -165,6 +165,9 @@ class MemoryState:
         """Return how many keys there are."""
         return len(self._pairs)
 
+    def probe(self) -> None:
+        """Memory can always be written."""
+
     def ledger(self, pair: Credentials, policy: Policy) -> MemoryLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the first."""
         with self._lock:

@@ -18,10 +18,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mock_server.state import other_rule
+from mock_server.state import Patience, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Judgement, Ledger, Policy, Refusal
-from tn_contract.redislink import Link
+from tn_contract.redislink import REPLY_SECONDS, Link
 from tn_contract.signing import Credentials, Secret
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ VERSION = "2"
 # The hash named by the prefix: version, birth (names one life of the data, and begins the names of everything in it),
 # reset (this life began by `clear`), run_id, durable, policy, opened (counts pairs).
 _ATTACH = """
+local kind = redis.call('TYPE', KEYS[1])['ok']
+if kind ~= 'hash' and kind ~= 'none' then return {'foreign', ''} end
 local kept = redis.call('HMGET', KEYS[1], 'version', 'birth', 'reset', 'run_id', 'durable')
 local birth, run_id, durable, fresh, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not kept[1] then
-    if redis.call('EXISTS', KEYS[1]) == 1 then return {'foreign', ''} end
+    if kind == 'hash' then return {'foreign', ''} end
     if birth ~= '' then return {'wiped', ''} end
     redis.call('HSET', KEYS[1], 'version', version, 'birth', fresh, 'reset', '0', 'run_id', run_id, 'durable', durable)
     return {'', fresh}
@@ -97,6 +99,7 @@ return found
 """
 _COUNT = f"{_HOME} return redis.call('ZCARD', home .. ':keys')"
 _RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[2]) return redis.call('HGET', KEYS[1], 'policy')"
+_PROBE = f"{_HOME} return redis.call('HSETNX', KEYS[1], 'version', '{VERSION}')"
 _CLOSE = f"""{_HOME}
 redis.call('ZREM', home .. ':keys', key)
 for _, name in ipairs(redis.call('HKEYS', orders)) do forget(name) end
@@ -180,6 +183,7 @@ class _Store:
         self._birth = ""
         self._refusal = ""
         self._life = ("", 0)  # the Redis process last connected to, and whether it forgets nothing when it ends
+        self._patience = Patience()
         self._link = Link(url, StateUnavailable, self._attach)
         self._unchecked = Link(url, StateUnavailable)
         self.place = self._link.place
@@ -216,7 +220,13 @@ class _Store:
 
     def run(self, script: str, *arguments: bytes | str) -> Any:
         """Run a script, after `_HOME`."""
-        return self._link.run(script, self._birth, *arguments)
+        self._patience.ask()
+        try:
+            return self._link.run(script, self._birth, *arguments)
+        except StateUnavailable as error:
+            if isinstance(error.__cause__, self._link.late):
+                self._patience.lose(REPLY_SECONDS, str(error))
+            raise
 
     def clear(self, *pairs: Credentials) -> None:
         """Begin another life of the data, whatever became of the last one, and remove what is left of that."""
@@ -355,6 +365,10 @@ class RedisState:
     def count(self) -> int:
         """Return how many keys there are."""
         return int(self._store.run(_COUNT, ""))
+
+    def probe(self) -> None:
+        """Ask for a write of what stands there already."""
+        self._store.run(_PROBE, "")
 
     def ledger(self, pair: Credentials, policy: Policy) -> RedisLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the data's."""

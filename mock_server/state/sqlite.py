@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from mock_server.state import other_rule
+from mock_server.state import Patience, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Judgement, Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 
 APPLICATION = int.from_bytes(b"tncs")
 VERSION = 2
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 2.0
 
+# The log comes last: what a file says of itself must stand in it, not in a log that may get lost.
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 BEGIN;
 CREATE TABLE store (policy TEXT);
 INSERT INTO store VALUES (NULL);
@@ -35,19 +35,25 @@ CREATE TABLE document (id INTEGER PRIMARY KEY, pair INTEGER NOT NULL, name BLOB 
                        UNIQUE (pair, name));
 CREATE INDEX document_name ON document (name);
 COMMIT;
+PRAGMA journal_mode = WAL;
 """
+_HEADER = 100  # bytes: https://www.sqlite.org/fileformat2.html#the_database_header
 
 _files: WeakSet[_File] = WeakSet()
 _abandoned: list[sqlite3.Connection] = []
+_starting = threading.Lock()
 
 
 def _leave_to_the_parent() -> None:
     for file in _files:
         file.abandon()
+    _starting.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+    os.register_at_fork(
+        before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_leave_to_the_parent
+    )
 
 
 def _stored(text: str) -> bytes:
@@ -66,16 +72,19 @@ class _File:
         self.path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        _files.add(self)
+        self._identity = 0, 0
+        self._patience = Patience()
 
     def start(self) -> None:
         """Make the file if there is none. Raises `UsageError` when it is none of ours or cannot be used."""
         try:
             if not self.path.exists():
                 self._create()
-            self._check()
-            with self.transaction():
-                pass  # it can be locked and written
+            with _starting:
+                _files.add(self)
+                self._check()
+                with self.transaction():
+                    pass  # it can be locked and written
             problem = self.read("PRAGMA quick_check(1)")[0][0]
             if problem != "ok":
                 raise UsageError(
@@ -91,6 +100,7 @@ class _File:
         # Made beside and linked into place when it is whole: two that start at once see none, or all of it.
         half = self.path.with_name(f"{self.path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
+            half.touch(0o600)  # there are secrets in it; SQLite makes the files beside it alike
             with closing(sqlite3.connect(half, isolation_level=None)) as connection:
                 connection.execute("PRAGMA page_size = 1024")  # small, for each nonce writes a page into the log
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -102,16 +112,15 @@ class _File:
             half.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        # `immutable`: a file of somebody else is not even locked, and none appears beside it.
-        uri = f"{self.path.absolute().as_uri()}?immutable=1"
-        try:
-            with closing(sqlite3.connect(uri, uri=True)) as connection:
-                application, version = (
-                    connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-                )
-        except sqlite3.DatabaseError:
-            application = version = 0
-        if application != APPLICATION:
+        self._identity = self._found()
+        # Closing a file gives up every lock that this process has on it: one in use is not read, and was checked.
+        if any(file.holds(self._identity) for file in _files):
+            return
+        # Read as any file: a log may have to be carried over first, and somebody else's file must not even be locked.
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER)
+        version = int.from_bytes(header[60:64])
+        if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72]) != APPLICATION:
             raise UsageError(f"{self.path} is no state file of this program: name another; it was left as it is")
         if version != VERSION:
             raise UsageError(
@@ -119,7 +128,24 @@ class _File:
                 "name another; it was left as it is"
             )
 
+    def _found(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_dev, found.st_ino
+
+    def holds(self, identity: tuple[int, int]) -> bool:
+        """Say if this is the file of that device and number, and is open."""
+        return self._connection is not None and self._identity == identity
+
     def _opened(self) -> sqlite3.Connection:
+        self._patience.ask()
+        try:
+            replaced = self._found() != self._identity
+        except OSError:
+            replaced = True
+        if replaced:  # what is accepted here, another mock on that path would accept again
+            raise StateUnavailable(
+                f"the state file {self.path} was removed or replaced while in use: put it back, or restart the mock"
+            )
         if self._connection is None:
             uri = f"{self.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew without its nonces
             connection = sqlite3.connect(
@@ -131,25 +157,25 @@ class _File:
 
     def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of one statement."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return self._opened().execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     def change(self, statement: str, *values: object) -> bool:
         """Carry out one statement by itself; say if it changed anything."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 return self._opened().execute(statement, values).rowcount > 0
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         """Carry out several statements as one."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 connection = self._opened()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -158,8 +184,8 @@ class _File:
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise StateUnavailable(self._explain(error)) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -172,6 +198,12 @@ class _File:
         if self._connection:
             _abandoned.append(self._connection)
         self._connection, self._lock = None, threading.Lock()
+
+    def _unavailable(self, error: sqlite3.Error) -> StateUnavailable:
+        reason = self._explain(error)
+        if "locked" in reason:
+            self._patience.lose(WAIT_SECONDS, reason)
+        return StateUnavailable(reason)
 
     def _explain(self, error: Exception) -> str:
         reason = getattr(error, "strerror", None) or str(error)
@@ -341,6 +373,10 @@ class SqliteState:
     def count(self) -> int:
         """Return how many keys there are."""
         return int(self._file.read("SELECT count(*) FROM pair")[0][0])
+
+    def probe(self) -> None:
+        """Write what stands there already."""
+        self._file.change(f"PRAGMA user_version = {VERSION}")  # UPDATE does not write what is the same
 
     def ledger(self, pair: Credentials, policy: Policy) -> SqliteLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the file's."""

@@ -14,12 +14,14 @@ from typing import Literal
 
 import pytest
 
+from mock_server.app import create_app
 from mock_server.broker import DEMO, HARNESS_HEADER, Broker
 from mock_server.state import open_state
 from tests.conftest import RedisServer
 from tests.durability.conftest import Nursery
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Policy
+from tn_contract.redislink import REPLY_SECONDS
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import compose
 
@@ -139,7 +141,7 @@ def test_a_reset_removes_what_it_forgets(redis_server: RedisServer, brokers: lis
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (b"SET tn-contract somebody-elses", "WRONGTYPE"),
+        (b"SET tn-contract somebody-elses", "somebody else's data has this prefix"),
         (b"HSET tn-contract some body", "somebody else's data has this prefix"),
         (b"HSET tn-contract version 9 birth b", "another version of this program"),
         (b"CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru", "set `maxmemory-policy noeviction`"),
@@ -225,6 +227,7 @@ def test_a_reply_of_redis_that_is_lost_is_no_acceptance_and_no_second_try(
     assert "Redis at unix://" in ask(brokers[0], 3)
     assert time.monotonic() - started < 5
     proxy.loses = "nothing"
+    time.sleep(REPLY_SECONDS)
     arrived = loses != "requests"
     assert brokers[1].state.ledger(DEMO, "monotonic").last == (2 if arrived else 1)
     assert ask(brokers[0], 2) == ("nonce-replayed" if arrived else "cancel-accepted")
@@ -238,8 +241,22 @@ def test_a_redis_of_a_hundred_hours_is_answered_for_at_once(redis_server: RedisS
     brokers.append(Broker(state=redis_server.url))
     redis_server.ask(b"CLIENT PAUSE 60000")
     started = time.monotonic()
-    assert "Timeout" in ask(brokers[0], 1)
+    for nonce in range(10):
+        assert "Timeout" in ask(brokers[0], nonce)
     assert time.monotonic() - started < 3
+
+
+def test_a_redis_that_takes_no_writes_any_more_is_not_ready(redis_server: RedisServer, brokers: list[Broker]) -> None:
+    redis_server.start()
+    brokers.append(Broker(state=redis_server.url))
+    client = create_app(brokers[0]).test_client()
+    assert client.get("/__tn__/ready").get_json() == {"ready": True, "sessions": 1}
+    assert redis_server.ask(b"REPLICAOF 127.0.0.1 1") == b"+OK\r\n"
+    reply = client.get("/__tn__/ready")
+    assert (reply.status_code, reply.headers["X-Tn-Mock"]) == (599, "harness-error")
+    assert "read only replica" in reply.get_json()["reason"]
+    assert redis_server.ask(b"REPLICAOF NO ONE") == b"+OK\r\n"
+    assert client.get("/__tn__/ready").status_code == 200
 
 
 def test_mocks_on_one_redis_share_keys_at_once(nursery: Nursery, redis_url: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mock_server import server as server_room
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
 from mock_server.reader import HEADER_LIMIT
 from mock_server.serve import RunningMock, listen, running
@@ -331,6 +332,12 @@ def test_a_port_that_is_none_is_a_usage_error(port: int) -> None:
         listen(port=port)
 
 
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_a_usage_error_that_says_what_to_do(host: str) -> None:
+    with pytest.raises(UsageError, match=rf"cannot listen on {host}:0 .*: choose another --host, such as 127\.0\.0\.1"):
+        listen(host=host)
+
+
 def test_no_host_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"choose 127\.0\.0\.1"):
         listen(host="")
@@ -387,6 +394,33 @@ def test_stopping_answers_the_request_under_way(monkeypatch: pytest.MonkeyPatch)
     assert found == [(200, SUCCESS)]
 
 
+def test_what_the_loop_waits_for_has_its_state_and_its_sockets_until_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.05)
+    broker = Broker()
+    entered, leave, shut = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_request: Request) -> Answer:
+        entered.set()
+        assert leave.wait(PATIENCE)
+        assert not shut.is_set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broker, "handle", slow)
+    monkeypatch.setattr(broker.state, "shut", shut.set)
+    with running(broker) as mock, socket.create_connection(address(mock), timeout=PATIENCE) as client:
+        client.sendall(raw("GET /api/v2 HTTP/1.1"))
+        assert entered.wait(PATIENCE)
+        stopping = [threading.Thread(target=mock.stop) for _ in range(2)]
+        for thread in stopping:
+            thread.start()
+        assert not shut.wait(0.5)
+        assert all(thread.is_alive() for thread in stopping)
+        leave.set()
+        for thread in stopping:
+            thread.join(PATIENCE)
+        assert shut.is_set()
+
+
 CHILD = """
 from mock_server.serve import listen, run_until_stopped
 mock = listen()
@@ -421,6 +455,27 @@ def test_a_signal_stops_the_process_cleanly_within_two_seconds(how: signal.Signa
             connection.close()
             if silent:
                 silent.close()
+        finally:
+            process.kill()
+
+
+def test_more_signals_change_nothing() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), PATIENCE) as half:
+                half.sendall(b"POST / HT")
+                connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+                assert ask(connection, cancel()) == (200, SUCCESS)  # so the signal handlers are there
+                while process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGTERM)
+                    time.sleep(0.005)
+                connection.close()
+            output, errors = process.communicate(timeout=PATIENCE)
+            assert (process.returncode, output, errors) == (0, "", "")
         finally:
             process.kill()
 

@@ -8,11 +8,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import tracemalloc
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, get_args
 from unittest.mock import patch
@@ -37,7 +38,7 @@ from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
 from mock_server.serve import running
 from mock_server.state import State, open_state
 from mock_server.state import sqlite as sqlite_engine
-from tn_contract.errors import UsageError
+from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import NONCE_MAX, Policy
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import Request, compose, compose_v3, with_signature
@@ -245,6 +246,12 @@ def cancel(nonce: int, pair: Credentials = DEMO) -> Request:
     return compose(pair, "delTradeOrder", nonce, {"order_id": 2929292929}).request
 
 
+def send(base_url: str, request: Request) -> None:
+    asked = urllib.request.Request(base_url + request.path, request.body, dict(request.headers))
+    with suppress(OSError):
+        urllib.request.urlopen(asked, timeout=20).close()
+
+
 @every_engine
 def test_brokers_share_sessions_nonces_and_resets(opener: Callable[[], Opener]) -> None:
     open_it = opener()
@@ -420,6 +427,52 @@ def test_a_file_that_is_not_ours_or_spoilt_is_refused_and_left_as_it_is(
         assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_file_left_in_the_middle_of_a_checkpoint_is_whole_again(tmp_path: Path) -> None:
+    path, left = tmp_path / "state.db", tmp_path / "left.db"
+    state = open_state(f"sqlite:{path}")
+    before = path.read_bytes()
+    with closing(sqlite3.connect(path)) as reader:
+        for number in range(100):
+            state.open(Credentials(f"key {number}", Secret("s" * 100)))
+        # Page 1 goes first, and tells of pages that the file does not have yet.
+        left.write_bytes(reader.serialize()[:1024] + before[1024:])
+        (tmp_path / "left.db-wal").write_bytes((tmp_path / "state.db-wal").read_bytes())
+    state.shut()
+    again = open_state(f"sqlite:{left}")
+    assert again.keys() == [f"key {number}" for number in range(100)]
+    again.shut()
+
+
+def test_a_link_that_leads_nowhere_is_refused_and_its_target_not_made(tmp_path: Path) -> None:
+    (tmp_path / "state.db").symlink_to(tmp_path / "target.db")
+    with pytest.raises(UsageError, match="check the path"):
+        open_state(f"sqlite:{tmp_path / 'state.db'}")
+    assert [found.name for found in tmp_path.iterdir()] == ["state.db"]
+
+
+OPEN_AND_SHUT = "import sys; from mock_server.state import open_state; open_state(sys.argv[1]).shut()"
+
+
+def test_a_second_state_in_a_process_does_not_give_up_the_locks_of_the_first(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}"
+    first = open_state(url)
+    first.open(DEMO)
+    open_state(url).shut()
+    subprocess.run([sys.executable, "-c", OPEN_AND_SHUT, url], check=True, timeout=60)
+    assert (tmp_path / "state.db-wal").exists()  # the last one to leave removes it: that is not this other process
+    assert first.ledger(DEMO, "monotonic").admit("1") is None
+    first.shut()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has other permissions")
+def test_a_file_with_secrets_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    state = open_state(f"sqlite:{tmp_path / 'state.db'}")
+    state.open(DEMO)
+    modes = {found.name: found.stat().st_mode & 0o777 for found in tmp_path.iterdir()}
+    assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    state.shut()
+
+
 def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="check the path, its permissions and the disk"):
         open_state(f"sqlite:{tmp_path / 'missing' / 'state.db'}")
@@ -446,6 +499,40 @@ def test_a_locked_file_is_a_marked_harness_error_and_no_acceptance(
     broker.state.shut()
 
 
+def test_a_locked_file_is_waited_for_once_and_not_by_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_engine, "WAIT_SECONDS", 0.4)
+    path = tmp_path / "state.db"
+    state = open_state(f"sqlite:{path}")
+    state.open(DEMO)
+    ledger = state.ledger(DEMO, "monotonic")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        for nonce in range(10):
+            with pytest.raises(StateUnavailable, match=r"was locked by another process for more than 0\.4 s"):
+                ledger.admit(str(nonce))
+        assert 0.4 <= time.monotonic() - started < 0.8
+    time.sleep(0.4)
+    assert ledger.admit("0") is None
+    state.shut()
+
+
+def test_a_signal_while_the_file_is_locked_stops_the_mock_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    command = [sys.executable, "-m", "tn_contract.cli", "serve", "--port", "0", "--json", "--state", f"sqlite:{path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = json.loads(process.stdout.readline())["base_url"]
+        with closing(sqlite3.connect(path, isolation_level=None)) as holder, ThreadPoolExecutor(4) as clients:
+            holder.execute("BEGIN IMMEDIATE")
+            for nonce in range(4):
+                clients.submit(send, url, cancel(nonce))
+            time.sleep(0.5)
+            process.terminate()
+            output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")
+
+
 def test_a_file_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     broker = Broker(state=f"sqlite:{path}")
@@ -454,6 +541,26 @@ def test_a_file_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
     path.unlink()
     assert broker.handle(cancel(5)).reply.status == HARNESS_STATUS
     assert not path.exists()
+
+
+@pytest.mark.parametrize("shut", [False, True])
+def test_a_file_that_was_removed_or_replaced_while_in_use_takes_no_more_nonces(tmp_path: Path, shut: bool) -> None:
+    path = tmp_path / "state.db"
+    first = Broker(state=f"sqlite:{path}")
+    assert first.handle(cancel(5)).reply.status == 200
+    if shut:
+        first.state.shut()
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for file in tmp_path.glob("state.db*"):
+        file.rename(aside / file.name)
+    assert b"was removed or replaced while in use" in first.handle(cancel(6)).reply.body
+    second = Broker(state=f"sqlite:{path}")
+    assert second.handle(cancel(6)).reply.status == 200
+    assert b"put it back, or restart the mock" in first.handle(cancel(6)).reply.body
+    assert create_app(first).test_client().get("/__tn__/ready").status_code == HARNESS_STATUS
+    second.state.shut()
+    first.state.shut()
 
 
 FULL = """
@@ -474,10 +581,15 @@ for nonce in range(10_000):
     except StateUnavailable as error:
         refused = nonce
         print(error)
-        break
+        try:
+            state.probe()
+        except StateUnavailable:
+            break
+        raise AssertionError("it is said to be writable") from None
     accepted.append(nonce)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert ledger.admit(str(accepted[-1])) == "nonce-replayed"
+state.probe()
 assert ledger.admit(str(refused + 1)) is None
 """
 
