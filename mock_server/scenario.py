@@ -22,7 +22,9 @@ from mock_server.faults import Fault, Kind
 from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
 
-Positive = Annotated[float, Meta(gt=0)]
+DAY = 86_400.0  # for ever is a slip of the pen, and would hang a client
+Seconds = Annotated[float, Meta(ge=0, le=DAY)]
+Lateness = Annotated[float, Meta(ge=1e-6, le=DAY)]
 Count = Annotated[int, Meta(ge=1)]
 
 # Of a normal distribution, 99 % lie below the mean and this many standard deviations.
@@ -32,18 +34,18 @@ _P99 = 2.3263478740408408
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     """How late replies are, in seconds: log-normal, as latencies are, by its median and its 99th percentile."""
 
-    median: Positive
-    p99: Positive
+    median: Lateness
+    p99: Lateness
 
     def draw(self, chance: random.Random) -> float:
         """Draw one latency."""
-        return self.median * math.exp(math.log(self.p99 / self.median) / _P99 * chance.gauss(0, 1))
+        return min(DAY, self.median * math.exp(math.log(self.p99 / self.median) / _P99 * chance.gauss(0, 1)))
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """A token bucket: `burst` requests pass at once, and `per_second` more as time goes by. The rule hits the rest."""
 
-    per_second: Positive
+    per_second: Annotated[float, Meta(gt=0, le=1e9)]
     burst: Count = 1
 
 
@@ -67,7 +69,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     when: Literal["before-apply", "after-apply"] | None = None
     payload: str | None = None
     fault: Kind | None = None
-    seconds: Annotated[float, Meta(ge=0)] | None = None
+    seconds: Seconds | None = None
     after: Annotated[int, Meta(ge=0)] | None = None
     latency: Latency | None = None
     twice: bool = False
@@ -228,7 +230,9 @@ def read_scenario(path: Path, corpus: Corpus) -> Scenario:
         raise UsageError(f"the scenario {path} cannot be read: {reason}") from None
     try:
         return scenario_of(tomllib.loads(text), corpus)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise UsageError(f"the scenario {path} is no TOML: it is nested too deep, where rules are flat") from None
+    except ValueError as error:  # what is no TOML, and an integer of thousands of digits
         raise UsageError(f"the scenario {path} is no TOML: {error}") from None
     except UsageError as error:
         told = str(error)

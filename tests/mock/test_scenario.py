@@ -136,6 +136,12 @@ def test_latencies_have_the_median_and_the_percentile_that_were_asked_for() -> N
     assert Latency(0.1, 0.1).draw(played._random) == pytest.approx(0.1)
 
 
+def test_no_latency_passes_a_day() -> None:
+    played = scenario({"latency": {"median": 1e-6, "p99": 86400}}, seed=1)
+    drawn = [turn.fault.seconds or 0 for turn in turns(played, 4000) if turn and turn.fault]
+    assert max(drawn) == 86400
+
+
 def test_a_chance_hits_its_share() -> None:
     assert sum(hits(scenario({"fault": "drop", "chance": 0.2}, seed=3), 4000)) == pytest.approx(800, rel=0.1)
 
@@ -167,7 +173,10 @@ WRONG = [
     ('[[rule]]\nseconds = 1\npayload = "rate-limited"', "line 1: rule 1: seconds and after belong to a fault"),
     ('[[rule]]\nfault = "drop"\nlatency = { median = 1, p99 = 2 }', "line 1: rule 1: it has a fault and a latency"),
     ('[[rule]]\nlatency = { median = 1, p99 = 0.5 }', "the 99th percentile lies below the median"),
-    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 1: rule 1, latency.median: Expected `float` > 0.0"),
+    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 1: rule 1, latency.median: Expected `float` >= 1e-06"),
+    ('[[rule]]\nlatency = { median = 1, p99 = inf }', "line 1: rule 1, latency.p99: Expected `float` <= 86400.0"),
+    ('[[rule]]\nfault = "delay"\nseconds = inf', "line 1: rule 1, seconds: Expected `float` <= 86400.0"),
+    ('[[rule]]\nfault = "drop"\nrate = { per_second = inf }', "rule 1, rate.per_second: Expected `float` <= "),
     ('[[rule]]\ntwice = true\nwhen = "before-apply"', "leave everything else out"),
     ('[[rule]]\nfault = "delay"\nwhen = "before-apply"', "needs another answer"),
     ('[[rule]]\nrate = { burst = 1 }\nfault = "drop"', "line 1: rule 1, rate: Object missing required field"),
@@ -185,6 +194,17 @@ def test_a_wrong_file_is_refused_with_the_place_and_the_reason(tmp_path: Path, t
         read_scenario(path, CORPUS)
     assert str(path) in str(refused.value)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("rule=" + "[" * 3000, "nested too deep"), ("times=" + "9" * 5000, "integer")],
+    ids=["nested", "digits"],
+)
+def test_a_file_that_no_reader_can_bear_is_a_usage_error(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "storm.toml").write_text(text)
+    with pytest.raises(UsageError, match=f"storm.toml is no TOML: .*{told}"):
+        read_scenario(tmp_path / "storm.toml", CORPUS)
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
