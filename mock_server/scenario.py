@@ -13,19 +13,27 @@ import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from mock_server.commands import order_asked
 from mock_server.faults import Fault, Kind
 from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
+from tn_contract.wire import ORDER_ID_MAX
 
 DAY = 86_400.0  # for ever is a slip of the pen, and would hang a client
 Seconds = Annotated[float, Meta(ge=0, le=DAY)]
 Lateness = Annotated[float, Meta(ge=1e-6, le=DAY)]
 Count = Annotated[int, Meta(ge=1)]
+When = Literal["before-apply", "after-apply"]
+
+_COMMANDS = {
+    name.lower(): name
+    for name in ("delTradeOrder", "getAuthInfo", "getNotifyOrderJson", "getOrdersHistory", "putTradeOrder")
+}
 
 # Of a normal distribution, 99 % lie below the mean and this many standard deviations.
 _P99 = 2.3263478740408408
@@ -60,13 +68,13 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     name: str = ""
     order_id: int | str | None = None
-    command: str | None = None
-    session: str | None = None
+    command: Annotated[str, Meta(min_length=1)] | None = None
+    session: Annotated[str, Meta(min_length=1)] | None = None
     skip: Annotated[int, Meta(ge=0)] = 0
     times: Count | None = None
     chance: Annotated[float, Meta(gt=0, le=1)] = 1.0
     rate: Rate | None = None
-    when: Literal["before-apply", "after-apply"] | None = None
+    when: When | None = None
     payload: str | None = None
     fault: Kind | None = None
     seconds: Seconds | None = None
@@ -83,6 +91,11 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     def flaw(self, corpus: Corpus) -> str:
         """Say what is wrong with the rule as a whole; "" when nothing is."""
+        if self.order_id not in (None, "") and order_asked({"order_id": self.order_id})[0]:
+            return f"no order has the id {self.order_id!r}: choose one from 1 to {ORDER_ID_MAX}"
+        known = _COMMANDS.get((self.command or "").lower(), self.command)
+        if self.command != known:
+            return f"no command is written {self.command!r}: write {known}"
         if self.payload is not None and self.payload not in corpus.payloads:
             return f"no payload is called {self.payload!r}: `tn-contract list --payloads` shows them"
         if not (self.payload or self.fault or self.latency or self.twice):
@@ -113,6 +126,17 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     rule: list[Rule]
     seed: int = 0
+
+
+# What may be written at a place of a scenario: at a member the values, in a table its members.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "fault": get_args(Kind),
+    "when": get_args(When),
+    "latency": Latency.__struct_fields__,
+    "rate": Rate.__struct_fields__,
+    "rule": Rule.__struct_fields__,
+    "": Script.__struct_fields__,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,22 +259,27 @@ def read_scenario(path: Path, corpus: Corpus) -> Scenario:
     except ValueError as error:  # what is no TOML, and an integer of thousands of digits
         raise UsageError(f"the scenario {path} is no TOML: {error}") from None
     except UsageError as error:
-        told = str(error)
-        number = re.match(r"rule (\d+)", told)
-        line = _line_of_rule(text, int(number[1])) if number else 0
-        raise UsageError(f"the scenario {path}{f', line {line}' if line else ''}: {told}") from None
+        line = _line(text, str(error))
+        raise UsageError(f"the scenario {path}{f', line {line}' if line else ''}: {error}") from None
 
 
 def _told(error: str) -> str:
-    """Turn msgspec's `… - at `$.rule[1].times`` into `rule 2, times: …`."""
+    """Turn msgspec's `… - at `$.rule[1].times`` into `rule 2, times: …`, and tell what may be written there."""
     message, _, place = error.partition(" - at `$")
-    found = re.fullmatch(r"\.rule\[(\d+)\]\.?(.*)`", place)
-    if not found:
-        return error
-    member = f", {found[2]}" if found[2] else ""
-    return f"rule {int(found[1]) + 1}{member}: {message}"
+    rule = re.match(r"\.rule\[(\d+)\]", place)
+    member = place[rule.end() if rule else 0 :].strip(".`")
+    if message.startswith(("Invalid enum value", "Object contains unknown field")):
+        message += f": choose from {', '.join(_CHOICES[member or ('rule' if rule else '')])}"
+    elif member == "rule":
+        message += ": each rule begins with [[rule]], in two brackets"
+    where = ([f"rule {int(rule[1]) + 1}"] if rule else []) + ([member] if member else [])
+    return f"{', '.join(where)}: {message}" if where else message
 
 
-def _line_of_rule(text: str, number: int) -> int:
-    heads = [line for line, content in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rule\s*\]\]", content)]
-    return heads[number - 1] if number <= len(heads) else 0
+def _line(text: str, told: str) -> int:
+    """Find the line that a refusal speaks of; 0 when it names none."""
+    rule = re.match(r"rule (\d+)", told)
+    name = re.match(r"(?:Object contains unknown field `)?(\w+)", told)
+    head = r"\s*\[\[\s*rule\s*\]\]" if rule else rf"\s*\[*\s*{name[1]}\b" if name else "$."
+    lines = [line for line, content in enumerate(text.splitlines(), 1) if re.match(head, content)]
+    return next(iter(lines[int(rule[1]) - 1 if rule else 0 :]), 0)

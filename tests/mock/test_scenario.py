@@ -64,6 +64,14 @@ def test_a_rule_leaves_alone_what_it_does_not_speak_of(condition: dict[str, obje
     assert hits(scenario({**condition, "fault": "drop"}), 2, **asked) == [False, False]
 
 
+def test_an_empty_order_id_speaks_of_commands_that_name_no_order() -> None:
+    assert hits(scenario({"order_id": "", "fault": "drop"}), 1, order_id="") == [True]
+
+
+def test_a_command_that_the_mock_does_not_know_may_be_hit() -> None:
+    assert hits(scenario({"command": "getQuotes", "fault": "drop"}), 1, command="getQuotes") == [True]
+
+
 @given(skip=st.integers(0, 5), times=st.none() | st.integers(1, 5), asked=st.integers(0, 12))
 def test_the_first_pass_then_some_are_hit_then_all_pass_again(skip: int, times: int | None, asked: int) -> None:
     rule: dict[str, object] = {"fault": "drop", "skip": skip} | ({} if times is None else {"times": times})
@@ -166,8 +174,10 @@ def test_rules_that_hit_nothing_are_named() -> None:
 
 WRONG = [
     ('[[rule]]\nfault = "drop"\n\n[[rule]]\ntimes = 0\nfault = "drop"', "line 4: rule 2, times: Expected `int` >= 1"),
-    ('[[rule]]\nfault = "explode"', "line 1: rule 1, fault: Invalid enum value 'explode'"),
-    ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`"),
+    ('[[rule]]\nfault = "explode"', "line 1: rule 1, fault: Invalid enum value 'explode': choose from delay, "),
+    ('[[rule]]\nfault = "drop"\nwhen = "now"', "Invalid enum value 'now': choose from before-apply, after-apply"),
+    ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`: choose from name, "),
+    ('[[rule]]\nlatency = { p50 = 1 }', "rule 1, latency: Object contains unknown field `p50`: choose from median, "),
     ('[[rule]]\norder_id = 7', "line 1: rule 1: nothing happens by it"),
     ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody'"),
     ('[[rule]]\nseconds = 1\npayload = "rate-limited"', "line 1: rule 1: seconds and after belong to a fault"),
@@ -181,7 +191,14 @@ WRONG = [
     ('[[rule]]\nfault = "delay"\nwhen = "before-apply"', "needs another answer"),
     ('[[rule]]\nrate = { burst = 1 }\nfault = "drop"', "line 1: rule 1, rate: Object missing required field"),
     ("[[rule]\n", "is no TOML: Expected ']]'"),
-    ("rules = []", "unknown field `rules`"),
+    ("rules = []", "line 1: Object contains unknown field `rules`: choose from rule, seed"),
+    ('seed = 1\n[[rules]]\nfault = "drop"', "line 2: Object contains unknown field `rules`: choose from rule, seed"),
+    ('\n[rule]\nfault = "drop"', "line 2: rule: Expected `array`, got `object`: each rule begins with "),
+    ('seed = "x"\n[[rule]]\nfault = "drop"', "line 1: seed: Expected `int`, got `str`"),
+    ('[[rule]]\ncommand = "delTradeorder"\nfault = "drop"', "no command is written 'delTradeorder': write delTrade"),
+    ('[[rule]]\ncommand = ""\nfault = "drop"', "line 1: rule 1, command: Expected `str` of length >= 1"),
+    ('[[rule]]\norder_id = -7\nfault = "drop"', "line 1: rule 1: no order has the id -7: choose one from 1 to 9223372"),
+    ('[[rule]]\norder_id = "x1"\nfault = "drop"', "line 1: rule 1: no order has the id 'x1': choose one from 1 to 92"),
     ("", "missing required field `rule`"),
 ]  # fmt: skip
 
