@@ -35,6 +35,8 @@ _COMMANDS = {
     for name in ("delTradeOrder", "getAuthInfo", "getNotifyOrderJson", "getOrdersHistory", "putTradeOrder")
 }
 
+_BOOK_NAME = re.compile(r"\$(?!order_id)[a-z]")  # in a payload, what only a command that was done can fill in
+
 # Of a normal distribution, 99 % lie below the mean and this many standard deviations.
 _P99 = 2.3263478740408408
 
@@ -97,7 +99,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         if self.command != known:
             return f"no command is written {self.command!r}: write {known}"
         if self.payload is not None and self.payload not in corpus.payloads:
-            return f"no payload is called {self.payload!r}: `tn-contract list --payloads` shows them"
+            return f"no payload is called {self.payload!r}: `tn-contract list --replies` shows them"
+        shows = _BOOK_NAME.search(corpus.payloads[self.payload].body) if self.payload else None
+        if shows and not self.applied:
+            return f'the payload {self.payload!r} shows what the command came to: give it when = "after-apply"'
         if not (self.payload or self.fault or self.latency or self.twice):
             return "nothing happens by it: give it a payload, a fault, a latency, or twice = true"
         if self.fault and self.latency:
@@ -152,8 +157,9 @@ class Turn:
 
 @dataclass(slots=True)
 class _Played:
-    """How far a rule has come."""
+    """How far a rule has come. It draws by itself, so that what befalls others changes nothing for its commands."""
 
+    random: random.Random
     seen: int = 0
     hit: int = 0
     tokens: float = 0.0
@@ -168,8 +174,11 @@ class Scenario:
 
     def __init__(self, script: Script, corpus: Corpus) -> None:
         self.script, self.corpus = script, corpus
-        self._random = random.Random(script.seed)  # noqa: S311 # to be repeatable is the purpose
-        self._played = [_Played(tokens=rule.rate.burst if rule.rate else 0) for rule in script.rule]
+        self._played = [
+            # To be repeatable is the purpose.
+            _Played(random.Random(f"{script.seed} {number}"), tokens=rule.rate.burst if rule.rate else 0)  # noqa: S311
+            for number, rule in enumerate(script.rule)
+        ]
         self._lock = threading.Lock()
 
     def afresh(self) -> Scenario:
@@ -181,7 +190,7 @@ class Scenario:
         with self._lock:
             for number, (rule, played) in enumerate(zip(self.script.rule, self._played, strict=True), 1):
                 if rule.matches(session, command, order_id) and self._hits(rule, played, now_ns):
-                    return self._turn(rule, _name(rule, number))
+                    return self._turn(rule, _name(rule, number), played.random)
         return None
 
     def _hits(self, rule: Rule, played: _Played, now_ns: int) -> bool:
@@ -190,17 +199,17 @@ class Scenario:
             return False
         if rule.rate and _passes(rule.rate, played, now_ns):
             return False
-        if rule.chance < 1 and self._random.random() >= rule.chance:
+        if rule.chance < 1 and played.random.random() >= rule.chance:
             return False
         played.hit += 1
         return True
 
-    def _turn(self, rule: Rule, name: str) -> Turn:
+    def _turn(self, rule: Rule, name: str, chance: random.Random) -> Turn:
         fault = None
         if rule.fault:
             fault = Fault(rule.fault, rule.seconds, rule.after)
         elif rule.latency:
-            fault = Fault("delay", rule.latency.draw(self._random))
+            fault = Fault("delay", rule.latency.draw(chance))
         payload = self.corpus.payloads[rule.payload] if rule.payload else None
         return Turn(name, payload, fault, rule.applied, rule.twice)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,29 @@ def test_what_is_drawn_is_drawn_again_under_the_same_seed(seed: int, median: flo
     assert turns(scenario(*rules, seed=seed), 30) == turns(scenario(*rules, seed=seed), 30)
 
 
+def test_what_other_rules_draw_changes_nothing() -> None:
+    other = {"order_id": 8, "fault": "reset", "chance": 0.5}
+    quiet = scenario(other, {"order_id": 7, "fault": "drop", "chance": 0.5}, seed=3)
+    busy = scenario(other, {"order_id": 7, "fault": "drop", "chance": 0.5}, seed=3)
+    fates = []
+    for _ in range(40):
+        fates.append(busy.turn("key", CANCEL, "7", 0))
+        busy.turn("key", CANCEL, "8", 0)
+    assert turns(quiet, 40) == fates
+
+
+def test_rules_that_are_alike_draw_apart() -> None:
+    rule = {"fault": "drop", "chance": 0.5, "session": "a"}
+    played = scenario(rule, {**rule, "session": "b"})
+    assert hits(played, 40, session="a") != hits(played, 40, session="b")
+
+
 def test_latencies_have_the_median_and_the_percentile_that_were_asked_for() -> None:
     played = scenario({"latency": {"median": 0.1, "p99": 0.8}}, seed=1)
     drawn = sorted(turn.fault.seconds or 0 for turn in turns(played, 4000) if turn and turn.fault)
     assert drawn[2000] == pytest.approx(0.1, rel=0.1)
     assert drawn[3960] == pytest.approx(0.8, rel=0.2)
-    assert Latency(0.1, 0.1).draw(played._random) == pytest.approx(0.1)
+    assert Latency(0.1, 0.1).draw(random.Random(1)) == pytest.approx(0.1)
 
 
 def test_no_latency_passes_a_day() -> None:
@@ -179,7 +197,8 @@ WRONG = [
     ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`: choose from name, "),
     ('[[rule]]\nlatency = { p50 = 1 }', "rule 1, latency: Object contains unknown field `p50`: choose from median, "),
     ('[[rule]]\norder_id = 7', "line 1: rule 1: nothing happens by it"),
-    ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody'"),
+    ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody': `tn-contract list --replies`"),
+    ('[[rule]]\npayload = "orders-listed"', "line 1: rule 1: the payload 'orders-listed' shows what the command came"),
     ('[[rule]]\nseconds = 1\npayload = "rate-limited"', "line 1: rule 1: seconds and after belong to a fault"),
     ('[[rule]]\nfault = "drop"\nlatency = { median = 1, p99 = 2 }', "line 1: rule 1: it has a fault and a latency"),
     ('[[rule]]\nlatency = { median = 1, p99 = 0.5 }', "the 99th percentile lies below the median"),
