@@ -375,11 +375,11 @@ def _encode(order: Order) -> bytes:
 
 
 def _listed(situation: str, api_key: str, rows: list[dict[str, Any]]) -> Done:
-    values = {"key": as_json(f"%{api_key}"), "orders": as_json(rows)}
-    if not rows:
-        return Done(f"{situation}-none", values=values)
+    orders = as_json(rows)
     # One payload shows a single order without its list.
-    return Done(situation, values={**values, "first": as_json(rows[0] if len(rows) == 1 else rows)})
+    first = as_json(rows[0]) if len(rows) == 1 else orders
+    values = {"key": as_json(f"%{api_key}"), "orders": orders, "first": first}
+    return Done(situation if rows else f"{situation}-none", values=values)
 
 
 def _fields(params: Mapping[str, object]) -> dict[str, Any]:
