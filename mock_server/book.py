@@ -40,9 +40,11 @@ CANCEL_SECONDS = 2.0  # ours: three recorded cancels took from nine seconds to d
 
 ORDERS_KEPT = 10_000  # of one session; a mock that is left running must not grow for ever
 
+_AHEAD = 10**10 * 10**9  # how far a session's clock may be moved: dates end with the year 9999
 _DESK = "desk"  # the document beside the orders
 _NAME_LENGTH = 100  # option names are the longest, and much shorter; nobody shall fill the mock with longer ones
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
+_ANY = range(-(10**18) + 1, 10**18)  # what that many digits can say
 _PRICE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _REFUSED = {
     CANCELLING: "book-order-cancelling",
@@ -248,12 +250,16 @@ class Book:
     def advance(self, api_key: str, seconds: float) -> int:
         """Move the clock of a session's orders on, for this session alone; return the time it shows then (ns).
 
-        Raises `UsageError` when the session was closed meanwhile.
+        Raises `UsageError` when it would be beyond what dates can tell, or the session was closed meanwhile.
         """
-        more = int(seconds * 10**9)
-        desk = self._write_down(
-            self._state.orders(api_key), lambda desk: structs.replace(desk, ahead=desk.ahead + more)
-        )
+
+        def moved(desk: _Desk) -> _Desk:
+            ahead = desk.ahead + int(seconds * 10**9)
+            if ahead > _AHEAD:
+                raise UsageError(f"the clock of {api_key!r} would be more than 10^10 seconds ahead, some 300 years")
+            return structs.replace(desk, ahead=ahead)
+
+        desk = self._write_down(self._state.orders(api_key), moved)
         if desk is None:
             raise UsageError(f"the session {api_key!r} is closed")
         return self._clock() + desk.ahead
@@ -369,11 +375,11 @@ def _encode(order: Order) -> bytes:
 
 
 def _listed(situation: str, api_key: str, rows: list[dict[str, Any]]) -> Done:
-    values = {"key": as_json(f"%{api_key}"), "orders": as_json(rows)}
-    if not rows:
-        return Done(f"{situation}-none", values=values)
+    orders = as_json(rows)
     # One payload shows a single order without its list.
-    return Done(situation, values={**values, "first": as_json(rows[0] if len(rows) == 1 else rows)})
+    first = as_json(rows[0]) if len(rows) == 1 else orders
+    values = {"key": as_json(f"%{api_key}"), "orders": orders, "first": first}
+    return Done(situation if rows else f"{situation}-none", values=values)
 
 
 def _fields(params: Mapping[str, object]) -> dict[str, Any]:
@@ -407,12 +413,12 @@ def _given(params: Mapping[str, object], name: str) -> object:
     return params[name]
 
 
-def _integer(params: Mapping[str, object], name: str, allowed: range | None = None) -> int:
+def _integer(params: Mapping[str, object], name: str, allowed: range = _ANY) -> int:
     """Read an integer, or its digits: v2 knows texts only."""
     value = _given(params, name)
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
-    if type(value) is not int or (allowed is not None and value not in allowed):  # true is no integer here
+    if type(value) is not int or value not in allowed:  # true is no integer here
         raise _Refused("book-field-malformed", name)
     return value
 
@@ -422,7 +428,7 @@ def _price(params: Mapping[str, object], name: str, *, needed: bool) -> float:
     value = _given(params, name) if needed else params.get(name) or 0
     if isinstance(value, str) and _PRICE.fullmatch(value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**15:
         raise _Refused("book-field-malformed", name)
     if needed and not value:
         raise _Refused("book-field-missing", name)

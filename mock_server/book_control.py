@@ -105,7 +105,7 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse, unknown: Callable
         try:
             return _json({"now": _time(book.advance(api_key, wanted.advance))})
         except UsageError as error:
-            return refuse(str(error), f"POST {CONTROL}sessions opens one", 409)
+            return refuse(str(error), f"POST {CONTROL}sessions opens another session, whose clock is right", 409)
 
 
 def _json(value: Any, status: int = 200) -> Response:

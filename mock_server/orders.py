@@ -5,16 +5,17 @@ What passes with time is not done by a clock but worked out when somebody looks:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct, structs
 
 CANCELLING, PLACED, EXECUTED, PARTLY_CANCELLED, CANCELLED, EXPIRED, PARTLY_EXPIRED = 2, 10, 21, 30, 31, 71, 72
 PARTLY = (12, 20)
 GOOD_TILL_CANCELLED = 3
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 # rows tell UTC without saying so
 DAY = 24 * 3600 * 10**9  # an order of a day lives so long: ours, for exchanges have hours and calendars
 
 # What a cancel may come to: executed after all, partially cancelled, cancelled, error of cancellation.
@@ -169,10 +170,9 @@ def _number(value: float) -> float:
 
 def _moment(at: int, separator: str, precision: str) -> str:
     # The one recorded pair of local time and epoch lies three hours apart; a mock does better in UTC.
-    moment = datetime.fromtimestamp(at // 10**9, UTC).replace(microsecond=at % 10**9 // 1000, tzinfo=None)
-    return moment.isoformat(separator, precision)
+    return (_EPOCH + timedelta(microseconds=at // 1000)).isoformat(separator, precision)
 
 
 def as_json(value: object) -> str:
     """Write what fills a payload's `$name`."""
-    return json.dumps(value, ensure_ascii=False)
+    return msgspec.json.encode(value).decode()

@@ -13,17 +13,29 @@ import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from mock_server.commands import order_asked
 from mock_server.faults import Fault, Kind
 from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
+from tn_contract.wire import ORDER_ID_MAX
 
-Positive = Annotated[float, Meta(gt=0)]
+DAY = 86_400.0  # for ever is a slip of the pen, and would hang a client
+Seconds = Annotated[float, Meta(ge=0, le=DAY)]
+Lateness = Annotated[float, Meta(ge=1e-6, le=DAY)]
 Count = Annotated[int, Meta(ge=1)]
+When = Literal["before-apply", "after-apply"]
+
+_COMMANDS = {
+    name.lower(): name
+    for name in ("delTradeOrder", "getAuthInfo", "getNotifyOrderJson", "getOrdersHistory", "putTradeOrder")
+}
+
+_BOOK_NAME = re.compile(r"\$(?!order_id)[a-z]")  # in a payload, what only a command that was done can fill in
 
 # Of a normal distribution, 99 % lie below the mean and this many standard deviations.
 _P99 = 2.3263478740408408
@@ -32,18 +44,18 @@ _P99 = 2.3263478740408408
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     """How late replies are, in seconds: log-normal, as latencies are, by its median and its 99th percentile."""
 
-    median: Positive
-    p99: Positive
+    median: Lateness
+    p99: Lateness
 
     def draw(self, chance: random.Random) -> float:
         """Draw one latency."""
-        return self.median * math.exp(math.log(self.p99 / self.median) / _P99 * chance.gauss(0, 1))
+        return min(DAY, self.median * math.exp(math.log(self.p99 / self.median) / _P99 * chance.gauss(0, 1)))
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """A token bucket: `burst` requests pass at once, and `per_second` more as time goes by. The rule hits the rest."""
 
-    per_second: Positive
+    per_second: Annotated[float, Meta(gt=0, le=1e9)]
     burst: Count = 1
 
 
@@ -58,16 +70,16 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     name: str = ""
     order_id: int | str | None = None
-    command: str | None = None
-    session: str | None = None
+    command: Annotated[str, Meta(min_length=1)] | None = None
+    session: Annotated[str, Meta(min_length=1)] | None = None
     skip: Annotated[int, Meta(ge=0)] = 0
     times: Count | None = None
     chance: Annotated[float, Meta(gt=0, le=1)] = 1.0
     rate: Rate | None = None
-    when: Literal["before-apply", "after-apply"] | None = None
+    when: When | None = None
     payload: str | None = None
     fault: Kind | None = None
-    seconds: Annotated[float, Meta(ge=0)] | None = None
+    seconds: Seconds | None = None
     after: Annotated[int, Meta(ge=0)] | None = None
     latency: Latency | None = None
     twice: bool = False
@@ -81,8 +93,16 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     def flaw(self, corpus: Corpus) -> str:
         """Say what is wrong with the rule as a whole; "" when nothing is."""
+        if self.order_id not in (None, "") and order_asked({"order_id": self.order_id})[0]:
+            return f"no order has the id {self.order_id!r}: choose one from 1 to {ORDER_ID_MAX}"
+        known = _COMMANDS.get((self.command or "").lower(), self.command)
+        if self.command != known:
+            return f"no command is written {self.command!r}: write {known}"
         if self.payload is not None and self.payload not in corpus.payloads:
-            return f"no payload is called {self.payload!r}: `tn-contract list --payloads` shows them"
+            return f"no payload is called {self.payload!r}: `tn-contract list --replies` shows them"
+        shows = _BOOK_NAME.search(corpus.payloads[self.payload].body) if self.payload else None
+        if shows and not self.applied:
+            return f'the payload {self.payload!r} shows what the command came to: give it when = "after-apply"'
         if not (self.payload or self.fault or self.latency or self.twice):
             return "nothing happens by it: give it a payload, a fault, a latency, or twice = true"
         if self.fault and self.latency:
@@ -113,6 +133,17 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     seed: int = 0
 
 
+# What may be written at a place of a scenario: at a member the values, in a table its members.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "fault": get_args(Kind),
+    "when": get_args(When),
+    "latency": Latency.__struct_fields__,
+    "rate": Rate.__struct_fields__,
+    "rule": Rule.__struct_fields__,
+    "": Script.__struct_fields__,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What befalls one command: another payload, a fault of its reply, neither or both."""
@@ -126,8 +157,9 @@ class Turn:
 
 @dataclass(slots=True)
 class _Played:
-    """How far a rule has come."""
+    """How far a rule has come. It draws by itself, so that what befalls others changes nothing for its commands."""
 
+    random: random.Random
     seen: int = 0
     hit: int = 0
     tokens: float = 0.0
@@ -142,8 +174,11 @@ class Scenario:
 
     def __init__(self, script: Script, corpus: Corpus) -> None:
         self.script, self.corpus = script, corpus
-        self._random = random.Random(script.seed)  # noqa: S311 # to be repeatable is the purpose
-        self._played = [_Played(tokens=rule.rate.burst if rule.rate else 0) for rule in script.rule]
+        self._played = [
+            # To be repeatable is the purpose.
+            _Played(random.Random(f"{script.seed} {number}"), tokens=rule.rate.burst if rule.rate else 0)  # noqa: S311
+            for number, rule in enumerate(script.rule)
+        ]
         self._lock = threading.Lock()
 
     def afresh(self) -> Scenario:
@@ -155,7 +190,7 @@ class Scenario:
         with self._lock:
             for number, (rule, played) in enumerate(zip(self.script.rule, self._played, strict=True), 1):
                 if rule.matches(session, command, order_id) and self._hits(rule, played, now_ns):
-                    return self._turn(rule, _name(rule, number))
+                    return self._turn(rule, _name(rule, number), played.random)
         return None
 
     def _hits(self, rule: Rule, played: _Played, now_ns: int) -> bool:
@@ -164,17 +199,17 @@ class Scenario:
             return False
         if rule.rate and _passes(rule.rate, played, now_ns):
             return False
-        if rule.chance < 1 and self._random.random() >= rule.chance:
+        if rule.chance < 1 and played.random.random() >= rule.chance:
             return False
         played.hit += 1
         return True
 
-    def _turn(self, rule: Rule, name: str) -> Turn:
+    def _turn(self, rule: Rule, name: str, chance: random.Random) -> Turn:
         fault = None
         if rule.fault:
             fault = Fault(rule.fault, rule.seconds, rule.after)
         elif rule.latency:
-            fault = Fault("delay", rule.latency.draw(self._random))
+            fault = Fault("delay", rule.latency.draw(chance))
         payload = self.corpus.payloads[rule.payload] if rule.payload else None
         return Turn(name, payload, fault, rule.applied, rule.twice)
 
@@ -228,25 +263,32 @@ def read_scenario(path: Path, corpus: Corpus) -> Scenario:
         raise UsageError(f"the scenario {path} cannot be read: {reason}") from None
     try:
         return scenario_of(tomllib.loads(text), corpus)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise UsageError(f"the scenario {path} is no TOML: it is nested too deep, where rules are flat") from None
+    except ValueError as error:  # what is no TOML, and an integer of thousands of digits
         raise UsageError(f"the scenario {path} is no TOML: {error}") from None
     except UsageError as error:
-        told = str(error)
-        number = re.match(r"rule (\d+)", told)
-        line = _line_of_rule(text, int(number[1])) if number else 0
-        raise UsageError(f"the scenario {path}{f', line {line}' if line else ''}: {told}") from None
+        line = _line(text, str(error))
+        raise UsageError(f"the scenario {path}{f', line {line}' if line else ''}: {error}") from None
 
 
 def _told(error: str) -> str:
-    """Turn msgspec's `… - at `$.rule[1].times`` into `rule 2, times: …`."""
+    """Turn msgspec's `… - at `$.rule[1].times`` into `rule 2, times: …`, and tell what may be written there."""
     message, _, place = error.partition(" - at `$")
-    found = re.fullmatch(r"\.rule\[(\d+)\]\.?(.*)`", place)
-    if not found:
-        return error
-    member = f", {found[2]}" if found[2] else ""
-    return f"rule {int(found[1]) + 1}{member}: {message}"
+    rule = re.match(r"\.rule\[(\d+)\]", place)
+    member = place[rule.end() if rule else 0 :].strip(".`")
+    if message.startswith(("Invalid enum value", "Object contains unknown field")):
+        message += f": choose from {', '.join(_CHOICES[member or ('rule' if rule else '')])}"
+    elif member == "rule":
+        message += ": each rule begins with [[rule]], in two brackets"
+    where = ([f"rule {int(rule[1]) + 1}"] if rule else []) + ([member] if member else [])
+    return f"{', '.join(where)}: {message}" if where else message
 
 
-def _line_of_rule(text: str, number: int) -> int:
-    heads = [line for line, content in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rule\s*\]\]", content)]
-    return heads[number - 1] if number <= len(heads) else 0
+def _line(text: str, told: str) -> int:
+    """Find the line that a refusal speaks of; 0 when it names none."""
+    rule = re.match(r"rule (\d+)", told)
+    name = re.match(r"(?:Object contains unknown field `)?(\w+)", told)
+    head = r"\s*\[\[\s*rule\s*\]\]" if rule else rf"\s*\[*\s*{name[1]}\b" if name else "$."
+    lines = [line for line, content in enumerate(text.splitlines(), 1) if re.match(head, content)]
+    return next(iter(lines[int(rule[1]) - 1 if rule else 0 :]), 0)

@@ -653,7 +653,8 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
 @click.argument("journal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each request.")
-def replay(journal: Path, url: str, as_json: bool) -> None:
+@click.option("--pauses/--no-pauses", default=True, help="Wait between requests as recorded?  [default: pauses]")
+def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
     """Send the requests of a JOURNAL again, in order, to a mock at URL, and compare the replies.
 
     A mock that begins as the recorded one did (same keys, --seed and --scenario) answers the same. URL must be on this
@@ -667,13 +668,15 @@ def replay(journal: Path, url: str, as_json: bool) -> None:
 
     counts = {"same": 0, "differs": 0, "not sent": 0}
     try:
-        for played in play_back(read_exchanges(journal.read_bytes(), str(journal)), url):
+        for played in play_back(read_exchanges(journal.read_bytes(), str(journal)), url, pauses=pauses):
             counts[played.verdict] += 1
             if as_json:
                 click.echo(msgspec.json.encode(played).decode())
             elif played.verdict != "same":
                 click.echo(f"{played.seq:5} {played.line}")
                 click.echo(f"      recorded  {played.recorded}\n      now       {played.now}")
+                if played.hint:
+                    click.echo(f"      hint      {played.hint}")
     except TransportFailure as failure:
         _fail(f"{url} cannot be reached ({failure}): start the mock first", 3)
     click.echo(" · ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=as_json)

@@ -88,11 +88,11 @@ class Payload(Record, kw_only=True):
     evidence: Annotated[list[Evidence], Meta(min_length=1)]
 
     def fill(self, order_id: str, values: Mapping[str, str] | None = None) -> bytes:
-        """Return the body for the order asked for; `values` are texts for its other names."""
-        if not values:  # the usual case
-            return self.body.replace("$order_id", order_id).encode()
-        known = {**values, "order_id": order_id}
-        return _NAME.sub(lambda name: known.get(name[1], name[0]), self.body).encode()
+        """Return the body for the order asked for; `values` are texts for its other names, null for those without."""
+        body = self.body.replace("$order_id", order_id or "null")
+        if "$" in body:
+            body = _NAME.sub(lambda name: (values or {}).get(name[1], "null"), body)
+        return body.encode()
 
 
 class Match(Record):

@@ -1,35 +1,51 @@
-"""Plays a journal back: sends its requests again, in order, and compares what comes with what came.
+"""Plays a journal back: sends its requests again, one after the other, and compares what comes with what came.
 
-Against a mock that begins as the recorded one did (same keys, seed and scenario) everything comes again; where it does
-not, either side has changed. Only for mocks: a recorded cancel is a cancel.
+Against a mock that begins as the recorded one did (same keys, seed and scenario) everything comes again but the dates;
+where it does not, either side has changed. Only for mocks: a recorded cancel is a cancel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from itertools import islice
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from tn_contract.errors import UsageError
-from tn_contract.journal import Exchange
+from tn_contract.journal import Exchange, Redactor
 from tn_contract.transport import Timeouts, Transport, TransportFailure, is_loopback
 from tn_contract.wire import Reply, Request
 
 NOTHING = "no whole reply"
+BRIEF = Timeouts()
+PATIENT = Timeouts(receive=86_400, total=86_400)  # what came once comes again, however late a scenario lets it be
 # Headers that belong to the connection, which is another one now.
 _OF_CONNECTION = {"host", "content-length", "connection", "transfer-encoding", "expect", "accept-encoding"}
+# Dates in a book's rows, the last one perhaps cut off with its reply.
+_TIME = re.compile(r'\d{4}-\d\d-\d\d[T ]?[\d:.]*|"changetime":\d+')
+_KEY_UNKNOWN = "the mock does not know the key: POST it to /__tn__/sessions first, with its secret"
+_HINTS = {
+    "the timestamp is": "its timestamp is too old by now: start the mock with --timestamp-tolerance 0",
+    "Invalid credentials": _KEY_UNKNOWN,
+    "Invalid api key": _KEY_UNKNOWN,
+}
 
 
 class Played(Struct, frozen=True):
-    """One request sent again: what came the first time and now, or why it could not be sent."""
+    """One request sent again: what came the first time and now, or why it could not be sent; perhaps what to do."""
 
     seq: int
     line: str
     recorded: str
     now: str
     verdict: Literal["same", "differs", "not sent"]
+    hint: str = ""
 
 
 class _Listed(Struct):
@@ -66,16 +82,45 @@ def read_exchanges(content: bytes, name: str) -> list[Exchange]:
     return found
 
 
-def play_back(exchanges: Iterable[Exchange], base_url: str, timeouts: Timeouts | None = None) -> Iterator[Played]:
-    """Send every request again. Raises `UsageError` when `base_url` is not on this machine."""
+def play_back(exchanges: Sequence[Exchange], base_url: str, *, pauses: bool = True) -> Iterator[Played]:
+    """Send every request again, with the recorded pauses or at once.
+
+    Raises `UsageError` when `base_url` is not on this machine, or the time of an exchange cannot be read.
+    """
     if not is_loopback(base_url):
         raise UsageError(f"{base_url} is not on this machine: journals are played back to mocks only")
-    transport = Transport(base_url, timeouts)
-    try:
-        for exchange in exchanges:
-            yield _play(exchange, transport)
-    finally:
-        transport.close()
+    exchanges = [each for number, each in enumerate(exchanges, 1) if not _comes_again(each, exchanges, number)]
+    offsets = _offsets(exchanges) if pauses else [0.0] * len(exchanges)
+    with closing(Transport(base_url, BRIEF)) as brief, closing(Transport(base_url, PATIENT)) as patient:
+        began = time.monotonic()
+        for exchange, offset in zip(exchanges, offsets, strict=True):
+            time.sleep(max(0.0, began + offset - time.monotonic()))
+            yield _play(exchange, patient if exchange.reply else brief)
+
+
+def _comes_again(exchange: Exchange, exchanges: Sequence[Exchange], after: int) -> bool:
+    """Say if a scenario delivered the request twice: the client got the second reply, and sent it once."""
+    notes = exchange.assessment.notes if exchange.assessment else ()
+    return (
+        bool(notes)
+        and notes[-1].endswith(", delivered twice")
+        and any(
+            each.session == exchange.session and each.request == exchange.request
+            for each in islice(exchanges, after, None)
+        )
+    )
+
+
+def _offsets(exchanges: Sequence[Exchange]) -> list[float]:
+    """Tell how many seconds after the first each one came."""
+    moments = []
+    for exchange in exchanges:
+        try:
+            moments.append(datetime.fromisoformat(exchange.at).timestamp())
+        except ValueError:
+            told = f"exchange {exchange.seq} came at {exchange.at!r}, which is no time"
+            raise UsageError(f"{told}: leave the pauses out with --no-pauses") from None
+    return [moment - moments[0] for moment in moments]
 
 
 def _play(exchange: Exchange, transport: Transport) -> Played:
@@ -89,7 +134,10 @@ def _play(exchange: Exchange, transport: Transport) -> Played:
         if failure.phase == "connect":
             raise
         now = NOTHING
-    return Played(exchange.seq, line, recorded, now, "same" if now == recorded else "differs")
+    if _TIME.sub("", now) == _TIME.sub("", recorded):
+        return Played(exchange.seq, line, recorded, now, "same")
+    hint = next((hint for words, hint in _HINTS.items() if words in now and words not in recorded), "")
+    return Played(exchange.seq, line, recorded, now, "differs", hint)
 
 
 def _recorded(exchange: Exchange) -> str:
@@ -98,7 +146,7 @@ def _recorded(exchange: Exchange) -> str:
 
 
 def _told(reply: Reply) -> str:
-    return f"{reply.status} {reply.body.decode('utf-8', 'backslashreplace')}".rstrip()
+    return f"{reply.status} {Redactor().body(reply.body)}".rstrip()  # cut as the journal cuts
 
 
 def _request(exchange: Exchange) -> Request | str:

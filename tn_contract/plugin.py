@@ -504,12 +504,39 @@ def tn_new_session(tn_mock: RunningMock) -> NewSession:
     return new_session
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a marker `tn_scenario` that would do nothing, or less than it says."""
+    found = list(item.iter_markers_with_node("tn_scenario"))
+    if not found:
+        return
+    nodes, marker = [node for node, _ in found], found[0][1]
+    flaw = ""
+    if "tn_session" not in getattr(item, "fixturenames", ()):
+        flaw = (
+            "speaks of tn_session, which this test does not use: take it as an argument, or let session.play(…) do it"
+        )
+    elif len(set(nodes)) < len(nodes):
+        flaw = "stands here twice: give all rules to one"
+    elif unknown := set(marker.kwargs) - {"seed"}:
+        names = ", ".join(sorted(unknown))
+        flaw = f'does not know {names}: a rule is a dict, as in tn_scenario({{"fault": "drop"}}, seed=1)'
+    elif not marker.args:
+        flaw = 'has no rule: give it one, such as tn_scenario({"fault": "drop"})'
+    if flaw:
+        pytest.fail(f"the marker tn_scenario {flaw}", pytrace=False)
+
+
 @pytest.fixture
 def tn_session(tn_new_session: NewSession, request: pytest.FixtureRequest) -> Iterator[MockSession]:
     """A fresh key pair on the mock for this test, with the rules of its marker `tn_scenario`, if it has one."""
+    from tn_contract.errors import UsageError
+
     marker = request.node.get_closest_marker("tn_scenario")
     with tn_new_session() as session:
-        scenario = session.play(*marker.args, **marker.kwargs) if marker else None
+        try:
+            scenario = session.play(*marker.args, **marker.kwargs) if marker else None
+        except UsageError as error:
+            pytest.fail(f"the marker tn_scenario is not understood: {error}", pytrace=False)
         yield session
     if scenario and (unused := scenario.unused()):
         warnings.warn(pytest.PytestWarning(f"tn_scenario: {', '.join(unused)} hit nothing"), stacklevel=1)

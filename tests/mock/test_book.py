@@ -178,7 +178,14 @@ def test_what_looks_like_a_name_of_the_corpus_is_not_filled_in(account: Account)
     assert row["instr"] == "$order_id $orders"
 
 
-@pytest.mark.parametrize("params", [{"qty": True}, {"limit_price": True}, {"instr_name": 1}], ids=str)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"qty": True}, {"limit_price": True}, {"instr_name": 1},
+        {"limit_price": 10**400}, {"limit_price": 10**15}, {"stop_price": 1e300}, {"user_order_id": 10**400},
+    ],
+    ids=lambda params: str(params)[:30],
+)  # fmt: skip
 def test_json_has_kinds_of_its_own(broker: Broker, params: dict[str, Any]) -> None:
     account = Account(broker, scheme="v3")
     assert account.situation("putTradeOrder", {**DOCUMENTED, **params}) == "book-field-malformed"

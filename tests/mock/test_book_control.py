@@ -139,3 +139,12 @@ def test_what_a_client_did_with_its_orders_breaks_no_rule_for_clients() -> None:
     found = [exchange.assessment.effect for exchange in session.journal.exchanges() if exchange.assessment]
     assert found == ["none", "cancelled", "none", "none"]
     assert not any(exchange.diagnosis for exchange in session.journal.exchanges())
+
+
+def test_the_clock_stays_within_the_calendar(client: FlaskClient) -> None:
+    for _ in range(10):
+        assert client.post(CLOCK, json={"advance": 10**9}).status_code == 200
+    far = refused(client.post(CLOCK, json={"advance": 1}), 409)
+    assert "10^10 seconds ahead" in far
+    assert client.post(ORDERS).status_code == 201
+    assert len(orders(client)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_a_rule_hits_what_it_speaks_of(condition: dict[str, object], asked: dict
 )
 def test_a_rule_leaves_alone_what_it_does_not_speak_of(condition: dict[str, object], asked: dict[str, object]) -> None:
     assert hits(scenario({**condition, "fault": "drop"}), 2, **asked) == [False, False]
+
+
+def test_an_empty_order_id_speaks_of_commands_that_name_no_order() -> None:
+    assert hits(scenario({"order_id": "", "fault": "drop"}), 1, order_id="") == [True]
+
+
+def test_a_command_that_the_mock_does_not_know_may_be_hit() -> None:
+    assert hits(scenario({"command": "getQuotes", "fault": "drop"}), 1, command="getQuotes") == [True]
 
 
 @given(skip=st.integers(0, 5), times=st.none() | st.integers(1, 5), asked=st.integers(0, 12))
@@ -128,12 +137,35 @@ def test_what_is_drawn_is_drawn_again_under_the_same_seed(seed: int, median: flo
     assert turns(scenario(*rules, seed=seed), 30) == turns(scenario(*rules, seed=seed), 30)
 
 
+def test_what_other_rules_draw_changes_nothing() -> None:
+    other = {"order_id": 8, "fault": "reset", "chance": 0.5}
+    quiet = scenario(other, {"order_id": 7, "fault": "drop", "chance": 0.5}, seed=3)
+    busy = scenario(other, {"order_id": 7, "fault": "drop", "chance": 0.5}, seed=3)
+    fates = []
+    for _ in range(40):
+        fates.append(busy.turn("key", CANCEL, "7", 0))
+        busy.turn("key", CANCEL, "8", 0)
+    assert turns(quiet, 40) == fates
+
+
+def test_rules_that_are_alike_draw_apart() -> None:
+    rule = {"fault": "drop", "chance": 0.5, "session": "a"}
+    played = scenario(rule, {**rule, "session": "b"})
+    assert hits(played, 40, session="a") != hits(played, 40, session="b")
+
+
 def test_latencies_have_the_median_and_the_percentile_that_were_asked_for() -> None:
     played = scenario({"latency": {"median": 0.1, "p99": 0.8}}, seed=1)
     drawn = sorted(turn.fault.seconds or 0 for turn in turns(played, 4000) if turn and turn.fault)
     assert drawn[2000] == pytest.approx(0.1, rel=0.1)
     assert drawn[3960] == pytest.approx(0.8, rel=0.2)
-    assert Latency(0.1, 0.1).draw(played._random) == pytest.approx(0.1)
+    assert Latency(0.1, 0.1).draw(random.Random(1)) == pytest.approx(0.1)
+
+
+def test_no_latency_passes_a_day() -> None:
+    played = scenario({"latency": {"median": 1e-6, "p99": 86400}}, seed=1)
+    drawn = [turn.fault.seconds or 0 for turn in turns(played, 4000) if turn and turn.fault]
+    assert max(drawn) == 86400
 
 
 def test_a_chance_hits_its_share() -> None:
@@ -160,19 +192,32 @@ def test_rules_that_hit_nothing_are_named() -> None:
 
 WRONG = [
     ('[[rule]]\nfault = "drop"\n\n[[rule]]\ntimes = 0\nfault = "drop"', "line 4: rule 2, times: Expected `int` >= 1"),
-    ('[[rule]]\nfault = "explode"', "line 1: rule 1, fault: Invalid enum value 'explode'"),
-    ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`"),
+    ('[[rule]]\nfault = "explode"', "line 1: rule 1, fault: Invalid enum value 'explode': choose from delay, "),
+    ('[[rule]]\nfault = "drop"\nwhen = "now"', "Invalid enum value 'now': choose from before-apply, after-apply"),
+    ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`: choose from name, "),
+    ('[[rule]]\nlatency = { p50 = 1 }', "rule 1, latency: Object contains unknown field `p50`: choose from median, "),
     ('[[rule]]\norder_id = 7', "line 1: rule 1: nothing happens by it"),
-    ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody'"),
+    ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody': `tn-contract list --replies`"),
+    ('[[rule]]\npayload = "orders-listed"', "line 1: rule 1: the payload 'orders-listed' shows what the command came"),
     ('[[rule]]\nseconds = 1\npayload = "rate-limited"', "line 1: rule 1: seconds and after belong to a fault"),
     ('[[rule]]\nfault = "drop"\nlatency = { median = 1, p99 = 2 }', "line 1: rule 1: it has a fault and a latency"),
     ('[[rule]]\nlatency = { median = 1, p99 = 0.5 }', "the 99th percentile lies below the median"),
-    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 1: rule 1, latency.median: Expected `float` > 0.0"),
+    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 1: rule 1, latency.median: Expected `float` >= 1e-06"),
+    ('[[rule]]\nlatency = { median = 1, p99 = inf }', "line 1: rule 1, latency.p99: Expected `float` <= 86400.0"),
+    ('[[rule]]\nfault = "delay"\nseconds = inf', "line 1: rule 1, seconds: Expected `float` <= 86400.0"),
+    ('[[rule]]\nfault = "drop"\nrate = { per_second = inf }', "rule 1, rate.per_second: Expected `float` <= "),
     ('[[rule]]\ntwice = true\nwhen = "before-apply"', "leave everything else out"),
     ('[[rule]]\nfault = "delay"\nwhen = "before-apply"', "needs another answer"),
     ('[[rule]]\nrate = { burst = 1 }\nfault = "drop"', "line 1: rule 1, rate: Object missing required field"),
     ("[[rule]\n", "is no TOML: Expected ']]'"),
-    ("rules = []", "unknown field `rules`"),
+    ("rules = []", "line 1: Object contains unknown field `rules`: choose from rule, seed"),
+    ('seed = 1\n[[rules]]\nfault = "drop"', "line 2: Object contains unknown field `rules`: choose from rule, seed"),
+    ('\n[rule]\nfault = "drop"', "line 2: rule: Expected `array`, got `object`: each rule begins with "),
+    ('seed = "x"\n[[rule]]\nfault = "drop"', "line 1: seed: Expected `int`, got `str`"),
+    ('[[rule]]\ncommand = "delTradeorder"\nfault = "drop"', "no command is written 'delTradeorder': write delTrade"),
+    ('[[rule]]\ncommand = ""\nfault = "drop"', "line 1: rule 1, command: Expected `str` of length >= 1"),
+    ('[[rule]]\norder_id = -7\nfault = "drop"', "line 1: rule 1: no order has the id -7: choose one from 1 to 9223372"),
+    ('[[rule]]\norder_id = "x1"\nfault = "drop"', "line 1: rule 1: no order has the id 'x1': choose one from 1 to 92"),
     ("", "missing required field `rule`"),
 ]  # fmt: skip
 
@@ -185,6 +230,17 @@ def test_a_wrong_file_is_refused_with_the_place_and_the_reason(tmp_path: Path, t
         read_scenario(path, CORPUS)
     assert str(path) in str(refused.value)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("rule=" + "[" * 3000, "nested too deep"), ("times=" + "9" * 5000, "integer")],
+    ids=["nested", "digits"],
+)
+def test_a_file_that_no_reader_can_bear_is_a_usage_error(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "storm.toml").write_text(text)
+    with pytest.raises(UsageError, match=f"storm.toml is no TOML: .*{told}"):
+        read_scenario(tmp_path / "storm.toml", CORPUS)
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:

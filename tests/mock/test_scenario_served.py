@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import OutcomeUnknown, Rejected
 from tn_contract.journal import Exchange
 from tn_contract.signing import Credentials
+from tn_contract.wire import compose
 
 ORDER = 2929292929
 
@@ -88,6 +90,21 @@ def test_another_payload_comes_instead(mock: RunningMock) -> None:
     play(mock, {"payload": "method-error", "times": 1})
     assert outcome(mock) == "rejected"
     assert effects(mock) == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [
+        ({"payload": "success"}, {"order_id": None}),
+        ({"payload": "orders-listed", "when": "after-apply"}, {"result": {"orders": {"key": None, "order": None}}}),
+    ],
+)
+def test_a_payload_says_null_where_there_is_nothing_to_say(
+    mock: RunningMock, rule: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    play(mock, rule)
+    request = compose(mock.broker.demo, "putTradeOrder", 1).request
+    assert json.loads(mock.broker.handle(request).reply.body) == shown
 
 
 @pytest.mark.parametrize("late", [{"fault": "delay", "seconds": 0.2}, {"fault": "dribble", "seconds": 0.2}])

@@ -106,6 +106,7 @@ SAME_FLOOR = {
     ("mock_server.tunnel", "mock_server.server"),
     ("mock_server.tunnel", "mock_server.reader"),
     ("mock_server.broker", "mock_server.scenario"),
+    ("mock_server.scenario", "mock_server.commands"),
     ("mock_server.connection", "mock_server.reader"),
     ("mock_server.connection", "mock_server.server"),
     ("mock_server.connection", "mock_server.tls"),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
 from mock_server.serve import RunningMock, running
-from tn_contract import Client, OutcomeUnknown, Rejected
+from tn_contract import Client, OutcomeUnknown, Rejected, playback
 from tn_contract.cli import main
+from tn_contract.corpus import Scheme
 from tn_contract.errors import UsageError
 from tn_contract.playback import play_back, read_exchanges
+from tn_contract.transport import Timeouts
+from tn_contract.wire import Request, compose, compose_v3
 
 STORM = """
 seed = 4
@@ -60,6 +66,132 @@ def test_a_mock_that_begins_alike_answers_alike(journal: Path, storm: Path) -> N
         code, output = replayed(journal, mock.base_url)
     assert output == "18 same · 0 differs · 0 not sent\n"
     assert code == 0
+
+
+def recorded(tmp_path: Path, act: Callable[[RunningMock], None], **options: Any) -> Path:
+    path = tmp_path / "journal.jsonl"
+    with running(journal_file=path, **options) as mock:
+        act(mock)
+    return path
+
+
+def scene(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "scene.toml"
+    path.write_text(text)
+    return path
+
+
+def cancel(mock: RunningMock, *order_ids: int, scheme: Scheme = "v2", pause: float = 0) -> None:
+    demo = mock.broker.demo
+    with Client(demo.api_key, demo.secret.reveal(), base_url=mock.base_url, scheme=scheme) as client:
+        for order_id in order_ids:
+            with contextlib.suppress(OutcomeUnknown, Rejected):
+                client.cancel_order(order_id)
+            time.sleep(pause)
+
+
+@pytest.mark.parametrize("scheme", ["v2", "v3"])
+def test_what_was_delivered_twice_is_sent_once(tmp_path: Path, scheme: Scheme) -> None:
+    twice = scene(tmp_path, "[[rule]]\ntwice = true\nskip = 1\ntimes = 1\n")
+    journal = recorded(tmp_path, lambda mock: cancel(mock, 1, 2, 3, scheme=scheme), scenario_file=twice)
+    assert len(journal.read_text().splitlines()) == 4
+    with running(scenario_file=twice) as mock:
+        assert replayed(journal, mock.base_url) == (0, "3 same · 0 differs · 0 not sent\n")
+
+
+def test_a_delivery_whose_second_is_not_there_is_sent_all_the_same(tmp_path: Path) -> None:
+    twice = scene(tmp_path, "[[rule]]\ntwice = true\n")
+    journal = recorded(tmp_path, lambda mock: cancel(mock, 1), scenario_file=twice)
+    first, _second = journal.read_text().splitlines()
+    journal.write_text(first)
+    with running() as mock:
+        assert replayed(journal, mock.base_url) == (0, "1 same · 0 differs · 0 not sent\n")
+
+
+BUCKET = """
+[[rule]]
+rate = { per_second = 2, burst = 1 }
+payload = "rate-limited"
+"""
+
+
+def test_the_pauses_are_kept_so_a_token_bucket_fills_as_it_did(tmp_path: Path) -> None:
+    bucket = scene(tmp_path, BUCKET)
+    journal = recorded(tmp_path, lambda mock: cancel(mock, 1, 2, 3, 4, 5, pause=0.35), scenario_file=bucket)
+    with running(scenario_file=bucket) as mock:
+        assert replayed(journal, mock.base_url) == (0, "5 same · 0 differs · 0 not sent\n")
+
+
+def test_pauses_may_be_left_out(tmp_path: Path) -> None:
+    journal = recorded(tmp_path, lambda mock: cancel(mock, 1, 2, pause=1.5))
+    began = time.monotonic()
+    with running() as mock:
+        assert replayed(journal, mock.base_url, "--no-pauses") == (0, "2 same · 0 differs · 0 not sent\n")
+    assert time.monotonic() - began < 1.5
+
+
+def place(mock: RunningMock, *rows: int) -> None:
+    demo = mock.broker.demo
+    for nonce, _ in enumerate(rows, 1):
+        order = {"instr_name": "AAPL.US", "action_id": 1, "order_type_id": 2, "qty": 1, "limit_price": 1,
+                 "expiration_id": 3}  # fmt: skip
+        send(mock, compose(demo, "putTradeOrder", nonce, order).request)
+    send(mock, compose(demo, "getNotifyOrderJson", 1000).request)
+
+
+def send(mock: RunningMock, request: Request) -> None:
+    httpx.post(mock.base_url + request.path, content=request.body, headers=list(request.headers))
+
+
+@pytest.mark.parametrize("orders", [1, 12], ids=["short", "longer than a journal keeps"])
+def test_a_book_answers_alike_but_for_the_time(tmp_path: Path, orders: int) -> None:
+    journal = recorded(tmp_path, lambda mock: place(mock, *range(orders)), orders="book", seed=1)
+    with running(orders="book", seed=1) as mock:
+        assert replayed(journal, mock.base_url) == (0, f"{orders + 1} same · 0 differs · 0 not sent\n")
+
+
+def test_a_reply_that_came_late_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback, "BRIEF", Timeouts(receive=0.2))
+    late = scene(tmp_path, '[[rule]]\nfault = "delay"\nseconds = 0.5\ntimes = 1\n[[rule]]\nfault = "silence"\n')
+    journal = recorded(tmp_path, lambda mock: cancel_hastily(mock), scenario_file=late)
+    began = time.monotonic()
+    with running(scenario_file=late) as mock:
+        assert replayed(journal, mock.base_url) == (0, "2 same · 0 differs · 0 not sent\n")
+    assert time.monotonic() - began < 10, "silence is not waited for"
+
+
+def cancel_hastily(mock: RunningMock) -> None:
+    for nonce in (1, 2):
+        with contextlib.suppress(httpx.ReadTimeout):
+            request = compose(mock.broker.demo, "delTradeOrder", nonce, {"order_id": 1}).request
+            url = mock.base_url + request.path
+            httpx.post(url, content=request.body, headers=list(request.headers), timeout=1)
+
+
+def test_old_timestamps_and_unknown_keys_are_told_with_what_to_do(tmp_path: Path) -> None:
+    def act(mock: RunningMock) -> None:
+        session = mock.broker.open_session("other")
+        send(mock, compose_v3(mock.broker.demo, "delTradeOrder", 1_700_000_000, {"order_id": 1}).request)
+        send(mock, compose(session.credentials, "delTradeOrder", 1, {"order_id": 1}).request)
+
+    journal = recorded(tmp_path, act, timestamp_tolerance=0)
+    with running() as mock:
+        code, output = replayed(journal, mock.base_url)
+    assert code == 1
+    assert "--timestamp-tolerance 0" in output
+    assert "/__tn__/sessions" in output
+
+
+def test_a_journal_without_times_is_refused_where_they_are_needed(tmp_path: Path) -> None:
+    journal = recorded(tmp_path, lambda mock: cancel(mock, 1))
+    line = json.loads(journal.read_text())
+    line["exchange"]["at"] = "yesterday"
+    journal.write_text(json.dumps(line))
+    with running() as mock:
+        code, output = replayed(journal, mock.base_url)
+        assert code == 4
+        assert "exchange 1 came at 'yesterday'" in output
+        assert replayed(journal, mock.base_url, "--no-pauses")[0] == 0
 
 
 def test_a_mock_without_the_storm_answers_otherwise(journal: Path) -> None:

@@ -112,6 +112,53 @@ def test_wrong(tn_session):
     assert "1 error" in ran.stdout
 
 
+MARKED_WRONG = {
+    "no_session": ('@pytest.mark.tn_scenario({"fault": "drop"})', "tn_new_session", "which this test does not use"),
+    "stacked": (
+        '@pytest.mark.tn_scenario({"fault": "drop"})\n@pytest.mark.tn_scenario({"fault": "reset"})',
+        "tn_session",
+        "tn_scenario stands here twice: give all rules to one",
+    ),
+    "bare": ("@pytest.mark.tn_scenario()", "tn_session", "tn_scenario has no rule"),
+    "keywords": (
+        '@pytest.mark.tn_scenario(fault="drop")',
+        "tn_session",
+        "tn_scenario does not know fault: a rule is a dict",
+    ),
+    "text": ('@pytest.mark.tn_scenario("drop")', "tn_session", "rule 1: Expected `object`, got `str`"),
+}
+
+
+@pytest.mark.parametrize("name", MARKED_WRONG)
+def test_a_wrong_marker_is_an_error_in_its_own_words(tmp_path: Path, name: str) -> None:
+    marker, fixture, told = MARKED_WRONG[name]
+    ran = _pytest(tmp_path, "-q", source=f"import pytest\n\n{marker}\ndef test_marked({fixture}):\n    pass\n")
+    assert told in ran.stdout
+    assert "1 error" in ran.stdout
+    assert "INTERNALERROR" not in ran.stdout
+    assert "_pytest" not in ran.stdout
+
+
+def test_a_tests_own_marker_goes_before_that_of_its_class(tmp_path: Path) -> None:
+    source = """
+import pytest
+import tn_contract
+
+@pytest.mark.tn_scenario({"fault": "drop"})
+class TestAll:
+    @pytest.mark.tn_scenario({"payload": "method-error"})
+    def test_own(self, tn_client):
+        with pytest.raises(tn_contract.Rejected):
+            tn_client.cancel_order(5)
+
+    def test_inherited(self, tn_client):
+        with pytest.raises(tn_contract.OutcomeUnknown):
+            tn_client.cancel_order(5)
+"""
+    ran = _pytest(tmp_path, "-q", "-W", "error", source=source)
+    assert "2 passed" in ran.stdout, ran.stdout
+
+
 def test_a_failing_test_shows_what_the_mock_saw(tmp_path: Path) -> None:
     source = """
 def test_seen(tn_client, tn_session):
