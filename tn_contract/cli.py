@@ -505,7 +505,7 @@ def list_(clients: bool, replies: bool, as_json: bool) -> None:
         return
     from tn_contract.report import print_rows
 
-    print_rows(rows)
+    print_rows(rows, elastic="body" if replies else "title")
 
 
 def _check_rows(clients: bool) -> list[dict[str, Any]]:

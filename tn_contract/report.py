@@ -31,6 +31,10 @@ COLOURS = {
 
 BLOCKED_SHOWN = 3
 
+VERDICT_WIDTH = 9
+GAP = 2  # rich's, between columns
+ELASTIC_LEAST = 24  # a title that is shorter says nothing
+
 EXIT_OK, EXIT_BROKEN, EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING = 0, 1, 3, 4, 5
 
 
@@ -161,20 +165,36 @@ def _console() -> Console:
     return console
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    """Print equal dicts as a table, their keys as its heads."""
+def print_rows(rows: list[dict[str, Any]], *, elastic: str) -> None:
+    """Print equal dicts as a table, their keys as its heads; on a narrow terminal the column `elastic` gives way."""
+    console = _console()
+    console.print(_fitted(rows, elastic, console))
+
+
+def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table:
+    """Lay a table out so that what is to be copied is never cut: `elastic` gives way, then the last columns go."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    *short, last = rows[0]
-    for name in short:
-        widest = max(len(str(text)) for text in (name, *(row[name] for row in rows)))
-        table.add_column(name.replace("_", " "), width=widest, no_wrap=True)
-    table.add_column(last.replace("_", " "), no_wrap=True, overflow="ellipsis", ratio=1)
+    names = list(rows[0])
+    widths = {name: max(len(str(text)) for text in (name, *(row[name] for row in rows))) for name in names}
+    wanted, widths[elastic] = widths[elastic], min(widths[elastic], ELASTIC_LEAST)
+    while len(widths) > 2 and _across(widths) > console.width:
+        widths.popitem()
+    if elastic in widths:
+        left = console.width - _across(widths) + widths[elastic]
+        widths[elastic] = max(1, min(wanted, left))
+    console.width = max(console.width, _across(widths))  # rich would cut; a terminal goes on in the next line
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, width in widths.items():
+        table.add_column(name.replace("_", " "), width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
-    _console().print(table)
+        table.add_row(*(cell if isinstance(cell := row[name], Text) else Text(str(cell)) for name in widths))
+    return table
+
+
+def _across(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + GAP * (len(widths) - 1)
 
 
 def print_text(report: Report) -> None:
@@ -183,7 +203,8 @@ def print_text(report: Report) -> None:
 
     console = _console()
     several = len(report.names) > 1
-    console.print(_matrix(report) if several else _table(report, wide=console.width >= 130))
+    if report.checks:
+        console.print((_matrix if several else _table)(report, console))
     told = [row for row in report.checks if row.verdict in ("info", "skipped")]
     if told:
         console.print()
@@ -214,33 +235,33 @@ def _whose(row: Row, several: bool) -> str:
     return f"{row.subject}: " if several else ""
 
 
-def _table(report: Report, *, wide: bool) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("the client …" if report.subject.kind == "client" else "the target …", no_wrap=True,
-                     overflow="ellipsis")  # fmt: skip
-    if wide:
-        table.add_column("level", no_wrap=True)
-        table.add_column("provenance", no_wrap=True)
-    for row in report.checks:
-        cells = [_mark(row.verdict), *map(Text, (row.id, row.title, row.level, row.provenance))]
-        table.add_row(*(cells if wide else cells[:3]))
-    return table
+def _table(report: Report, console: Console) -> Table:
+    title = "the client …" if report.subject.kind == "client" else "the target …"
+    rows = [
+        {
+            "verdict": _mark(row.verdict),
+            "check": row.id,
+            title: row.title,
+            "level": row.level,
+            "provenance": row.provenance,
+        }
+        for row in report.checks
+    ]
+    return _fitted(rows, title, console)
 
 
-def _matrix(report: Report) -> Table:
+def _matrix(report: Report, console: Console) -> Table:
     """One row for each check, one column for each subject."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    longest = max(len(row.id) for row in report.checks)
+    share = max(VERDICT_WIDTH, min(24, (console.width - longest) // len(report.names) - GAP))
+    console.width = max(console.width, longest + (share + GAP) * len(report.names))
     table.add_column("check", no_wrap=True)
     for name in report.names:
-        table.add_column(name, no_wrap=True, max_width=24, overflow="ellipsis")
+        table.add_column(name, no_wrap=True, max_width=share, overflow="ellipsis")
     verdicts = {(row.id, row.subject): row.verdict for row in report.checks}
     for check_id in dict.fromkeys(row.id for row in report.checks):
         found = (verdicts.get((check_id, name)) for name in report.names)

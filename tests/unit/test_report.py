@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,15 +69,53 @@ def test_the_text_shows_each_verdict_and_details_what_needs_attention(capsys: py
     assert "7 requests in 1.5 s" in shown
 
 
-def test_a_narrow_terminal_still_shows_whole_check_ids(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "70")
-    reports.print_text(_report("pass"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 132, 139, 160])
+def test_on_any_terminal_verdicts_and_ids_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    finding = Finding("pass", "", "")
+    rows = [reports.row_of(Result(check, finding, (), 0.0), ADDRESS, "") for check in catalogue().values()]
+    reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=0))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    for check in catalogue().values():
+        assert re.search(rf"^✔ pass +{check.id}( |$)", shown, re.MULTILINE), shown
+    assert ("the target …" in shown) == (columns >= 80)
+    assert ("provenance" in shown) == (columns >= 132)
+    if columns >= 80:
+        assert max(map(len, shown.splitlines()[:-1])) <= columns
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 160])
+def test_what_a_list_is_read_for_can_be_copied_from_any_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    reports.print_rows([{"id": "i" * 25, "title": "t" * 60, "level": "must"}], elastic="title")
+    reports.print_rows([{"order_id": "o" * 25, "payload": "p" * 27, "http": 200, "body": "b" * 200}], elastic="body")
     shown = capsys.readouterr().out
-    assert "signature/refuses-absent" in shown
-    assert "provenance" not in shown
+    assert "i" * 25 in shown
+    assert "o" * 25 + "  " + "p" * 27 in shown
+    assert ("must" in shown) == (columns >= 60)
+    assert ("bb" in shown) == (columns > 80)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_matrix_of_several_clients_keeps_verdicts_and_ids_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    names = [f"python client_{number}_of_several.py" for number in range(4)]
+    rows = [reports.row_of(Result(CHECK, Finding("skipped", "", ""), (), 0.0), name, "") for name in names]
+    reports.print_text(reports.build(rows, Subject("four", "client"), started="", elapsed=0, code=0))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert re.search(rf"{CHECK.id}( +- skipped){{4}}", shown), shown
 
 
 def test_an_empty_report_says_so() -> None:
