@@ -735,7 +735,7 @@ def _explanation_lines(explained: Explanation) -> list[str]:
     else:
         lines += ["mistake   none that is known gives this", f"hint      {diagnosis.hint}"]
     if diagnosis.expected and not diagnosis.signed and not diagnosis.mistakes:
-        lines.append(f"expected  {diagnosis.expected!r}")
+        lines.append(f"wanted    {diagnosis.expected!r}")
     if compared := comparison(diagnosis):
         signed, expected, mark = compared
         at = mark.index("^")

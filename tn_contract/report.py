@@ -30,6 +30,7 @@ COLOURS = {
 }  # fmt: skip
 
 BLOCKED_SHOWN = 3
+NAMED = 3
 
 VERDICT_WIDTH = 9
 GAP = 2  # rich's, between columns
@@ -205,17 +206,21 @@ def print_text(report: Report) -> None:
     several = len(report.names) > 1
     if report.checks:
         console.print((_matrix if several else _table)(report, console))
-    told = [row for row in report.checks if row.verdict in ("info", "skipped")]
+    told: dict[tuple[Verdict, str, str], list[str]] = {}
+    for row in report.checks:
+        if row.verdict in ("info", "skipped"):
+            told.setdefault((row.verdict, _whose(row, several), row.actual), []).append(row.id)
     if told:
         console.print()
-    for row in told:
-        console.print(_mark(row.verdict), Text(f"{_whose(row, several)}{row.id}: {row.actual}"), soft_wrap=True)
+    for (verdict, whose, actual), ids in told.items():
+        named = ", ".join(ids) if len(ids) <= NAMED else f"{ids[0]} and {len(ids) - 1} more"
+        console.print(_mark(verdict), Text(f"{whose}{named}: {actual}"), soft_wrap=True)
     for row in report.checks:
         if row.verdict in ("fail", "error", "warn"):
             _print_detail(row, console, _whose(row, several))
     _print_blocked([row for row in report.checks if row.verdict == "blocked"], console, several)
     console.print()
-    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"))
+    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"), soft_wrap=True)
 
 
 def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
@@ -226,9 +231,13 @@ def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
         for row in rows:
             _print_detail(row, console, _whose(row, several))
     else:
-        told = f"{len(rows)} checks, for what they wait for did not come; the first: "
         console.print()
-        console.print(_mark("blocked"), Text(f" {told}{_whose(rows[0], several)}{rows[0].id}: {rows[0].actual}"))
+        console.print(_mark("blocked"), Text(_blocked(rows, several)), soft_wrap=True)
+
+
+def _blocked(rows: list[Row], several: bool) -> str:
+    told = f"{len(rows)} checks, for what they wait for did not come; the first: "
+    return f"{told}{_whose(rows[0], several)}{rows[0].id}: {rows[0].actual}"
 
 
 def _whose(row: Row, several: bool) -> str:
@@ -273,7 +282,7 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
     from rich.text import Text
 
     console.print()
-    console.print(_mark(row.verdict), Text(f" {whose}{row.id}", style="bold"))
+    console.print(_mark(row.verdict), Text(f"{whose}{row.id}", style="bold"), soft_wrap=True)
     lines = [
         ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
         ("expected", row.expected),
@@ -281,7 +290,7 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
         ("repeat", row.repeat),
     ]
     for name, value in lines:
-        console.print(Text(f"  {name:9}", style="dim") + Text(value), soft_wrap=True)
+        console.print(Text(f"  {name:10}", style="dim") + Text(value), soft_wrap=True)
     diagnoses = (each.diagnosis for each in row.exchanges if each.diagnosis)
     told = next((diagnosis for diagnosis in diagnoses if diagnosis.told in row.actual), None)
     for line in comparison(told) if told else ():

@@ -9,7 +9,7 @@ import pytest
 
 from tn_contract import report as reports
 from tn_contract.checks import catalogue
-from tn_contract.journal import Exchange, Message
+from tn_contract.journal import Diagnosis, Exchange, Message
 from tn_contract.report import Report, Row, Subject
 from tn_contract.verdicts import Finding, Result, Verdict
 
@@ -64,7 +64,8 @@ def test_the_text_shows_each_verdict_and_details_what_needs_attention(capsys: py
         assert f" {verdict} " in shown
     assert shown.count("repeat") == 4
     assert "tn-contract verify http://127.0.0.1:8787 --check signature/refuses-absent" in shown
-    assert "clause   signature-required (must, official)" in shown
+    assert "clause    signature-required (must, official)" in shown
+    assert "✘ fail signature/refuses-absent\n" in shown
     assert "http://127.0.0.1:8787: 1 error · 1 fail · 1 blocked · 1 warn · 1 pass · 1 info · 1 skipped" in shown
     assert "7 requests in 1.5 s" in shown
 
@@ -116,6 +117,29 @@ def test_the_matrix_of_several_clients_keeps_verdicts_and_ids_whole(
     reports.print_text(reports.build(rows, Subject("four", "client"), started="", elapsed=0, code=0))
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert re.search(rf"{CHECK.id}( +- skipped){{4}}", shown), shown
+
+
+def test_what_was_skipped_for_one_reason_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for count, named in ((2, f"{CHECK.id}, {CHECK.id}"), (5, f"{CHECK.id} and 4 more")):
+        rows = [_row("skipped", actual="no outcomes") for _ in range(count)]
+        reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=0))
+        assert f"- skipped {named}: no outcomes\n" in capsys.readouterr().out
+
+
+def test_many_blocked_checks_are_one_unbroken_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [_row("blocked", actual="a b " * 60 + "c") for _ in range(4)]
+    reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=3))
+    assert re.search(r"^◌ blocked 4 checks, .* a b c$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_strings_to_sign_are_aligned_with_the_other_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosis = Diagnosis(("unsorted",), "signed unsorted", "sort", "b&a", "a&b", 0)
+    exchange = Exchange(1, "", "key", Message([], "", "POST /x"), diagnosis=diagnosis)
+    result = Result(CHECK, Finding("fail", "refused", "signed unsorted"), (exchange,), 0.0)
+    row = reports.row_of(result, ADDRESS, "tn-contract verify")
+    reports.print_text(reports.build([row], SUBJECT, started="", elapsed=0, code=1))
+    lines = dict(re.findall(r"^  (\S[a-z]*)  +(\S.*)$", capsys.readouterr().out, re.MULTILINE))
+    assert (lines["expected"], lines["signed"], lines["wanted"]) == ("refused", "'b&a'", "'a&b'")
 
 
 def test_an_empty_report_says_so() -> None:
