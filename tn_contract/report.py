@@ -130,7 +130,6 @@ def exit_code(rows: list[Row], *, strict: bool) -> int:
 
 def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, code: int, unjudged: int = 0) -> Report:
     """Gather the rows of a run; `unjudged` checks were chosen but not reached."""
-    counts = Counter(row.verdict for row in rows)
     return Report(
         __version__,
         load_corpus().manifest.version,
@@ -139,9 +138,14 @@ def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, co
         subject,
         code,
         unjudged,
-        {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]},
+        _counts(rows),
         rows,
     )
+
+
+def _counts(rows: list[Row]) -> dict[str, int]:
+    counts = Counter(row.verdict for row in rows)
+    return {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]}
 
 
 def summary(report: Report) -> str:
@@ -306,6 +310,8 @@ def to_html(report: Report) -> str:
     """Write the report as one HTML page without remote parts."""
     from jinja2 import Environment
 
+    several = len(report.names) > 1
+    blocked = [row for row in report.checks if row.verdict == "blocked"]
     template = resources.files("tn_contract").joinpath("templates/report.html").read_text("utf-8")
     page: Any = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     rendered: str = page.render(
@@ -313,10 +319,10 @@ def to_html(report: Report) -> str:
         marks=MARKS,
         comparison=comparison,
         summary=summary(report),
-        several=len(report.names) > 1,
+        several=several,
         ids=list(dict.fromkeys(row.id for row in report.checks)),
         verdicts={(row.id, row.subject): row.verdict for row in report.checks},
-        counts={name: Counter(row.verdict for row in report.of(name)) for name in report.names},
-        blocked_shown=BLOCKED_SHOWN,
+        counts={name: _counts(report.of(name)) for name in report.names},
+        blocked=_blocked(blocked, several) if len(blocked) > BLOCKED_SHOWN else "",
     )
     return rendered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -11,6 +12,7 @@ from tn_contract import report as reports
 from tn_contract.checks import catalogue
 from tn_contract.journal import Diagnosis, Exchange, Message
 from tn_contract.report import Report, Row, Subject
+from tn_contract.requestfile import read_requests
 from tn_contract.verdicts import Finding, Result, Verdict
 
 ADDRESS = "http://127.0.0.1:8787"
@@ -187,3 +189,52 @@ def test_a_page_of_several_clients_begins_with_their_matrix_and_links_to_each_ro
     for name in ("old", "new"):
         assert f'href="#{name}/{CHECK.id}"' in page
         assert f'id="{name}/{CHECK.id}"' in page
+
+
+def test_a_request_copied_from_a_page_can_be_explained() -> None:
+    body = "apiKey=key&cmd=delTradeOrder&nonce=5&params%5Border_id%5D=7"
+    headers = [("Content-Type", "application/x-www-form-urlencoded"), ("X-NtApi-Sig", "0" * 64)]
+    exchange = Exchange(1, "", "key", Message(headers, body, "POST /api/v2/cmd/delTradeOrder"), failure="ReadTimeout")
+    row = reports.row_of(Result(CHECK, Finding("fail", "", ""), (exchange,), 0.0), ADDRESS, "")
+    page = reports.to_html(reports.build([row], SUBJECT, started="", elapsed=0, code=1))
+    shown = html.unescape(page[page.index("<pre>") + 5 : page.index("\n\n→")])
+    [request] = read_requests(shown.encode())
+    assert (request.method, request.path) == ("POST", "/api/v2/cmd/delTradeOrder")
+    assert list(request.headers) == headers
+    assert request.body == body.encode()
+
+
+@pytest.mark.parametrize(("exchanges", "told"), [(1, "1 exchange in"), (2, "2 exchanges in")])
+def test_a_page_counts_exchanges(exchanges: int, told: str) -> None:
+    sent = (Exchange(1, "", "key", Message([], "", "POST /x"), failure="ReadTimeout"),) * exchanges
+    row = reports.row_of(Result(CHECK, Finding("pass", "", ""), sent, 0.0), ADDRESS, "")
+    assert f"{told} 0 ms" in reports.to_html(reports.build([row], SUBJECT, started="", elapsed=0, code=0))
+
+
+def test_a_page_names_what_many_blocked_checks_wait_for() -> None:
+    assert "4 checks, for what they wait for did not come" in reports.to_html(_report(*["blocked"] * 4))
+    assert "did not come" not in reports.to_html(_report(*["blocked"] * 3))
+
+
+def test_ids_of_a_page_hold_no_space_and_each_link_leads_to_one() -> None:
+    names = ("python old.py", "node 'new' client.mjs")
+    rows = [reports.row_of(Result(CHECK, Finding("fail", "", ""), (), 0.0), name, "") for name in names]
+    page = reports.to_html(reports.build(rows, Subject("both", "client"), started="", elapsed=0, code=1))
+    ids = re.findall(r'id="([^"]*)"', page)
+    assert len(set(ids)) == 2
+    assert not any(re.search(r"\s", each) for each in ids)
+    assert set(re.findall(r'href="#([^"]*)"', page)) == set(ids)
+
+
+def test_a_page_counts_a_client_s_verdicts_from_grave_to_harmless() -> None:
+    page = reports.to_html(_of_two("skipped", "pass", "fail"))
+    assert "1 fail · 1 pass · 1 skipped" in page.split("</tr>")[1]
+
+
+def _of_two(*verdicts: Verdict) -> Report:
+    rows = [
+        reports.row_of(Result(CHECK, Finding(verdict, "", ""), (), 0.0), name, "")
+        for name in VERDICTS
+        for verdict in verdicts
+    ]
+    return reports.build(rows, Subject("old, new", "client"), started="", elapsed=0, code=1)
