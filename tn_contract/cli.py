@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mock_server.serve import Entrance
-    from tn_contract.corpus import Evidence, Payload
+    from tn_contract.corpus import Evidence, MagicOrder, Payload
     from tn_contract.diagnosis import Explanation
     from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
@@ -541,8 +541,12 @@ def _reply_rows() -> list[dict[str, Any]]:
             "body": " ".join(payload.body.split()) or "(empty)",
         }
 
+    def spoilt(order: MagicOrder) -> dict[str, Any]:
+        outcome = corpus.expected_report(order.order_id)[0]
+        return {"http": order.fault, "outcome": outcome, "provenance": "synthetic", "body": order.told}
+
     magic = [
-        {**row(order.order_id, corpus.payloads[order.payload]), **({"http": order.fault} if order.fault else {})}
+        {**row(order.order_id, corpus.payloads[order.payload]), **(spoilt(order) if order.fault else {})}
         for order in corpus.magic_orders.values()
     ]
     refusals = [
@@ -564,10 +568,14 @@ def explain(name: str) -> None:
     corpus = load_corpus()
     catalogue: dict[str, BaseCheck] = {**checks.catalogue(), **client_checks.catalogue()}
     lines: list[str] = []
-    if name in corpus.magic_orders:
+    magic = corpus.magic_orders.get(name)
+    if magic and not magic.fault:
         lines.append(f"{name}: the mock answers a cancel of this order with")
-        name = corpus.magic_orders[name].payload
-    if name in catalogue:
+        name = magic.payload
+    if magic and magic.fault:
+        lines += [f"magic order {name}: the mock spoils its reply", f"fault       {magic.fault}: {magic.told}"]
+        lines += [f"outcome     {corpus.expected_report(name)[0]}, as the client must report", "provenance  synthetic"]
+    elif name in catalogue:
         lines += _explain_check(catalogue[name])
         lines += ["", *_explain_clause(catalogue[name].clause)]
     elif name in corpus.clauses:
