@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import click
+from click.core import ParameterSource
 
 from tn_contract import __version__
 from tn_contract.errors import TargetError, TargetRefused, TnContractError, WorkerLost
@@ -114,6 +115,7 @@ def main() -> None:
 @click.option(
     "--control-token",
     envvar="TN_CONTROL_TOKEN",
+    show_envvar=True,
     metavar="TOKEN",
     help="Ask for it on the control plane (default: this machine needs none, others a random one).",
 )
@@ -174,6 +176,9 @@ def serve(
     """
     from tn_contract.embedded import load_mock
 
+    source = click.get_current_context().get_parameter_source("cancel_seconds")
+    if orders != "book" and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--cancel-seconds speaks of the order book: add --orders book")
     server = load_mock()
     if ready_file and ready_file.is_file():
         ready_file.unlink()  # an old one would lead to an old port
@@ -323,7 +328,8 @@ def verify(
     """Judge the server at URL, or the embedded mock.
 
     Credentials come from TN_API_KEY and TN_API_SECRET; TN_API_KEY_2 and TN_API_SECRET_2 enable the checks that
-    need two keys. A mock of this kit hands out its own. Elsewhere than on this machine only checks without any
+    need two keys. A mock of this kit hands out its own; one that asks for a control token is brought TN_CONTROL_TOKEN.
+    Elsewhere than on this machine only checks without any
     effect run unless --effects and --order-id say more.
     """
     arguments = [
@@ -346,7 +352,7 @@ def verify(
 # ---- judge -------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Judge a client: a program, or journals.")
 @click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path(exists=True, dir_okay=False))
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
@@ -493,7 +499,7 @@ class _Face:
 # ---- list and explain --------------------------------------------------------------------------------------
 
 
-@main.command("list")
+@main.command("list", short_help="List checks, or what the mock can be made to answer.")
 @click.option("--clients", is_flag=True, help="List the checks of clients instead of those of servers.")
 @click.option("--replies", is_flag=True, help="List magic orders and situations instead of checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -558,7 +564,7 @@ def _reply_rows() -> list[dict[str, Any]]:
     return [*magic, *refusals]
 
 
-@main.command()
+@main.command(short_help="Tell what a thing is and where it comes from.")
 @click.argument("name", metavar="ID")
 def explain(name: str) -> None:
     """Explain a check, clause, payload, situation, mistake, vector or magic order, and where it comes from."""
@@ -657,7 +663,7 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
 # ---- replay --------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Send a journal's requests again, and compare the replies.")
 @click.argument("journal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each request.")
@@ -691,15 +697,15 @@ def replay(journal: Path, url: str, as_json: bool) -> None:
 # ---- explain-request -----------------------------------------------------------------------------------------
 
 
-@main.command("explain-request")
+@main.command("explain-request", short_help="Name what a client did wrong in a saved request.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_request(file: Any, as_json: bool) -> None:
     """Judge a saved request: is it right, and if not, what did the client do wrong?
 
-    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body) or a HAR file, of which every
-    POST is judged. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the request. Exit code 0
-    when every request is right, 1 when one would be refused.
+    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body), a HAR file, of which every POST
+    is judged, or a journal of the mock. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the
+    request. Exit code 0 when every request is right, 1 when one would be refused.
     """
     from tn_contract.diagnosis import explain
     from tn_contract.requestfile import read_requests
@@ -756,7 +762,7 @@ def _explanation_lines(explained: Explanation) -> list[str]:
 # ---- sign --------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Show every stage of a signature.")
 @click.argument("file", required=False, type=click.File("rb"))
 @click.option("--scheme", type=click.Choice(("v2", "v3")), default="v2", show_default=True, help="Form or JSON.")
 @click.option("--command", "cmd", default="delTradeOrder", show_default=True, help="The command.")
@@ -873,7 +879,7 @@ def _fields_from(file: Any) -> dict[str, Any]:
 # ---- lint --------------------------------------------------------------------------------------------------
 
 
-@main.command("lint")
+@main.command("lint", short_help="Check the corpus.")
 def lint_() -> None:
     """Check the corpus: schemas, ids, digests, sources, and that clauses and checks belong together."""
     from tn_contract.checks import catalogue

@@ -60,6 +60,12 @@ def _serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.stdout.close()
 
 
+def test_the_summary_of_each_verb_fits_a_line_of_80_columns() -> None:
+    summaries = _run("--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert "judge " in summaries
+    assert "..." not in summaries
+
+
 # ---- verify ------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +135,7 @@ def test_check_and_exclude_take_ids_groups_and_globs() -> None:
         (["serve", "--reply", "signature-invalid"], 4, "is not NAME=VALUE"),
         (["serve", "--reply", "no-such=success", "--port", "0"], 4, "no situation is called 'no-such'"),
         (["serve", "--reply", "method=nope", "--port", "0"], 4, "no payload is called 'nope'"),
+        (["serve", "--cancel-seconds", "3", "--port", "0"], 4, "add --orders book"),
         (["serve", "--port", "0", "--ready-file", "no/such/folder/ready"], 4, "cannot write"),
         (["serve", "--tls", "https://tradernet.com", "--port", "0"], 4, "is no host name"),
         (["serve", "--tls", "tradernet.com", "--ca-file", "no/such/folder/ca", "--port", "0"], 4, "cannot write"),
