@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import click
+from click.core import ParameterSource
 
 from tn_contract import __version__
 from tn_contract.errors import TargetError, TargetRefused, TnContractError, WorkerLost
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mock_server.serve import Entrance
-    from tn_contract.corpus import Evidence, Payload
+    from tn_contract.corpus import Evidence, MagicOrder, Payload
     from tn_contract.diagnosis import Explanation
     from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
@@ -114,6 +115,7 @@ def main() -> None:
 @click.option(
     "--control-token",
     envvar="TN_CONTROL_TOKEN",
+    show_envvar=True,
     metavar="TOKEN",
     help="Ask for it on the control plane (default: this machine needs none, others a random one).",
 )
@@ -174,6 +176,9 @@ def serve(
     """
     from tn_contract.embedded import load_mock
 
+    source = click.get_current_context().get_parameter_source("cancel_seconds")
+    if orders != "book" and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--cancel-seconds speaks of the order book: add --orders book")
     server = load_mock()
     if ready_file and ready_file.is_file():
         ready_file.unlink()  # an old one would lead to an old port
@@ -323,7 +328,8 @@ def verify(
     """Judge the server at URL, or the embedded mock.
 
     Credentials come from TN_API_KEY and TN_API_SECRET; TN_API_KEY_2 and TN_API_SECRET_2 enable the checks that
-    need two keys. A mock of this kit hands out its own. Elsewhere than on this machine only checks without any
+    need two keys. A mock of this kit hands out its own; one that asks for a control token is brought TN_CONTROL_TOKEN.
+    Elsewhere than on this machine only checks without any
     effect run unless --effects and --order-id say more.
     """
     arguments = [
@@ -346,7 +352,7 @@ def verify(
 # ---- judge -------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Judge a client: a program, or journals.")
 @click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path(exists=True, dir_okay=False))
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
@@ -493,7 +499,7 @@ class _Face:
 # ---- list and explain --------------------------------------------------------------------------------------
 
 
-@main.command("list")
+@main.command("list", short_help="List checks, or what the mock can be made to answer.")
 @click.option("--clients", is_flag=True, help="List the checks of clients instead of those of servers.")
 @click.option("--replies", is_flag=True, help="List magic orders and situations instead of checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -505,7 +511,7 @@ def list_(clients: bool, replies: bool, as_json: bool) -> None:
         return
     from tn_contract.report import print_rows
 
-    print_rows(rows)
+    print_rows(rows, elastic="body" if replies else "title")
 
 
 def _check_rows(clients: bool) -> list[dict[str, Any]]:
@@ -541,8 +547,12 @@ def _reply_rows() -> list[dict[str, Any]]:
             "body": " ".join(payload.body.split()) or "(empty)",
         }
 
+    def spoilt(order: MagicOrder) -> dict[str, Any]:
+        outcome = corpus.expected_report(order.order_id)[0]
+        return {"http": order.fault, "outcome": outcome, "provenance": "synthetic", "body": order.told}
+
     magic = [
-        {**row(order.order_id, corpus.payloads[order.payload]), **({"http": order.fault} if order.fault else {})}
+        {**row(order.order_id, corpus.payloads[order.payload]), **(spoilt(order) if order.fault else {})}
         for order in corpus.magic_orders.values()
     ]
     refusals = [
@@ -554,7 +564,7 @@ def _reply_rows() -> list[dict[str, Any]]:
     return [*magic, *refusals]
 
 
-@main.command()
+@main.command(short_help="Tell what a thing is and where it comes from.")
 @click.argument("name", metavar="ID")
 def explain(name: str) -> None:
     """Explain a check, clause, payload, situation, mistake, vector or magic order, and where it comes from."""
@@ -564,10 +574,14 @@ def explain(name: str) -> None:
     corpus = load_corpus()
     catalogue: dict[str, BaseCheck] = {**checks.catalogue(), **client_checks.catalogue()}
     lines: list[str] = []
-    if name in corpus.magic_orders:
+    magic = corpus.magic_orders.get(name)
+    if magic and not magic.fault:
         lines.append(f"{name}: the mock answers a cancel of this order with")
-        name = corpus.magic_orders[name].payload
-    if name in catalogue:
+        name = magic.payload
+    if magic and magic.fault:
+        lines += [f"magic order {name}: the mock spoils its reply", f"fault       {magic.fault}: {magic.told}"]
+        lines += [f"outcome     {corpus.expected_report(name)[0]}, as the client must report", "provenance  synthetic"]
+    elif name in catalogue:
         lines += _explain_check(catalogue[name])
         lines += ["", *_explain_clause(catalogue[name].clause)]
     elif name in corpus.clauses:
@@ -649,7 +663,7 @@ def _explain_evidence(evidence: list[Evidence]) -> list[str]:
 # ---- replay --------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Send a journal's requests again, and compare the replies.")
 @click.argument("journal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each request.")
@@ -686,15 +700,15 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
 # ---- explain-request -----------------------------------------------------------------------------------------
 
 
-@main.command("explain-request")
+@main.command("explain-request", short_help="Name what a client did wrong in a saved request.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_request(file: Any, as_json: bool) -> None:
     """Judge a saved request: is it right, and if not, what did the client do wrong?
 
-    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body) or a HAR file, of which every
-    POST is judged. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the request. Exit code 0
-    when every request is right, 1 when one would be refused.
+    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body), a HAR file, of which every POST
+    is judged, or a journal of the mock. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the
+    request. Exit code 0 when every request is right, 1 when one would be refused.
     """
     from tn_contract.diagnosis import explain
     from tn_contract.requestfile import read_requests
@@ -738,7 +752,7 @@ def _explanation_lines(explained: Explanation) -> list[str]:
     else:
         lines += ["mistake   none that is known gives this", f"hint      {diagnosis.hint}"]
     if diagnosis.expected and not diagnosis.signed and not diagnosis.mistakes:
-        lines.append(f"expected  {diagnosis.expected!r}")
+        lines.append(f"wanted    {diagnosis.expected!r}")
     if compared := comparison(diagnosis):
         signed, expected, mark = compared
         at = mark.index("^")
@@ -751,7 +765,7 @@ def _explanation_lines(explained: Explanation) -> list[str]:
 # ---- sign --------------------------------------------------------------------------------------------------
 
 
-@main.command()
+@main.command(short_help="Show every stage of a signature.")
 @click.argument("file", required=False, type=click.File("rb"))
 @click.option("--scheme", type=click.Choice(("v2", "v3")), default="v2", show_default=True, help="Form or JSON.")
 @click.option("--command", "cmd", default="delTradeOrder", show_default=True, help="The command.")
@@ -868,7 +882,7 @@ def _fields_from(file: Any) -> dict[str, Any]:
 # ---- lint --------------------------------------------------------------------------------------------------
 
 
-@main.command("lint")
+@main.command("lint", short_help="Check the corpus.")
 def lint_() -> None:
     """Check the corpus: schemas, ids, digests, sources, and that clauses and checks belong together."""
     from tn_contract.checks import catalogue

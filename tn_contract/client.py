@@ -162,7 +162,7 @@ class _Core(Generic[TransportT]):
         api_key: str,
         api_secret: str,
         *,
-        base_url: str,
+        base_url: str = "",
         scheme: Scheme = "v2",
         nonces: NonceSource | None = None,
         timeouts: Timeouts | None = None,
@@ -170,6 +170,8 @@ class _Core(Generic[TransportT]):
         secret = Secret(api_secret)
         del api_secret  # no traceback through this frame may show it
         self._shown = f"<{type(self).__name__} of {api_key!r} at {base_url}>"  # first, for a traceback may ask for it
+        if not base_url:
+            raise UsageError("name the server: base_url=…; there is no default")
         self._credentials = Credentials(api_key, secret)
         self._nonces = _nonces_of(scheme, api_key, nonces)
         self.scheme: Scheme = scheme

@@ -131,6 +131,19 @@ class Situation(Record):
         return (scheme == "v3" and self.payload_v3) or self.payload
 
 
+# What the mock does instead of answering, in words.
+FAULTS: dict[Fault, str] = {
+    "delay": "documented success, a second late",
+    "dribble": "documented success, piece by piece, for a second",
+    "silence": "nothing for a minute",
+    "drop": "hangs up without a reply",
+    "reset": "resets the connection (RST)",
+    "cut-off": "hangs up in the middle of the body",
+    "wrong-length": "documented success with a length that promises more, then hangs up",
+    "garbage": "bytes that are no HTTP",
+}
+
+
 class MagicOrder(Record):
     """An order id that makes the mock answer a cancel with one payload, perhaps spoilt on its way by a fault.
 
@@ -146,6 +159,11 @@ class MagicOrder(Record):
     def loses_reply(self) -> bool:
         """Whether no complete reply arrives."""
         return self.fault not in (None, "delay", "dribble")
+
+    @property
+    def told(self) -> str:
+        """What its fault does, in words; empty without one."""
+        return f"{FAULTS[self.fault]}; the order {'is' if self.applied else 'is not'} cancelled" if self.fault else ""
 
 
 class Status(Record):

@@ -82,7 +82,7 @@ def comparison(diagnosis: Diagnosis) -> list[str]:
     at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
     return [
         f"signed    {diagnosis.signed!r}",
-        f"expected  {diagnosis.expected!r}",
+        f"wanted    {diagnosis.expected!r}",
         " " * (10 + at) + "^ differs from here",
     ]
 

@@ -30,6 +30,11 @@ COLOURS = {
 }  # fmt: skip
 
 BLOCKED_SHOWN = 3
+NAMED = 3
+
+VERDICT_WIDTH = 9
+GAP = 2  # rich's, between columns
+ELASTIC_LEAST = 24  # a title that is shorter says nothing
 
 EXIT_OK, EXIT_BROKEN, EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING = 0, 1, 3, 4, 5
 
@@ -125,7 +130,6 @@ def exit_code(rows: list[Row], *, strict: bool) -> int:
 
 def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, code: int, unjudged: int = 0) -> Report:
     """Gather the rows of a run; `unjudged` checks were chosen but not reached."""
-    counts = Counter(row.verdict for row in rows)
     return Report(
         __version__,
         load_corpus().manifest.version,
@@ -134,9 +138,14 @@ def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, co
         subject,
         code,
         unjudged,
-        {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]},
+        _counts(rows),
         rows,
     )
+
+
+def _counts(rows: list[Row]) -> dict[str, int]:
+    counts = Counter(row.verdict for row in rows)
+    return {verdict: counts[verdict] for verdict in reversed(ORDER) if counts[verdict]}
 
 
 def summary(report: Report) -> str:
@@ -161,20 +170,36 @@ def _console() -> Console:
     return console
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    """Print equal dicts as a table, their keys as its heads."""
+def print_rows(rows: list[dict[str, Any]], *, elastic: str) -> None:
+    """Print equal dicts as a table, their keys as its heads; on a narrow terminal the column `elastic` gives way."""
+    console = _console()
+    console.print(_fitted(rows, elastic, console))
+
+
+def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table:
+    """Lay a table out so that what is to be copied is never cut: `elastic` gives way, then the last columns go."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    *short, last = rows[0]
-    for name in short:
-        widest = max(len(str(text)) for text in (name, *(row[name] for row in rows)))
-        table.add_column(name.replace("_", " "), width=widest, no_wrap=True)
-    table.add_column(last.replace("_", " "), no_wrap=True, overflow="ellipsis", ratio=1)
+    names = list(rows[0])
+    widths = {name: max(len(str(text)) for text in (name, *(row[name] for row in rows))) for name in names}
+    wanted, widths[elastic] = widths[elastic], min(widths[elastic], ELASTIC_LEAST)
+    while len(widths) > 2 and _across(widths) > console.width:
+        widths.popitem()
+    if elastic in widths:
+        left = console.width - _across(widths) + widths[elastic]
+        widths[elastic] = max(1, min(wanted, left))
+    console.width = max(console.width, _across(widths))  # rich would cut; a terminal goes on in the next line
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, width in widths.items():
+        table.add_column(name.replace("_", " "), width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
-    _console().print(table)
+        table.add_row(*(cell if isinstance(cell := row[name], Text) else Text(str(cell)) for name in widths))
+    return table
+
+
+def _across(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + GAP * (len(widths) - 1)
 
 
 def print_text(report: Report) -> None:
@@ -183,18 +208,23 @@ def print_text(report: Report) -> None:
 
     console = _console()
     several = len(report.names) > 1
-    console.print(_matrix(report) if several else _table(report, wide=console.width >= 130))
-    told = [row for row in report.checks if row.verdict in ("info", "skipped")]
+    if report.checks:
+        console.print((_matrix if several else _table)(report, console))
+    told: dict[tuple[Verdict, str, str], list[str]] = {}
+    for row in report.checks:
+        if row.verdict in ("info", "skipped"):
+            told.setdefault((row.verdict, _whose(row, several), row.actual), []).append(row.id)
     if told:
         console.print()
-    for row in told:
-        console.print(_mark(row.verdict), Text(f"{_whose(row, several)}{row.id}: {row.actual}"), soft_wrap=True)
+    for (verdict, whose, actual), ids in told.items():
+        named = ", ".join(ids) if len(ids) <= NAMED else f"{ids[0]} and {len(ids) - 1} more"
+        console.print(_mark(verdict), Text(f"{whose}{named}: {actual}"), soft_wrap=True)
     for row in report.checks:
         if row.verdict in ("fail", "error", "warn"):
             _print_detail(row, console, _whose(row, several))
     _print_blocked([row for row in report.checks if row.verdict == "blocked"], console, several)
     console.print()
-    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"))
+    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"), soft_wrap=True)
 
 
 def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
@@ -205,42 +235,46 @@ def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
         for row in rows:
             _print_detail(row, console, _whose(row, several))
     else:
-        told = f"{len(rows)} checks, for what they wait for did not come; the first: "
         console.print()
-        console.print(_mark("blocked"), Text(f" {told}{_whose(rows[0], several)}{rows[0].id}: {rows[0].actual}"))
+        console.print(_mark("blocked"), Text(_blocked(rows, several)), soft_wrap=True)
+
+
+def _blocked(rows: list[Row], several: bool) -> str:
+    told = f"{len(rows)} checks, for what they wait for did not come; the first: "
+    return f"{told}{_whose(rows[0], several)}{rows[0].id}: {rows[0].actual}"
 
 
 def _whose(row: Row, several: bool) -> str:
     return f"{row.subject}: " if several else ""
 
 
-def _table(report: Report, *, wide: bool) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("the client …" if report.subject.kind == "client" else "the target …", no_wrap=True,
-                     overflow="ellipsis")  # fmt: skip
-    if wide:
-        table.add_column("level", no_wrap=True)
-        table.add_column("provenance", no_wrap=True)
-    for row in report.checks:
-        cells = [_mark(row.verdict), *map(Text, (row.id, row.title, row.level, row.provenance))]
-        table.add_row(*(cells if wide else cells[:3]))
-    return table
+def _table(report: Report, console: Console) -> Table:
+    title = "the client …" if report.subject.kind == "client" else "the target …"
+    rows = [
+        {
+            "verdict": _mark(row.verdict),
+            "check": row.id,
+            title: row.title,
+            "level": row.level,
+            "provenance": row.provenance,
+        }
+        for row in report.checks
+    ]
+    return _fitted(rows, title, console)
 
 
-def _matrix(report: Report) -> Table:
+def _matrix(report: Report, console: Console) -> Table:
     """One row for each check, one column for each subject."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    longest = max(len(row.id) for row in report.checks)
+    share = max(VERDICT_WIDTH, min(24, (console.width - longest) // len(report.names) - GAP))
+    console.width = max(console.width, longest + (share + GAP) * len(report.names))
     table.add_column("check", no_wrap=True)
     for name in report.names:
-        table.add_column(name, no_wrap=True, max_width=24, overflow="ellipsis")
+        table.add_column(name, no_wrap=True, max_width=share, overflow="ellipsis")
     verdicts = {(row.id, row.subject): row.verdict for row in report.checks}
     for check_id in dict.fromkeys(row.id for row in report.checks):
         found = (verdicts.get((check_id, name)) for name in report.names)
@@ -252,7 +286,7 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
     from rich.text import Text
 
     console.print()
-    console.print(_mark(row.verdict), Text(f" {whose}{row.id}", style="bold"))
+    console.print(_mark(row.verdict), Text(f"{whose}{row.id}", style="bold"), soft_wrap=True)
     lines = [
         ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
         ("expected", row.expected),
@@ -260,7 +294,7 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
         ("repeat", row.repeat),
     ]
     for name, value in lines:
-        console.print(Text(f"  {name:9}", style="dim") + Text(value), soft_wrap=True)
+        console.print(Text(f"  {name:10}", style="dim") + Text(value), soft_wrap=True)
     diagnoses = (each.diagnosis for each in row.exchanges if each.diagnosis)
     told = next((diagnosis for diagnosis in diagnoses if diagnosis.told in row.actual), None)
     for line in comparison(told) if told else ():
@@ -276,6 +310,8 @@ def to_html(report: Report) -> str:
     """Write the report as one HTML page without remote parts."""
     from jinja2 import Environment
 
+    several = len(report.names) > 1
+    blocked = [row for row in report.checks if row.verdict == "blocked"]
     template = resources.files("tn_contract").joinpath("templates/report.html").read_text("utf-8")
     page: Any = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     rendered: str = page.render(
@@ -283,10 +319,10 @@ def to_html(report: Report) -> str:
         marks=MARKS,
         comparison=comparison,
         summary=summary(report),
-        several=len(report.names) > 1,
+        several=several,
         ids=list(dict.fromkeys(row.id for row in report.checks)),
         verdicts={(row.id, row.subject): row.verdict for row in report.checks},
-        counts={name: Counter(row.verdict for row in report.of(name)) for name in report.names},
-        blocked_shown=BLOCKED_SHOWN,
+        counts={name: _counts(report.of(name)) for name in report.names},
+        blocked=_blocked(blocked, several) if len(blocked) > BLOCKED_SHOWN else "",
     )
     return rendered

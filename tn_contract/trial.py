@@ -128,7 +128,7 @@ class Trial:
         if spec.clock_step and not library:
             return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
         if not spec.trusted and find_spec("trustme") is None:
-            return Case(spec.id, skipped="no certificate can be made here: pip install 'tn-contract[tls]'")
+            return Case(spec.id, skipped="no certificate can be made here: pip install 'PATH-TO-THE-CHECKOUT[tls]'")
         tls = self.tls or (() if spec.trusted else ("localhost",))
         # A mock of its own: what comes without a known key would belong to no case otherwise.
         with _mock(closing, tls) as mock, _Clock(library, spec.clock_step) as clock:

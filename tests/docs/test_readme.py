@@ -72,6 +72,8 @@ def _run(command: list[str], mock: RunningMock) -> str:
 def test_the_numbers_are_counted() -> None:
     corpus = load_corpus()
     assert f"{len(corpus.vectors)} signing vectors and {len(corpus.nonces.sequences)} nonce" in " ".join(README.split())
+    assert f"over {len(corpus.mistakes) // 10 * 10} mistakes" in README
+    assert f"{len(corpus.mistakes)} mistakes" in (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"{len(catalogue()) // 10 * 10}-odd checks" in README
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -33,6 +34,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", ROOT, cwd=work)
+        (sdist,) = (work / "dist").glob("*.tar.gz")
+        with tarfile.open(sdist) as packed:
+            shipped = {name.split("/")[1] for name in packed.getnames() if name.count("/") > 1}
+        assert {"docs", "examples", "fixtures", "tests"} <= shipped, shipped  # the tests need all of them
         (wheel,) = (work / "dist").glob("*.whl")
         check_contents(wheel)
         venv.create(work / "empty", with_pip=True)

@@ -60,6 +60,12 @@ def _serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.stdout.close()
 
 
+def test_the_summary_of_each_verb_fits_a_line_of_80_columns() -> None:
+    summaries = _run("--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert "judge " in summaries
+    assert "..." not in summaries
+
+
 # ---- verify ------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +135,7 @@ def test_check_and_exclude_take_ids_groups_and_globs() -> None:
         (["serve", "--reply", "signature-invalid"], 4, "is not NAME=VALUE"),
         (["serve", "--reply", "no-such=success", "--port", "0"], 4, "no situation is called 'no-such'"),
         (["serve", "--reply", "method=nope", "--port", "0"], 4, "no payload is called 'nope'"),
+        (["serve", "--cancel-seconds", "3", "--port", "0"], 4, "add --orders book"),
         (["serve", "--port", "0", "--ready-file", "no/such/folder/ready"], 4, "cannot write"),
         (["serve", "--tls", "https://tradernet.com", "--port", "0"], 4, "is no host name"),
         (["serve", "--tls", "tradernet.com", "--ca-file", "no/such/folder/ca", "--port", "0"], 4, "cannot write"),
@@ -399,10 +406,16 @@ def test_list_shows_every_check() -> None:
 
 def test_list_shows_every_magic_order_and_situation() -> None:
     corpus = load_corpus()
-    listed = {row["order_id"] for row in json.loads(_run("list", "--replies", "--json").stdout)}
+    listed = {row["order_id"]: row for row in json.loads(_run("list", "--replies", "--json").stdout)}
     on_v3 = {f"({name}) on v3" for name, situation in corpus.situations.items() if situation.payload_v3}
     assert on_v3
-    assert listed == set(corpus.magic_orders) | {f"({name})" for name in corpus.situations} | on_v3
+    assert set(listed) == set(corpus.magic_orders) | {f"({name})" for name in corpus.situations} | on_v3
+    for order in corpus.magic_orders.values():
+        outcome, kind = corpus.expected_report(order.order_id)
+        assert listed[order.order_id]["outcome"] == (kind or outcome)
+    lost = listed["9900000950"]
+    assert (lost["http"], lost["provenance"]) == ("drop", "synthetic")
+    assert lost["body"] == "hangs up without a reply; the order is not cancelled"
 
 
 @pytest.mark.parametrize(
@@ -418,6 +431,11 @@ def test_list_shows_every_magic_order_and_situation() -> None:
         ("v3-replay", ["clause v3-replay", "scheme      v3"]),
         ("success-is-json-object", ["scheme      v2 and v3"]),
         ("9900000012", ["the mock answers a cancel of this order with", "payload insufficient-rights"]),
+        ("9900000950", ["hangs up without a reply; the order is not cancelled", "outcome     unknown", "synthetic"]),
+        (
+            "9900000957",
+            ["documented success, a second late; the order is cancelled", "outcome     accepted", "synthetic"],
+        ),
         ("v2-seed-request", ["string to sign", "params=order_id=2929292929", "synthetic"]),
     ],
 )

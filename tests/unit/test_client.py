@@ -413,7 +413,7 @@ def test_without_a_nonce_nothing_is_sent(cancel: Cancel, raw_server: Any, tmp_pa
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_there_is_no_default_address_and_a_bad_one_is_refused(kind: Any) -> None:
-    with pytest.raises(TypeError, match="base_url"):
+    with pytest.raises(errors.UsageError, match="name the server: base_url=…; there is no default"):
         kind("key", "secret")
     with pytest.raises(errors.UsageError):
         kind("key", "secret", base_url="https://tradernet.com/api")

@@ -340,7 +340,7 @@ def test_a_judged_client_is_told_its_mistake_and_shown_the_difference(capsys: py
     text = capsys.readouterr().out
     for shown in (text, report.to_html(built).replace("&amp;", "&").replace("&#39;", "'")):
         assert f"signed    '{unsorted}'" in shown
-        assert "expected  'apiKey=tn-demo-key&cmd=" in shown
+        assert "wanted    'apiKey=tn-demo-key&cmd=" in shown
         assert "           ^ differs from here" in shown
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import pytest
 
 from tn_contract import report as reports
 from tn_contract.checks import catalogue
-from tn_contract.journal import Exchange, Message
+from tn_contract.journal import Diagnosis, Exchange, Message
 from tn_contract.report import Report, Row, Subject
+from tn_contract.requestfile import read_requests
 from tn_contract.verdicts import Finding, Result, Verdict
 
 ADDRESS = "http://127.0.0.1:8787"
@@ -63,20 +66,82 @@ def test_the_text_shows_each_verdict_and_details_what_needs_attention(capsys: py
         assert f" {verdict} " in shown
     assert shown.count("repeat") == 4
     assert "tn-contract verify http://127.0.0.1:8787 --check signature/refuses-absent" in shown
-    assert "clause   signature-required (must, official)" in shown
+    assert "clause    signature-required (must, official)" in shown
+    assert "✘ fail signature/refuses-absent\n" in shown
     assert "http://127.0.0.1:8787: 1 error · 1 fail · 1 blocked · 1 warn · 1 pass · 1 info · 1 skipped" in shown
     assert "7 requests in 1.5 s" in shown
 
 
-def test_a_narrow_terminal_still_shows_whole_check_ids(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "70")
-    reports.print_text(_report("pass"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 132, 139, 160])
+def test_on_any_terminal_verdicts_and_ids_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    finding = Finding("pass", "", "")
+    rows = [reports.row_of(Result(check, finding, (), 0.0), ADDRESS, "") for check in catalogue().values()]
+    reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=0))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    for check in catalogue().values():
+        assert re.search(rf"^✔ pass +{check.id}( |$)", shown, re.MULTILINE), shown
+    assert ("the target …" in shown) == (columns >= 80)
+    assert ("provenance" in shown) == (columns >= 132)
+    if columns >= 80:
+        assert max(map(len, shown.splitlines()[:-1])) <= columns
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 160])
+def test_what_a_list_is_read_for_can_be_copied_from_any_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    reports.print_rows([{"id": "i" * 25, "title": "t" * 60, "level": "must"}], elastic="title")
+    reports.print_rows([{"order_id": "o" * 25, "payload": "p" * 27, "http": 200, "body": "b" * 200}], elastic="body")
     shown = capsys.readouterr().out
-    assert "signature/refuses-absent" in shown
-    assert "provenance" not in shown
+    assert "i" * 25 in shown
+    assert "o" * 25 + "  " + "p" * 27 in shown
+    assert ("must" in shown) == (columns >= 60)
+    assert ("bb" in shown) == (columns > 80)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_matrix_of_several_clients_keeps_verdicts_and_ids_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _on_a_terminal(monkeypatch, columns)
+    names = [f"python client_{number}_of_several.py" for number in range(4)]
+    rows = [reports.row_of(Result(CHECK, Finding("skipped", "", ""), (), 0.0), name, "") for name in names]
+    reports.print_text(reports.build(rows, Subject("four", "client"), started="", elapsed=0, code=0))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert re.search(rf"{CHECK.id}( +- skipped){{4}}", shown), shown
+
+
+def test_what_was_skipped_for_one_reason_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for count, named in ((2, f"{CHECK.id}, {CHECK.id}"), (5, f"{CHECK.id} and 4 more")):
+        rows = [_row("skipped", actual="no outcomes") for _ in range(count)]
+        reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=0))
+        assert f"- skipped {named}: no outcomes\n" in capsys.readouterr().out
+
+
+def test_many_blocked_checks_are_one_unbroken_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [_row("blocked", actual="a b " * 60 + "c") for _ in range(4)]
+    reports.print_text(reports.build(rows, SUBJECT, started="", elapsed=0, code=3))
+    assert re.search(r"^◌ blocked 4 checks, .* a b c$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_strings_to_sign_are_aligned_with_the_other_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosis = Diagnosis(("unsorted",), "signed unsorted", "sort", "b&a", "a&b", 0)
+    exchange = Exchange(1, "", "key", Message([], "", "POST /x"), diagnosis=diagnosis)
+    result = Result(CHECK, Finding("fail", "refused", "signed unsorted"), (exchange,), 0.0)
+    row = reports.row_of(result, ADDRESS, "tn-contract verify")
+    reports.print_text(reports.build([row], SUBJECT, started="", elapsed=0, code=1))
+    lines = dict(re.findall(r"^  (\S[a-z]*)  +(\S.*)$", capsys.readouterr().out, re.MULTILINE))
+    assert (lines["expected"], lines["signed"], lines["wanted"]) == ("refused", "'b&a'", "'a&b'")
 
 
 def test_an_empty_report_says_so() -> None:
@@ -124,3 +189,52 @@ def test_a_page_of_several_clients_begins_with_their_matrix_and_links_to_each_ro
     for name in ("old", "new"):
         assert f'href="#{name}/{CHECK.id}"' in page
         assert f'id="{name}/{CHECK.id}"' in page
+
+
+def test_a_request_copied_from_a_page_can_be_explained() -> None:
+    body = "apiKey=key&cmd=delTradeOrder&nonce=5&params%5Border_id%5D=7"
+    headers = [("Content-Type", "application/x-www-form-urlencoded"), ("X-NtApi-Sig", "0" * 64)]
+    exchange = Exchange(1, "", "key", Message(headers, body, "POST /api/v2/cmd/delTradeOrder"), failure="ReadTimeout")
+    row = reports.row_of(Result(CHECK, Finding("fail", "", ""), (exchange,), 0.0), ADDRESS, "")
+    page = reports.to_html(reports.build([row], SUBJECT, started="", elapsed=0, code=1))
+    shown = html.unescape(page[page.index("<pre>") + 5 : page.index("\n\n→")])
+    [request] = read_requests(shown.encode())
+    assert (request.method, request.path) == ("POST", "/api/v2/cmd/delTradeOrder")
+    assert list(request.headers) == headers
+    assert request.body == body.encode()
+
+
+@pytest.mark.parametrize(("exchanges", "told"), [(1, "1 exchange in"), (2, "2 exchanges in")])
+def test_a_page_counts_exchanges(exchanges: int, told: str) -> None:
+    sent = (Exchange(1, "", "key", Message([], "", "POST /x"), failure="ReadTimeout"),) * exchanges
+    row = reports.row_of(Result(CHECK, Finding("pass", "", ""), sent, 0.0), ADDRESS, "")
+    assert f"{told} 0 ms" in reports.to_html(reports.build([row], SUBJECT, started="", elapsed=0, code=0))
+
+
+def test_a_page_names_what_many_blocked_checks_wait_for() -> None:
+    assert "4 checks, for what they wait for did not come" in reports.to_html(_report(*["blocked"] * 4))
+    assert "did not come" not in reports.to_html(_report(*["blocked"] * 3))
+
+
+def test_ids_of_a_page_hold_no_space_and_each_link_leads_to_one() -> None:
+    names = ("python old.py", "node 'new' client.mjs")
+    rows = [reports.row_of(Result(CHECK, Finding("fail", "", ""), (), 0.0), name, "") for name in names]
+    page = reports.to_html(reports.build(rows, Subject("both", "client"), started="", elapsed=0, code=1))
+    ids = re.findall(r'id="([^"]*)"', page)
+    assert len(set(ids)) == 2
+    assert not any(re.search(r"\s", each) for each in ids)
+    assert set(re.findall(r'href="#([^"]*)"', page)) == set(ids)
+
+
+def test_a_page_counts_a_client_s_verdicts_from_grave_to_harmless() -> None:
+    page = reports.to_html(_of_two("skipped", "pass", "fail"))
+    assert "1 fail · 1 pass · 1 skipped" in page.split("</tr>")[1]
+
+
+def _of_two(*verdicts: Verdict) -> Report:
+    rows = [
+        reports.row_of(Result(CHECK, Finding(verdict, "", ""), (), 0.0), name, "")
+        for name in VERDICTS
+        for verdict in verdicts
+    ]
+    return reports.build(rows, Subject("old, new", "client"), started="", elapsed=0, code=1)
