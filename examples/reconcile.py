@@ -2,7 +2,8 @@
 
     TN_BASE_URL=… TN_API_KEY=… TN_API_SECRET=… python reconcile.py ORDER_ID
 
-Exit code 0: cancelled, at least what was left of it; 1: not cancelled, a person decides; 2: not known yet.
+Exit code 0: cancelled, at least what was left of it; 1: not cancelled, a person decides; 2: not known yet; 64: wrong
+usage, nothing was sent.
 """
 
 import os, sys, time
@@ -56,7 +57,11 @@ def main(order_id: int) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not {"TN_BASE_URL", "TN_API_KEY", "TN_API_SECRET"} <= os.environ.keys():
+        print(__doc__, file=sys.stderr)
+        sys.exit(64)
     try:
         sys.exit(main(int(sys.argv[1])))
-    except Rejected as refusal:
-        sys.exit(f"the list was refused: {refusal}")
+    except Rejected as refusal:  # of the list: the cancel before it may have got through
+        print(f"the list was refused: {refusal}", file=sys.stderr)
+        sys.exit(2)

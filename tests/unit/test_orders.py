@@ -275,3 +275,27 @@ def test_the_reconciling_example_knows_when_a_cancel_is_still_under_way(mock: Ru
     )
     assert ran.stdout.endswith("status 31, canceled, 1 of 1 left\n")
     assert ran.returncode == 0
+
+
+def test_the_reconciling_example_does_not_take_a_refused_list_for_an_order_that_was_not_cancelled(
+    mock: RunningMock, account: Session
+) -> None:
+    assert mock.broker.book
+    key = account.credentials.api_key
+    order_id = mock.broker.book.put(key, NewOrder()).order_id
+    mock.broker.play({"rule": [{"command": "getNotifyOrderJson", "payload": "rate-limited"}]}, mock.broker.session(key))
+    environment = {
+        **os.environ, "TN_BASE_URL": mock.base_url, "TN_API_KEY": key,
+        "TN_API_SECRET": account.credentials.secret.reveal(), "TN_PATIENCE": "1", "TN_PAUSE": "0.05",
+    }  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, str(RECONCILE), str(order_id)], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert ran.stderr.startswith("the list was refused: ")
+    assert ran.returncode == 2
+
+
+def test_the_reconciling_example_says_how_it_is_called() -> None:
+    ran = subprocess.run([sys.executable, str(RECONCILE)], capture_output=True, text=True, timeout=30)
+    assert "python reconcile.py ORDER_ID" in ran.stderr
+    assert ran.returncode == 64
