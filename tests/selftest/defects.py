@@ -816,6 +816,16 @@ def obeys_commands_that_hold_a_right_one(server: Server, call: Call) -> Any:
     return next((known for known in ("getAuthInfo", "delTradeOrder") if known in command), None)
 
 
+@instead_of("read_command")
+def obeys_commands_with_spaces(server: Server, call: Call) -> Any:
+    return (call.fields.get("cmd") or "").strip()
+
+
+@instead_of("read_command")
+def obeys_commands_up_to_a_nul(server: Server, call: Call) -> Any:
+    return (call.fields.get("cmd") or "").split("\0")[0]
+
+
 @instead_of("check_command")
 def answers_unknown_commands_with_an_empty_object(server: Server, call: Call) -> None:
     call.command = server.read_command(call) or ""
@@ -852,6 +862,9 @@ finds_order_ids(
 
 finds_order_ids("takes-the-order-id-in-any-letter-case", lambda params, call: params.get("Order_ID"))
 finds_order_ids("takes-the-order-id-under-a-name-with-a-space", lambda params, call: params.get("order_id "))
+finds_order_ids("takes-the-order-id-with-a-hyphen", lambda params, call: params.get("order-id"))
+finds_order_ids("takes-the-first-of-order-ids", lambda params, call: below(params.get("order_ids"), "0"))
+finds_order_ids("takes-the-id-of-an-order", lambda params, call: below(params.get("order"), "id"))
 finds_order_ids("takes-the-users-order-id", lambda params, call: params.get("user_order_id"))
 finds_order_ids("takes-the-order-id-under-a-dotted-name", lambda params, call: call.fields.get("params.order_id"))
 

@@ -92,7 +92,7 @@ def refuses_unknown_key(probe: Probe, command: str) -> Finding:
 
 @check("request/refuses-unknown-command", "refuses an unknown command", clause="command-known")
 def refuses_unknown_command(probe: Probe) -> Finding:
-    """Send commands that cannot exist, properly signed, to their own paths."""
+    """Send commands that cannot exist, properly signed: to their own paths, and with a space or NUL in the body."""
 
     def commanding(command: str) -> Spoil:
         return lambda inner, _valid: compose(inner.credentials, command, inner.nonces.next()).request
@@ -103,7 +103,13 @@ def refuses_unknown_command(probe: Probe) -> Finding:
         "getAuthInfoTnContract",
         "tnContractgetAuthInfo",
     )
-    return refuses(probe, SESSION, {f"the command {name!r}": commanding(name) for name in names})
+
+    def in_body(command: str) -> Spoil:
+        return lambda inner, valid: _resigned(inner, SESSION, {**valid.fields, "cmd": command})
+
+    variants = {f"the command {name!r}": commanding(name) for name in names}
+    variants |= {f"the command {name!r}": in_body(name) for name in ("getAuthInfo ", "getAuthInfo\0x")}
+    return refuses(probe, SESSION, variants)
 
 
 @check("request/refuses-missing-command", "refuses a request without cmd", clause="command-required")
@@ -170,6 +176,9 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
             "params[orderId]": _with_params(probe, {"orderId": order_id}),
             "params[Order_ID]": _with_params(probe, {"Order_ID": order_id}),
             "params[order_id ]": _with_params(probe, {"order_id ": order_id}),
+            "params[order-id]": _with_params(probe, {"order-id": order_id}),
+            "params[order_ids][0]": _with_params(probe, {"order_ids": [order_id]}),
+            "params[order][id]": _with_params(probe, {"order": {"id": order_id}}),
             "params[user_order_id]": _with_params(probe, {"user_order_id": order_id}),
             "params[params][order_id]": _with_params(probe, {"params": {"order_id": order_id}}),
             "params.order_id": _with_params(probe, None, {"params.order_id": order_id}),
