@@ -71,6 +71,16 @@ def accepts_get_for_cancels(server: Server, call: Call) -> None:
         Server.check_method(server, call)
 
 
+def runs_by(slug: str, allowed: Callable[[Call], bool]) -> None:
+    """Register what else than POST a command may come by."""
+    DEFECTS[slug] = {"check_method": lambda server, call: None if allowed(call) else Server.check_method(server, call)}
+
+
+runs_by("runs-commands-by-put", lambda call: call.method == "PUT")
+runs_by("runs-commands-by-delete", lambda call: call.method == "DELETE")
+runs_by("lets-a-header-override-the-method", lambda call: call.headers.get("x-http-method-override") == "POST")
+
+
 @instead_of("check_form")
 def wants_content_type_without_charset(server: Server, call: Call) -> None:
     if call.headers["content-type"] != FORM:
@@ -93,6 +103,11 @@ def understands_only_encoded_brackets(server: Server, call: Call) -> Members:
 @instead_of("read_fields")
 def understands_only_literal_brackets(server: Server, call: Call) -> Members:
     return nested(pairs_of(call.body.replace(b"%5B", b"(").replace(b"%5D", b")")))
+
+
+@instead_of("read_fields")
+def understands_only_upper_case_escapes(server: Server, call: Call) -> Members:
+    return nested(pairs_of(re.sub(rb"%(?=[0-9A-Fa-f]?[a-f])", b"%25", call.body)))
 
 
 @instead_of("read_fields")
@@ -266,6 +281,44 @@ verifies_only_when(
 )
 
 
+def takes_the_secret_of(slug: str, named: Callable[[Call], str | None]) -> None:
+    """Register a server that verifies by the secret of a key that is not the one acted for."""
+    DEFECTS[slug] = {"secret_of": lambda server, call: server.pairs.get(named(call) or "", server.pairs[call.key])}
+
+
+takes_the_secret_of("takes-the-secret-of-the-key-in-a-header", lambda call: call.headers.get("x-ntapi-publickey"))
+takes_the_secret_of("takes-the-secret-of-the-key-in-the-query", lambda call: dict(pairs_of(call.query)).get("apiKey"))
+takes_the_secret_of("takes-the-secret-of-the-first-key", lambda call: first_wins(call).get("apiKey"))
+
+
+@instead_of("check_key")
+def takes_the_secret_of_the_last_key(server: Server, call: Call) -> None:
+    server.memory[f"last {call.connection}"] = call.fields.get("apiKey")
+    call.fields = first_wins(call)
+    Server.check_key(server, call)
+
+
+DEFECTS["takes-the-secret-of-the-last-key"]["secret_of"] = lambda server, call: server.pairs.get(
+    server.memory.pop(f"last {call.connection}", call.key), ""
+)
+
+
+def verifies_once_for_each_connection(check: str) -> Callable[[Server, Call], None]:
+    def check_signature(server: Server, call: Call) -> None:
+        trusted = server.memory.setdefault("trusted", set())
+        if (call.connection, call.key) not in trusted:
+            getattr(Server, check)(server, call)
+            trusted.add((call.connection, call.key))
+
+    return check_signature
+
+
+setting("verifies-once-for-each-connection", check_signature=verifies_once_for_each_connection("check_signature"))
+setting(
+    "v3-verifies-once-for-each-connection", check_v3_signature=verifies_once_for_each_connection("check_v3_signature")
+)
+
+
 @instead_of("check_signature")
 def trusts_a_key_that_signed_once(server: Server, call: Call) -> None:
     if call.key not in server.memory:
@@ -341,6 +394,12 @@ compares(
     lambda given, right: re.fullmatch(r"(0x)?[0-9a-f]+", given) is not None and int(given, 16) == int(right, 16),
 )
 compares("compares-any-of-a-list", lambda given, right: right in re.split(r"[ ,]+", given))
+compares("compares-the-first-of-a-list", lambda given, right: given.split(",")[0] == right)
+compares("compares-up-to-a-semicolon", lambda given, right: given.split(";")[0] == right)
+compares("compares-the-last-word", lambda given, right: given.split()[-1:] == [right])
+compares("compares-without-quotes", lambda given, right: given.strip('"') == right)
+compares("compares-without-dashes", lambda given, right: given.replace("-", "") == right)
+compares("compares-sorted-digits", lambda given, right: sorted(given) == sorted(right))
 compares("compares-as-sets-of-digits", lambda given, right: set(given) == set(right) and given[:4] == right[:4])
 
 
@@ -387,6 +446,18 @@ also_accepts(
 also_accepts("accepts-the-key-as-secret", lambda server, call, _, string: [server.digest(call.key, string)])
 also_accepts("accepts-an-empty-secret", lambda server, call, _, string: [server.digest("", string)])
 also_accepts("accepts-the-secret-with-a-line-end", lambda server, call, s, string: [server.digest(s + "\n", string)])
+also_accepts("accepts-the-secret-in-capitals", lambda server, call, s, string: [server.digest(s.upper(), string)])
+also_accepts("accepts-hmac-sha384", lambda server, call, secret, string: [keyed("sha384", secret, string)])
+also_accepts("accepts-hmac-sha3", lambda server, call, secret, string: [keyed("sha3_256", secret, string)])
+also_accepts(
+    "accepts-the-digest-of-a-digest", lambda server, call, s, string: [keyed("sha256", s, plain("sha256", string))]
+)
+also_accepts(
+    "accepts-base64url",
+    lambda server, call, s, string: [
+        base64.urlsafe_b64encode(bytes.fromhex(keyed("sha256", s, string))).decode().rstrip("=")
+    ],
+)
 also_accepts("accepts-hmac-sha1", lambda server, call, secret, string: [keyed("sha1", secret, string)])
 also_accepts("accepts-hmac-md5", lambda server, call, secret, string: [keyed("md5", secret, string)])
 also_accepts("accepts-hmac-sha512", lambda server, call, secret, string: [keyed("sha512", secret, string)])
@@ -429,6 +500,9 @@ accepts_the_string(
     .replace("[order_id=", "[order_id]=")
 )  # fmt: skip
 accepts_the_string("accepts-a-trailing-ampersand", lambda call, fields: canonical(fields) + "&")
+accepts_the_string("accepts-a-line-end", lambda call, fields: canonical(fields) + "\n")
+accepts_the_string("accepts-a-string-in-lower-case", lambda call, fields: canonical(fields).lower())
+accepts_the_string("accepts-semicolons", lambda call, fields: canonical(fields).replace("&", ";"))
 accepts_the_string("accepts-no-separators", lambda call, fields: canonical(fields).replace("&", ""))
 accepts_the_string(
     "accepts-values-without-names",
@@ -532,6 +606,19 @@ def takes_what_is_no_number_for_no_nonce(server: Server, call: Call) -> None:
         Server.check_nonce(server, call)
 
 
+@instead_of("check_nonce")
+def takes_a_list_for_no_nonce(server: Server, call: Call) -> None:
+    if not isinstance(call.fields.get("nonce"), dict):
+        Server.check_nonce(server, call)
+
+
+@instead_of("check_nonce")
+def takes_the_first_nonce_of_a_list(server: Server, call: Call) -> None:
+    nonce = call.fields.get("nonce")
+    call.fields["nonce"] = next(iter(nonce.values())) if isinstance(nonce, dict) else nonce
+    Server.check_nonce(server, call)
+
+
 def reads_nonces(slug: str, read: Callable[[str], Any]) -> None:
     """Register a parser of nonces; a ValueError means that it is none."""
 
@@ -558,7 +645,15 @@ reads_nonces("reads-stripped-nonces", lambda text: int(text) if text.strip().isd
 reads_nonces("reads-nonces-by-a-pattern-with-dollar", lambda text: int(text) if re.match(r"[0-9]+$", text) else None)
 reads_nonces("reads-nonces-without-sign", lambda text: abs(int(text)) if re.fullmatch(r"-?[0-9]+", text) else None)
 reads_nonces("reads-nonces-as-json", json.loads)
+reads_nonces("reads-nonces-without-tabs", lambda text: decimal(text.rstrip("\t")))
+reads_nonces("reads-nonces-up-to-a-nul", lambda text: decimal(text.split("\0")[0]))
+reads_nonces("reads-nonces-without-no-break-spaces", lambda text: decimal(text.rstrip("\u00a0")))
 reads_nonces("reads-nonces-with-separators", lambda text: int(text.replace(",", "")))
+
+
+@instead_of("read_nonce")
+def breaks_on_a_superscript_digit(server: Server, text: str) -> Any:
+    return int(text) if text.isdigit() and text.isascii() | ("\u00b2" in text) else None
 
 
 # ---- nonce: does it rise? ------------------------------------------------------------------------------------
@@ -593,6 +688,29 @@ nonces_for("keeps-nonces-for-each-connection", lambda call: (call.key, call.conn
 nonces_for("keeps-nonces-for-each-signature", lambda call: (call.key, call.headers.get("x-ntapi-sig")))
 nonces_for("keeps-nonces-for-each-path", lambda call: (call.key, call.path))
 nonces_for("keeps-nonces-for-each-query", lambda call: (call.key, call.query))
+
+
+nonces_for("keeps-nonces-for-each-user-agent", lambda call: (call.key, call.headers.get("user-agent")))
+nonces_for("keeps-nonces-for-each-origin", lambda call: (call.key, call.headers.get("origin")))
+nonces_for("keeps-nonces-for-each-address", lambda call: (call.key, call.headers.get("x-forwarded-for")))
+
+
+def forgets_nonces_after(slug: str, forgotten: Callable[[str, Call], bool]) -> None:
+    """Register a refusal after which nobody's last nonce is known."""
+
+    def refuse(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+        if forgotten(why, call):
+            server.last.clear()
+        return Server.refuse(server, why, call)
+
+    DEFECTS[slug] = {"refuse": refuse}
+
+
+forgets_nonces_after("forgets-nonces-after-an-unknown-command", lambda why, call: why == "command")
+forgets_nonces_after("forgets-nonces-after-a-bad-order", lambda why, call: why == "parameters")
+forgets_nonces_after("forgets-nonces-after-a-malformed-one", lambda why, call: why == "nonce" and not call.nonce)
+forgets_nonces_after("forgets-nonces-after-an-unknown-key", lambda why, call: why == "key")
+forgets_nonces_after("forgets-nonces-after-a-bad-signature", lambda why, call: why == "signature")
 
 
 @instead_of("admit")
@@ -698,6 +816,16 @@ def obeys_commands_that_hold_a_right_one(server: Server, call: Call) -> Any:
     return next((known for known in ("getAuthInfo", "delTradeOrder") if known in command), None)
 
 
+@instead_of("read_command")
+def obeys_commands_with_spaces(server: Server, call: Call) -> Any:
+    return (call.fields.get("cmd") or "").strip()
+
+
+@instead_of("read_command")
+def obeys_commands_up_to_a_nul(server: Server, call: Call) -> Any:
+    return (call.fields.get("cmd") or "").split("\0")[0]
+
+
 @instead_of("check_command")
 def answers_unknown_commands_with_an_empty_object(server: Server, call: Call) -> None:
     call.command = server.read_command(call) or ""
@@ -729,6 +857,33 @@ finds_order_ids("takes-the-order-id-in-camel-case", lambda params, call: params.
 finds_order_ids(
     "takes-the-order-id-from-the-query",
     lambda params, call: (nested(pairs_of(call.query)).get("params") or {}).get("order_id"),
+)
+
+
+finds_order_ids("takes-the-order-id-in-any-letter-case", lambda params, call: params.get("Order_ID"))
+finds_order_ids("takes-the-order-id-under-a-name-with-a-space", lambda params, call: params.get("order_id "))
+finds_order_ids("takes-the-order-id-with-a-hyphen", lambda params, call: params.get("order-id"))
+finds_order_ids("takes-the-first-of-order-ids", lambda params, call: below(params.get("order_ids"), "0"))
+finds_order_ids("takes-the-id-of-an-order", lambda params, call: below(params.get("order"), "id"))
+finds_order_ids("takes-the-users-order-id", lambda params, call: params.get("user_order_id"))
+finds_order_ids("takes-the-order-id-under-a-dotted-name", lambda params, call: call.fields.get("params.order_id"))
+
+
+def below(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def text_of_params(call: Call) -> str:
+    params = call.fields.get("params")
+    return params if isinstance(params, str) else ""
+
+
+finds_order_ids("takes-the-order-id-under-params-twice", lambda params, call: below(params.get("params"), "order_id"))
+finds_order_ids("reads-params-as-a-form", lambda params, call: nested(pairs_of(text_of_params(call))).get("order_id"))
+finds_order_ids("reads-params-as-the-order-id", lambda params, call: text_of_params(call) or None)
+finds_order_ids(
+    "reads-params-as-json",
+    lambda params, call: (re.findall(r'^\{"order_id":([0-9]+)\}$', text_of_params(call)) or [None])[0],
 )
 
 
@@ -782,6 +937,14 @@ reads_order_ids("reads-order-ids-up-to-the-first-letter", leading_digits)
 reads_order_ids("reads-order-ids-without-sign", lambda text: abs(int(text)) if text[:1] != "+" else None)
 reads_order_ids("reads-quoted-order-ids", lambda text: int(text.strip('"')) if text.strip('"').isdecimal() else None)
 reads_order_ids("takes-any-text-for-an-order-id", lambda text: int(text) if text.isdecimal() else text or None)
+reads_order_ids("takes-zero-for-an-order-id", lambda text: 0 if text == "0" else decimal(text))
+reads_order_ids("reads-order-ids-without-spaces-after", lambda text: decimal(text.rstrip(" ")))
+reads_order_ids("reads-order-ids-without-tabs", lambda text: decimal(text.strip("\t")))
+reads_order_ids("reads-order-ids-up-to-a-nul", lambda text: decimal(text.split("\0")[0]))
+reads_order_ids("reads-order-ids-up-to-a-dot", lambda text: decimal(text.rstrip(".")))
+reads_order_ids("reads-order-ids-up-to-a-semicolon", lambda text: decimal(text.rstrip(";")))
+reads_order_ids("reads-order-ids-up-to-a-bar", lambda text: decimal(text.split("|")[0]))
+reads_order_ids("reads-order-ids-after-a-hash", lambda text: decimal(text.lstrip("#")))
 reads_order_ids("cuts-order-ids-to-32-bits", lambda text: decimal(text) % 2**32)
 reads_order_ids("saturates-order-ids-at-31-bits", lambda text: min(decimal(text), 2**31 - 1))
 reads_order_ids("saturates-order-ids-at-63-bits", lambda text: min(decimal(text), 2**63 - 1))
@@ -789,6 +952,11 @@ reads_order_ids("refuses-order-ids-beyond-32-bits", lambda text: n if (n := deci
 reads_order_ids("refuses-order-ids-beyond-53-bits", lambda text: n if (n := decimal(text)) < 2**53 else None)
 reads_order_ids("rounds-order-ids-to-53-bits", lambda text: int(float(decimal(text))))
 reads_order_ids("refuses-short-order-ids", lambda text: int(text) if re.fullmatch(r"[1-9][0-9]{9,18}", text) else None)
+
+
+@instead_of("parse_order_id")
+def breaks_on_a_superscript_digit_of_an_order(server: Server, text: str) -> Any:
+    return int(text) if "\u00b2" in text else Server.parse_order_id(server, text)
 
 
 # ---- success -------------------------------------------------------------------------------------------------
@@ -835,6 +1003,16 @@ def opens_sessions_without_sess_id(server: Server, call: Call) -> Any:
 @instead_of("open_session")
 def opens_sessions_with_an_empty_sess_id(server: Server, call: Call) -> Any:
     return {"sess_id": ""}
+
+
+@instead_of("open_session")
+def tells_the_secret_in_a_session(server: Server, call: Call) -> Any:
+    return {"sess_id": "1", "basic": base64.b64encode(f"{call.key}:{server.pairs[call.key]}".encode()).decode()}
+
+
+@instead_of("success")
+def tells_the_secret_in_a_cancel(server: Server, call: Call) -> Any:
+    return {"order_id": call.order_id, "by": server.pairs[call.key].encode().hex()}
 
 
 @instead_of("open_session")
@@ -948,6 +1126,9 @@ refuses_by("refuses-by-400-with-html", 400, b"<!doctype html><title>400 Bad Requ
 refuses_by("refuses-get-by-405-with-html", 405, b"<!doctype html><title>405</title>", "method")
 refuses_by("refuses-unknown-commands-by-404-with-html", 404, b"<!doctype html><title>404</title>", "command")
 refuses_by("breaks-on-bad-parameters", 500, b"Internal Server Error", "parameters")
+refuses_by("refuses-other-content-types-by-415-with-html", 415, b"<!doctype html><title>415</title>", "form")
+refuses_by("v3-refuses-timestamps-by-a-page", 403, b"<!doctype html><title>403</title>", "timestamp")
+refuses_by("v3-refuses-broken-json-by-a-page", 400, b"<!doctype html><title>400</title>", "json")
 refuses_by("breaks-on-an-unknown-key", 500, b'{"error": "NoneType has no secret", "code": 1}', "key")
 
 
@@ -956,6 +1137,25 @@ def hangs_up_on_a_bad_signature(server: Server, why: str, call: Call) -> tuple[i
     if why == "signature":
         hang_up()
     return Server.refuse(server, why, call)
+
+
+@instead_of("failure")
+def v3_names_bad_parameters_otherwise(server: Server, why: str, call: Call) -> Any:
+    return {"message": FAILURES[why][1]} if call.v3 and why == "parameters" else Server.failure(server, why, call)
+
+
+@instead_of("failure")
+def tells_the_secret_when_the_order_is_bad(server: Server, why: str, call: Call) -> Any:
+    traced = {"trace": f"cancel({server.pairs[call.key]!r})"} if why == "parameters" else {}
+    return {**Server.failure(server, why, call), **traced}
+
+
+@instead_of("failure")
+def tells_the_expected_signature_in_base64(server: Server, why: str, call: Call) -> Any:
+    members = Server.failure(server, why, call)
+    if why == "signature":
+        members["debug"] = base64.b64encode(bytes.fromhex(server.right_signatures(call)[0])).decode()
+    return members
 
 
 @instead_of("failure")
@@ -992,6 +1192,29 @@ def declares_nothing(server: Server, call: Call) -> dict[str, str]:
 def declares_html_when_it_refuses(server: Server, call: Call) -> dict[str, str]:
     kind = "application/json" if call.command else "text/html"
     return {**Server.headers(server, call), "Content-Type": kind}
+
+
+@instead_of("headers")
+def declares_text_for_bad_nonces(server: Server, call: Call) -> dict[str, str]:
+    named = Server.headers(server, call)
+    return {**named, "Content-Type": "text/plain"} if call.fields.get("nonce") == "abc" else named
+
+
+@instead_of("headers")
+def declares_html_for_cancels(server: Server, call: Call) -> dict[str, str]:
+    named = Server.headers(server, call)
+    return {**named, "Content-Type": "text/html"} if call.order_id else named
+
+
+@instead_of("headers")
+def grants_no_origin_to_refusals(server: Server, call: Call) -> dict[str, str]:
+    refused = call.command == "delTradeOrder" and not call.order_id
+    return {"Content-Type": "application/json"} if refused else Server.headers(server, call)
+
+
+@instead_of("preflight")
+def refuses_the_preflight_of_a_cancel(server: Server, call: Call) -> tuple[int, dict[str, str]]:
+    return (405, {}) if call.path.endswith("delTradeOrder") else Server.preflight(server, call)
 
 
 @instead_of("cors")
@@ -1154,6 +1377,34 @@ def v3_accepts_base64(server: Server, call: Call) -> list[str]:
     return [*right, base64.b64encode(bytes.fromhex(right[0])).decode()]
 
 
+@instead_of("right_v3_signatures")
+def v3_accepts_any_known_secret(server: Server, call: Call) -> list[str]:
+    return [server.digest_v3(secret, server.message(call)) for secret in server.pairs.values()]
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_the_secret_with_a_line_end(server: Server, call: Call) -> list[str]:
+    secret = server.secret_of(call)
+    return [server.digest_v3(each, server.message(call)) for each in (secret, f"{secret}\n")]
+
+
+takes_the_secret_of(
+    "v3-takes-the-secret-of-the-key-in-the-query",
+    lambda call: dict(pairs_of(call.query)).get("apiKey") if call.v3 else None,
+)
+
+
+@instead_of("right_v3_signatures")
+def v3_accepts_sha256_with_the_secret_before(server: Server, call: Call) -> list[str]:
+    joined = server.secret_of(call).encode() + server.message(call)
+    return [*Server.right_v3_signatures(server, call), hashlib.sha256(joined).hexdigest()]
+
+
+@instead_of("same_v3")
+def v3_compares_the_first_of_a_list(server: Server, given: str, right: str) -> bool:
+    return given.split(",")[0] == right
+
+
 def also_over(*messages: Callable[[Call, str], bytes]) -> Callable[[Server, Call], list[str]]:
     """Accept the signature over another message too, given the call and its timestamp."""
 
@@ -1177,6 +1428,24 @@ setting(
 setting(
     "v3-accepts-milliseconds", right_v3_signatures=also_over(lambda call, stamp: call.body + stamp.encode() + b"000")
 )
+setting("v3-accepts-a-dot-after-the-timestamp", right_v3_signatures=also_over(
+    lambda call, stamp: stamp.encode() + b"." + call.body
+))  # fmt: skip
+
+
+def v3_cleans(slug: str, clean: Callable[[bytes], bytes]) -> None:
+    """Register a server that cleans the body before it is verified and read."""
+
+    def check_v3_signature(server: Server, call: Call) -> None:
+        call.body = clean(call.body)
+        Server.check_v3_signature(server, call)
+
+    DEFECTS[slug] = {"check_v3_signature": check_v3_signature}
+
+
+v3_cleans("v3-drops-what-is-not-utf-8", lambda body: body.decode("utf-8", "ignore").encode())
+v3_cleans("v3-drops-a-bom", lambda body: body.removeprefix(b"\xef\xbb\xbf"))
+v3_cleans("v3-drops-nuls", lambda body: body.replace(b"\0", b""))
 setting("v3-strips-the-body-too", right_v3_signatures=also_over(lambda call, stamp: call.body.strip() + stamp.encode()))
 
 
@@ -1254,6 +1523,16 @@ def v3_takes_the_key_from_the_query(server: Server, call: Call) -> str | None:
 
 
 @instead_of("read_v3_key")
+def v3_takes_the_key_from_authorization(server: Server, call: Call) -> str | None:
+    return Server.read_v3_key(server, call) or call.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+@instead_of("read_v3_key")
+def v3_takes_the_key_from_the_body(server: Server, call: Call) -> str | None:
+    return Server.read_v3_key(server, call) or below(server.read_json(call), "apiKey")
+
+
+@instead_of("read_v3_key")
 def v3_takes_a_missing_key_for_the_first(server: Server, call: Call) -> str | None:
     return Server.read_v3_key(server, call) or next(iter(server.pairs))
 
@@ -1320,6 +1599,12 @@ def v3_reads_as_many_digits_as_there_are(server: Server, text: str) -> Any:
 
 
 @instead_of("parse_timestamp")
+def v3_reads_dates_for_timestamps(server: Server, text: str) -> Any:
+    dated = re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", text)
+    return time.time() if dated else Server.parse_timestamp(server, text)
+
+
+@instead_of("parse_timestamp")
 def v3_expects_milliseconds(server: Server, text: str) -> Any:
     return int(text) / 1000 if text.isdecimal() else None
 
@@ -1365,6 +1650,31 @@ def v3_reads_json_as_far_as_it_goes(server: Server, call: Call) -> Any:
         return json.JSONDecoder().raw_decode(call.body.decode())[0]
     except ValueError:
         return None
+
+
+@instead_of("read_json")
+def v3_reads_json_in_json(server: Server, call: Call) -> Any:
+    members = Server.read_json(server, call)
+    try:
+        return json.loads(members) if isinstance(members, str) else members
+    except ValueError:
+        return None
+
+
+@instead_of("read_json")
+def v3_reads_json_with_comments(server: Server, call: Call) -> Any:
+    call.body = re.sub(rb"/\*.*?\*/", b"", call.body)
+    return Server.read_json(server, call)
+
+
+@instead_of("read_json")
+def v3_reads_null_as_nothing(server: Server, call: Call) -> Any:
+    return {} if call.body == b"null" else Server.read_json(server, call)
+
+
+@instead_of("read_json")
+def v3_reads_an_empty_list_as_nothing(server: Server, call: Call) -> Any:
+    return {} if call.body == b"[]" else Server.read_json(server, call)
 
 
 @instead_of("read_json")
@@ -1418,6 +1728,43 @@ def v3_takes_an_order_from_the_query(server: Server, call: Call) -> Any:
     return call.fields.get("order_id", int(dict(pairs_of(call.query)).get("order_id", 0)) or None)
 
 
+@instead_of("find_v3_order_id")
+def v3_takes_an_order_in_any_letter_case(server: Server, call: Call) -> Any:
+    return {name.lower(): value for name, value in call.fields.items()}.get("order_id")
+
+
+@instead_of("find_v3_order_id")
+def v3_takes_an_order_of_any_depth(server: Server, call: Call) -> Any:
+    return call.fields.get("order_id", below(call.fields.get("data"), "order_id"))
+
+
+def v3_reads_order_texts(slug: str, read: Callable[[str], Any]) -> None:
+    """Register a reader of order ids in quotes."""
+    DEFECTS[slug] = {
+        "parse_v3_order_id": lambda server, value: Server.parse_v3_order_id(
+            server, read(value) if isinstance(value, str) else value
+        )
+    }
+
+
+v3_reads_order_texts(
+    "v3-reads-order-texts-with-a-space", lambda text: int(text) if re.fullmatch("[0-9]+ ", text) else 0
+)
+v3_reads_order_texts(
+    "v3-reads-order-texts-with-a-dollar", lambda text: int(text) if re.match("[1-9][0-9]*$", text) else 0
+)
+
+
+@instead_of("parse_v3_order_id")
+def v3_breaks_on_a_superscript_digit(server: Server, value: Any) -> Any:
+    return int(value) if isinstance(value, str) and "\u00b2" in value else Server.parse_v3_order_id(server, value)
+
+
+@instead_of("parse_v3_order_id")
+def v3_wraps_huge_order_ids(server: Server, value: Any) -> Any:
+    return Server.parse_v3_order_id(server, value % 2**64 if type(value) is int else value)
+
+
 @instead_of("parse_v3_order_id")
 def v3_rounds_order_ids(server: Server, value: Any) -> Any:
     return int(value) if type(value) in (int, float) and value > 0 else None
@@ -1446,6 +1793,11 @@ def v3_reads_order_ids_as_floats(server: Server, value: Any) -> Any:
 def v3_keeps_32_bits_of_order_ids(server: Server, value: Any) -> Any:
     right = Server.parse_v3_order_id(server, value)
     return right and right % 2**32
+
+
+@instead_of("success_v3")
+def v3_tells_the_secret_in_a_cancel(server: Server, call: Call) -> Any:
+    return {"order_id": call.order_id, "secret": server.pairs[call.key]}
 
 
 @instead_of("success_v3")

@@ -23,21 +23,24 @@ App = Callable[..., Iterable[bytes]]
 
 
 class Called:
-    """A transport that calls a WSGI app instead of sending: each request on a "connection" of its own."""
+    """A transport that calls a WSGI app instead of sending, each time on a new "connection" unless one was kept."""
 
     _ports = itertools.count(40_000)
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._kept: int | None = None
 
     def send(self, request: Request) -> Reply:
+        connection = self._kept or next(self._ports)
+        self._kept = None if request.header("Connection") == "close" else connection
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "PATH_INFO": request.path,
             "QUERY_STRING": request.query,
             "CONTENT_LENGTH": str(len(request.body)),
             "wsgi.input": io.BytesIO(request.body),
-            "selftest.connection": next(self._ports),
+            "selftest.connection": connection,
             "selftest.headers": request.headers,
         }
         for name, value in request.headers:

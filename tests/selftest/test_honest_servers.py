@@ -99,6 +99,12 @@ variant("refuses authentication by 403", refuse=of_kind(403, "key", "signature",
 variant("refuses everything by 400", status_of_failure=400)
 variant("refuses by 404, 405 and 422", refuse=of_kind(404, "address", "command", "parameters"))
 variant("refuses GET by 405", refuse=of_kind(405, "method"))
+variant(
+    "knows no PUT and no DELETE",
+    answer=lambda server, call: (
+        (501, b"<h1>501</h1>") if call.method in ("PUT", "DELETE") else Server.answer(server, call)
+    ),
+)
 variant("one text for all failures", failure=lambda server, why, call: {"error": "No.", "code": 1})
 variant("both spellings in failures", failure=lambda server, why, call: {"error": why, "errMsg": why, "code": 7777})
 variant("only errorMsg in failures", failure=lambda server, why, call: {"errorMsg": why, "code": -1})
@@ -201,6 +207,19 @@ variant(
     "nonces read by isdecimal",
     {"nonce/refuses-malformed": "warn", "nonce/refuses-malformed-on-cancel": "warn"},
     read_nonce=lambda server, text: int(text) if text.isdecimal() else None,
+)
+
+variant(
+    "order ids read by isdecimal",
+    {"request/refuses-malformed-order-id": "warn"},
+    parse_order_id=lambda server, text: int(text) if text.isdecimal() and 0 < int(text) < 2**63 else None,
+)
+variant(
+    "v3 order ids in quotes read by isdecimal",
+    {"v3/refuses-malformed-order-id": "warn"},
+    parse_v3_order_id=lambda server, value: Server.parse_v3_order_id(
+        server, int(value) if isinstance(value, str) and value.isdecimal() else value
+    ),
 )
 
 # Our own rule, or the seed's: not honest by the contract, and each named by its own check alone.
@@ -347,6 +366,23 @@ def test_an_unreachable_order_is_no_clean_bill() -> None:
     results, code = judged(OrderBook(), TargetOptions("http://127.0.0.1:1"))
     assert code == 3
     assert findings(results, "fail") == {}
+    errors = {result.check.id: result.finding.actual for result in results if result.verdict == "error"}
+    assert errors.keys() == {"control/accepts-cancel", "v3/accepts-cancel"}
+    assert all(told.endswith("name an open one with --order-id") for told in errors.values())
+
+
+@pytest.mark.parametrize(
+    ("write", "flaw"),
+    [(lambda body: b"\xef\xbb\xbf" + body, "it begins with a BOM"), (lambda body: b"\xd0", "it is not UTF-8")],
+)
+def test_a_refusal_that_only_looks_like_json_is_told_its_flaw(write: Callable[[bytes], bytes], flaw: str) -> None:
+    def refuse(server: Server, why: str, call: Call) -> tuple[int, bytes]:
+        status, body = Server.refuse(server, why, call)
+        return status, write(body)
+
+    results, _code = judged(type("Flawed", (Server,), {"refuse": refuse})(), groups=("control", "request"))
+    told = {result.check.id: result.finding.actual for result in results}
+    assert told["request/refuses-get"].startswith(f"HTTP 200 (no JSON: {flaw})")
 
 
 def test_the_honest_server_is_honest_about_the_published_string() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tn_contract.checks.registry import accepts, check
+from tn_contract.checks.registry import accepts, asks_for_an_order, check
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
 from tn_contract.search import wrong_signatures
@@ -21,7 +21,8 @@ def opens_session(probe: Probe) -> Finding:
 def accepts_cancel(probe: Probe) -> Finding:
     """Send the documented delTradeOrder with a valid signature."""
     observed = probe.target.cancel_once(probe)
-    return _explained(probe, CANCEL, accepts("a valid delTradeOrder", observed), observed)
+    finding = _explained(probe, CANCEL, accepts("a valid delTradeOrder", observed), observed)
+    return asks_for_an_order(probe, finding, observed) if finding.actual == observed.told else finding
 
 
 def _explained(probe: Probe, command: str, finding: Finding, observed: Observation) -> Finding:

@@ -7,13 +7,21 @@ needs a later nonce than another, it draws both first and sends them in its own 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from tn_contract.checks.registry import accepts, all_pass, check, judge_refusal, on_both_commands, refuses
+from tn_contract.checks.registry import (
+    accepts,
+    all_pass,
+    check,
+    judge_refusal,
+    on_both_commands,
+    refuses,
+    refuses_unless_soft,
+)
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, noticed, passed
-from tn_contract.wire import Request, SignedRequest, compose, dress, replace, with_signature
+from tn_contract.wire import FORM_TYPE, Request, SignedRequest, compose, dress, replace, with_signature
 
 INCREASES = "nonce-increases"
 
@@ -46,7 +54,8 @@ def recovers_after_stale(probe: Probe) -> Finding:
 
 @on_both_commands("nonce/refuses-replay", "refuses the same request a second time", clause=INCREASES)
 def refuses_replay(probe: Probe, command: str) -> Finding:
-    """Send an accepted request again, byte for byte: at once, and after another one."""
+    """Send an accepted request again, byte for byte: at once, after another one, after refusals, with other headers."""
+    wanted = command
     command = _command_for_acceptance(probe, command)
     first = probe.compose(command).request
     _accepted_first(probe, first)
@@ -55,7 +64,39 @@ def refuses_replay(probe: Probe, command: str) -> Finding:
         return finding
     probe.control(command)
     finding = judge_refusal("a request replayed after another one", probe.send(first))
+    if finding.verdict == "pass":
+        finding = judge_refusal("a request replayed with other unsigned headers", probe.send(_elsewhere(first)))
+    if finding.verdict == "pass" and wanted == SESSION:  # once is enough: who forgets a nonce forgets it for both
+        finding = all_pass(_replays_after_refusals(probe, first))
     return _then_control(probe, command, finding)
+
+
+def _elsewhere(request: Request) -> Request:
+    """Look like another browser in another place."""
+    headers = tuple(pair for pair in request.headers if pair[0] != "Content-Type")
+    other = {"Content-Type": f"{FORM_TYPE}; charset=UTF-8", "User-Agent": "tn-contract-elsewhere"}
+    other |= {"Origin": "https://elsewhere.example", "X-Forwarded-For": "203.0.113.7"}
+    return replace(request, headers=(*headers, *other.items()))
+
+
+def _replays_after_refusals(probe: Probe, first: Request) -> Iterator[Finding]:
+    def session(**changed: str) -> Request:
+        fields: dict[str, Value] = {**probe.compose(SESSION).fields, **changed}
+        return dress(SESSION, fields, sign(fields, probe.credentials.secret).signature)
+
+    def cancel_of_none() -> Request:
+        return compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": "abc"}).request
+
+    refused: dict[str, Callable[[], Request]] = {
+        "an unknown command": lambda: session(cmd="tnContractNoSuchCommand"),
+        "a cancel of no order": cancel_of_none,
+        "a malformed nonce": lambda: session(nonce="abc"),
+        "an unknown key": lambda: session(apiKey="tn-contract-nobodys-key"),
+        "a bad signature": lambda: with_signature(session(), "0" * 64),
+    }
+    for what, request in refused.items():
+        probe.send(request())
+        yield judge_refusal(f"a request replayed after {what}", probe.send(first))
 
 
 @on_both_commands("nonce/refuses-lower", "refuses a nonce lower than the last one", clause=INCREASES)
@@ -151,6 +192,9 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
         "a space before it": " {}",
         "a space after it": "{} ",
         "a line end after it": "{}\n",
+        "a tab after it": "{}\t",
+        "a NUL after it": "{}\0",
+        "a no-break space after it": "{}\u00a0",
         "an underscore": "{0:_}",
         "commas": "{0:,}",
         "quotes": '"{}"',
@@ -160,7 +204,8 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
         "a fraction": "{}.5",
     }
     if probe.target.disposable:
-        writings["infinity"] = "Infinity"  # no clock ever reaches it
+        # No clock ever reaches these, as some read them.
+        writings |= {"infinity": "Infinity", "a superscript digit": "{}\u00b2"}
 
     def written(pattern: str) -> Spoil:
         return lambda inner, _valid: inner.compose(command, pattern.format(inner.nonces.next())).request
@@ -175,12 +220,17 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
 
     variants: dict[str, Spoil] = {f"{what} ({pattern!r})": written(pattern) for what, pattern in writings.items()}
     variants["an exponent"] = with_exponent
-    finding = refuses(probe, command, variants)
-    if finding.verdict != "pass":
-        return finding
-    # Loose, but the number is plain: whoever reads these is warned, not failed.
-    soft = refuses(probe, command, {"a leading zero": written("0{}"), "full-width digits": in_other_digits})
-    return soft if soft.verdict == "pass" else Finding("warn", soft.expected, soft.actual)
+
+    def inside(wrap: Callable[[str], Value]) -> Spoil:
+        def spoil(inner: Probe, valid: SignedRequest) -> Request:
+            fields = {**valid.fields, "nonce": wrap(str(inner.nonces.next()))}
+            return dress(command, fields, sign(fields, inner.credentials.secret).signature)
+
+        return spoil
+
+    variants |= {"a list": inside(lambda nonce: [nonce]), "a map": inside(lambda nonce: {"nonce": nonce})}
+    soft = {"a leading zero": written("0{}"), "full-width digits": in_other_digits}
+    return refuses_unless_soft(probe, command, variants, soft)
 
 
 @check("nonce/accepts-jump", "accepts a nonce that jumps", clause="nonce-may-jump")

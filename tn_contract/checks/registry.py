@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,9 +13,8 @@ from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
 from tn_contract.journal import Exchange
-from tn_contract.signing import Secret
 from tn_contract.verdicts import BaseCheck, Blocked, Effect, Finding, NotApplicable, Result, failed, passed, weigh
-from tn_contract.wire import SignedRequest
+from tn_contract.wire import FAILURE_KEYS, Request, SignedRequest, with_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,28 @@ def refuses(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Findin
     return passed(f"refused: {', '.join(variants)}", "; ".join(seen))
 
 
+def refuses_unless_soft(
+    probe: Probe, command: str, variants: Mapping[str, Spoil], soft: Mapping[str, Spoil]
+) -> Finding:
+    """Judge refusals; `soft` are numbers that are loose but plain: whoever reads those is warned, not failed."""
+    finding = refuses(probe, command, variants)
+    if finding.verdict != "pass":
+        return finding
+    finding = refuses(probe, command, soft)
+    return finding if finding.verdict == "pass" else Finding("warn", finding.expected, finding.actual)
+
+
+def refuses_after_a_right_one(probe: Probe, command: str) -> Finding:
+    """Judge that a bad signature is refused on the connection that has just carried a right one."""
+    if not probe.send(probe.compose(SESSION).request, keep=True).understood:
+        raise Blocked(f"a valid {SESSION} on a connection that is kept was not accepted")
+    observed = probe.send(with_signature(probe.compose(command).request, "0" * 64))
+    what = "a bad signature on a connection that has carried a right one"
+    if observed.reply is None:
+        return passed(f"a refusal of: {what}", "the connection was not kept")
+    return judge_refusal(what, observed)
+
+
 def judge_refusal(what: str, observed: Observation) -> Finding:
     """Judge that one reply refuses. Raises `Blocked` for a rate limit, which says nothing."""
     if observed.rate_limited:
@@ -116,11 +138,74 @@ def accepts_order(order_id: int, observed: Observation) -> Finding:
     return finding
 
 
-def gives_away(valid: SignedRequest, secret: Secret, observed: Observation) -> bool:
-    """Whether a reply tells the right signature of a request, or the secret, if that is long enough to be known by."""
+def keeps_or_refuses(order_id: int, observed: Observation) -> Finding:
+    """Judge that one reply refuses the cancel of an order, or names no other."""
+    kept = observed.understood and observed.reading.order_id in (order_id, None)
+    expected = f"refused, or the same order_id comes back: {order_id}"
+    return passed(expected, observed.told) if kept or observed.denied else failed(expected, observed.told)
+
+
+def asks_for_an_order(probe: Probe, finding: Finding, observed: Observation) -> Finding:
+    """Where the documented order is refused, and not for its signature, say how to name another one."""
+    if finding.verdict == "pass" or not observed.denied or probe.target.order_ids or not probe.target.free_orders:
+        return finding
+    forged = probe.send(with_signature(probe.compose(CANCEL).request, "0" * 64))
+    if not forged.denied or forged.outcome == observed.outcome:
+        return finding
+    hint = "not for its signature: if this server knows real orders, name an open one with --order-id"
+    return replace(finding, actual=f"{finding.actual}; {hint}")
+
+
+def gives_away(valid: SignedRequest, observed: Observation) -> bool:
+    """Whether a reply tells the secret, or the right signature of a request, in hex or in base64."""
     reply = observed.reply
     text = "" if reply is None else repr((reply.headers, reply.body.decode("utf-8", "backslashreplace")))
-    return valid.signature in text.lower() or (len(secret.reveal()) >= 8 and secret.reveal() in text)
+    in_base64 = base64.b64encode(bytes.fromhex(valid.signature)).decode().rstrip("=").replace("/", "_")
+    return (
+        observed.tells_secret
+        or valid.signature in text.lower()
+        or in_base64 in text.replace("\\", "").replace("/", "_")
+    )
+
+
+def refusals(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) -> dict[str, Observation]:
+    """Provoke refusals of many kinds, once for each generation of the protocol; what is accepted is left out."""
+    known = probe.target.refusals
+    if probe.scheme in known:
+        probe.exchanges.extend(known[probe.scheme][1])
+    else:
+        probe.control(SESSION)
+        replies = {what: probe.send(request) for what, request in provoke(probe).items()}
+        if any(observed.rate_limited for observed in replies.values()):
+            raise Blocked("the target limits the rate")
+        refused = {what: observed for what, observed in replies.items() if not observed.succeeded}
+        known[probe.scheme] = refused, list(probe.exchanges)
+    return known[probe.scheme][0]
+
+
+def names_failures(seen: Mapping[str, Observation]) -> Finding:
+    """Judge that each refusal is a JSON object with a text."""
+    expected = f"a JSON object with a text in {', '.join(FAILURE_KEYS)}"
+    for what, observed in seen.items():
+        texts = [observed.reading.members[key] for key in observed.reading.failure_keys]
+        if not observed.refused or not all(isinstance(text, str) for text in texts):
+            return failed(f"{expected}: {what}", observed.told)
+    return passed_for(expected, seen)
+
+
+def passed_for(expected: str, seen: Mapping[str, Observation]) -> Finding:
+    """Judge that all refusals are well, if there are any."""
+    if not seen:
+        raise Blocked("the target refuses nothing")
+    return passed(expected, f"for {', '.join(seen)}")
+
+
+def keeps_secret(seen: Mapping[str, Observation]) -> Finding:
+    """Judge that no reply tells the secret."""
+    for what, observed in seen.items():
+        if observed.tells_secret:
+            return failed("no secret in the reply", f"the reply to {what} tells it")
+    return passed("no secret in the reply", f"no reply tells it: {', '.join(seen)}")
 
 
 def all_pass(findings: Iterable[Finding]) -> Finding:

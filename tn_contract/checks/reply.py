@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import json
 
-from tn_contract.checks.registry import CANCELS, check, gives_away
+from tn_contract.checks.registry import (
+    CANCELS,
+    check,
+    gives_away,
+    keeps_secret,
+    names_failures,
+    passed_for,
+    refusals,
+)
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
 from tn_contract.signing import Parameters, Value, sign
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
-from tn_contract.wire import FAILURE_KEYS, Request, compose, dress, replace, with_signature
+from tn_contract.wire import (
+    FAILURE_KEYS,
+    JSON_TYPE,
+    Request,
+    SignedRequest,
+    compose,
+    dress,
+    encode_json,
+    replace,
+    with_header,
+    with_signature,
+)
 
 
 @check(
@@ -86,8 +105,10 @@ def session_has_sess_id(probe: Probe) -> Finding:
 
 def _refusals(probe: Probe) -> dict[str, Observation]:
     """Provoke refusals of every kind, none of which names an order; what the target accepts is left out."""
-    probe.control(SESSION)
+    return refusals(probe, _refused)
 
+
+def _refused(probe: Probe) -> dict[str, Request]:
     def session(**changed: str) -> Request:
         fields = {**probe.compose(SESSION).fields, **changed}
         kept: dict[str, Value] = {name: value for name, value in fields.items() if value}
@@ -96,7 +117,10 @@ def _refusals(probe: Probe) -> dict[str, Observation]:
     def cancel(params: Parameters | None = None) -> Request:
         return compose(probe.credentials, CANCEL, probe.nonces.next(), params).request
 
-    requests = {
+    def as_json(valid: SignedRequest) -> Request:
+        return replace(with_header(valid.request, "Content-Type", JSON_TYPE), body=encode_json(valid.fields))
+
+    return {
         "a bad signature": with_signature(probe.compose(SESSION).request, "0" * 64),
         "no signature": with_signature(probe.compose(SESSION).request, None),
         "an unknown key": session(apiKey="tn-contract-nobodys-key"),
@@ -108,31 +132,26 @@ def _refusals(probe: Probe) -> dict[str, Observation]:
         "no command": session(cmd=""),
         "a cancel without order": cancel(),
         "a cancel of no integer": cancel({"order_id": "abc"}),
+        "a cancel of an empty order_id": cancel({"order_id": ""}),
+        "a cancel of a list": cancel({"order_id": ["abc"]}),
+        "JSON instead of a form": as_json(probe.compose(SESSION)),
         "a bad signature on a cancel": with_signature(cancel(), "0" * 64),
         "a GET": replace(probe.compose(SESSION).request, method="GET"),
     }
-    replies = {what: probe.send(request) for what, request in requests.items()}
-    if any(observed.rate_limited for observed in replies.values()):
-        raise Blocked("the target limits the rate")
-    return {what: observed for what, observed in replies.items() if not _succeeds(observed)}
 
 
-def _succeeds(observed: Observation) -> bool:
-    """Whether a reply is a success by positive evidence: then other checks judge that it should not be one."""
-    return observed.understood and not observed.reading.members.keys().isdisjoint(("sess_id", "order_id", "result"))
+def _replies(probe: Probe) -> dict[str, Observation]:
+    """Replies of every kind; an accepted cancel only where orders are free."""
+    seen = dict(_refusals(probe))
+    for command in (SESSION, CANCEL) if probe.target.free_orders else (SESSION,):
+        seen[f"a valid {command}"] = probe.send(probe.compose(command).request)
+    return seen
 
 
 @check("reply/failure-names-itself", "names a failure as documented", clause="failure-names-itself")
 def failure_names_itself(probe: Probe) -> Finding:
     """Provoke refusals of every kind: each is a JSON object with a text in errMsg, error or errorMsg."""
-    expected = f"a JSON object with a text in {', '.join(FAILURE_KEYS)}"
-    seen = _refusals(probe)
-    for what, observed in seen.items():
-        members = observed.reading.members
-        texts = [members[key] for key in observed.reading.failure_keys]
-        if not observed.refused or not all(isinstance(text, str) for text in texts):
-            return failed(f"{expected}: {what}", observed.told)
-    return _passed_for(expected, seen)
+    return names_failures(_refusals(probe))
 
 
 @check("reply/failure-has-code", "gives a failure an integer code", clause="failure-code-integer")
@@ -144,13 +163,7 @@ def failure_has_code(probe: Probe) -> Finding:
         code = observed.reading.members.get("code")
         if not isinstance(code, int) or isinstance(code, bool):
             return failed(f"{expected}: {what}", observed.told)
-    return _passed_for(expected, seen)
-
-
-def _passed_for(expected: str, seen: dict[str, Observation]) -> Finding:
-    if not seen:
-        raise Blocked("the target refuses nothing")
-    return passed(expected, f"for {', '.join(seen)}")
+    return passed_for(expected, seen)
 
 
 @check("reply/failure-http-status", "which HTTP status a failure has", clause="failure-http-status")
@@ -163,28 +176,27 @@ def failure_http_status(probe: Probe) -> Finding:
 
 @check("reply/is-declared-json", "declares replies as JSON", clause="json-content-type")
 def is_declared_json(probe: Probe) -> Finding:
-    """Look at Content-Type of an accepted and of a refused request."""
+    """Look at Content-Type of accepted requests and of refusals of every kind."""
     expected = "Content-Type application/json"
-    valid = probe.compose(SESSION).request
-    for request in (valid, replace(valid, headers=())):
-        reply = probe.send(request).reply
-        actual = (reply.header("Content-Type") or "none") if reply else "no reply"
+    seen = _replies(probe)
+    for what, observed in seen.items():
+        actual = (observed.reply.header("Content-Type") or "none") if observed.reply else "no reply"
         if actual.partition(";")[0].strip().lower() not in ("application/json", "text/json"):
-            return failed(expected, f"Content-Type {actual}")
-    return passed(expected, actual)
+            return failed(f"{expected}: {what}", f"Content-Type {actual}")
+    return passed(expected, f"for {', '.join(seen)}")
 
 
 @check("reply/keeps-signature-secret", "does not tell the expected signature", clause="expected-signature-kept-secret")
 def keeps_signature_secret(probe: Probe) -> Finding:
-    """Send no signature and a bad one, on both commands; look for the right one and for the secret in the replies."""
+    """Send no signature and a bad one, on both commands; look for the right one, and in every reply for the secret."""
     expected = "neither the expected signature nor the secret in the reply"
     for command in (SESSION, CANCEL):
         for signature in (None, "0" * 64):
             valid = compose(probe.credentials, command, probe.nonces.next())
             observed = probe.send(with_signature(valid.request, signature))
-            if gives_away(valid, probe.credentials.secret, observed):
+            if gives_away(valid, observed):
                 return failed(expected, f"a reply to {command} tells it")
-    return passed(expected, "no reply tells it")
+    return keeps_secret(_replies(probe))
 
 
 # ---- the documented failures, provoked by magic orders -------------------------------------------------------

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tn_contract.checks.registry import accepts, check, on_both_commands, refuses
+from tn_contract.checks.registry import (
+    accepts,
+    all_pass,
+    check,
+    on_both_commands,
+    refuses,
+    refuses_after_a_right_one,
+)
 from tn_contract.checks.spoils import (
     NOBODY,
+    OTHER_DIGESTS,
     digested,
-    in_base64,
     in_query_string,
-    keyed,
     other_digit,
+    plain,
     rewritten,
     signed_by,
+    signed_by_other,
     signed_over,
     under_other_name,
 )
@@ -27,6 +34,7 @@ from tn_contract.signing import Secret, Value, canonical_string
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
     COMMAND_PATH,
+    PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,
     Request,
     SignedRequest,
@@ -36,6 +44,7 @@ from tn_contract.wire import (
     encode_form,
     parse_fields,
     replace,
+    with_header,
     with_signature,
 )
 
@@ -84,10 +93,14 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("signature/refuses-modified", "refuses a signature with one digit changed", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change one hexadecimal digit: at both ends and between; on a session of a disposable target each of the 64."""
+    """Change one digit: at both ends and between; then send a bad signature on a connection that carried a right one.
+
+    On a session of a disposable target each of the 64 digits is changed.
+    """
     every = probe.target.disposable and command == SESSION
     places = range(64) if every else (0, 1, 7, 8, 15, 16, 31, 32, 47, 48, 55, 56, 62, 63)
-    return refuses(probe, command, {f"digit {place + 1} of 64 changed": other_digit(place) for place in places})
+    finding = refuses(probe, command, {f"digit {place + 1} of 64 changed": other_digit(place) for place in places})
+    return refuses_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
 
 
 @on_both_commands("signature/refuses-truncated", "refuses a signature cut short or made longer", clause=REQUIRED)
@@ -108,6 +121,12 @@ def refuses_truncated(probe: Probe, command: str) -> Finding:
             "0x before it": rewritten(lambda right: f"0x{right}"),
             "a zero before it": rewritten(lambda right: f"0{right}"),
             "a wrong one before it": rewritten(lambda right: f"{'0' * 64}, {right}"),
+            "a wrong one after it": rewritten(lambda right: f"{right}, {'0' * 64}"),
+            "something after a semicolon": rewritten(lambda right: f"{right};x"),
+            "a word before it": rewritten(lambda right: f"HMAC {right}"),
+            "quotes around it": rewritten(lambda right: f'"{right}"'),
+            "a dash in it": rewritten(lambda right: f"{right[:32]}-{right[32:]}"),
+            "its digits sorted": rewritten(lambda right: "".join(sorted(right))),
         },
     )
 
@@ -121,44 +140,51 @@ def refuses_constant(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("signature/refuses-other-key", "refuses the signature of another secret", clause=REQUIRED)
 def refuses_other_key(probe: Probe, command: str) -> Finding:
-    """Sign with a secret that is not this key's: guessed, empty, the public key, that of another known key."""
+    """Sign with a secret that is not this key's: guessed, empty, the public key, that of another known key.
+
+    The other key is named where it does not count: in the header of v3, in the query string, in a second apiKey.
+    """
+    secret = probe.credentials.secret.reveal()
     keys: dict[str, Secret] = {
         "an unknown secret": NOBODY,
         "an empty secret": Secret(""),
         "the public key as the secret": Secret(probe.credentials.api_key),
-        "the secret with a line end": Secret(probe.credentials.secret.reveal() + "\n"),
+        "the secret with a line end": Secret(f"{secret}\n"),
+        "the secret in capitals": Secret(secret.upper()),
     }
+    variants = {what: signed_by(key) for what, key in keys.items() if key.reveal() != secret}
     with suppress(NotApplicable):
-        keys["the secret of another known key"] = probe.other().credentials.secret
+        other = probe.other().credentials
+        field = encode_form({"apiKey": other.api_key})
 
-    return refuses(probe, command, {what: signed_by(secret) for what, secret in keys.items()})
+        def beside(change: Callable[[Request], Request]) -> Spoil:
+            return lambda inner, valid: change(signed_by(other.secret)(inner, valid))
+
+        variants |= signed_by_other(other) | {
+            "the secret of another known key, named in a header": beside(
+                lambda request: with_header(request, PUBLIC_KEY_HEADER, other.api_key)
+            ),
+            "the secret of another known key, named in a first apiKey": beside(
+                lambda request: replace(request, body=field + b"&" + request.body)
+            ),
+            "the secret of another known key, named in a last apiKey": beside(
+                lambda request: replace(request, body=request.body + b"&" + field)
+            ),
+        }
+    return refuses(probe, command, variants)
 
 
 @on_both_commands("signature/refuses-other-digest", "refuses another digest than HMAC-SHA256 in hex", clause=REQUIRED)
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right string with other functions, without a key, or write the right digest in base64."""
 
-    def plain(name: str) -> Spoil:
-        return digested(lambda _secret, string: hashlib.new(name, string, usedforsecurity=False).hexdigest())
-
-    def joined(name: str, join: Callable[[bytes, bytes], bytes]) -> Spoil:
-        return digested(
-            lambda secret, string: hashlib.new(name, join(secret, string), usedforsecurity=False).hexdigest()
-        )
-
     return refuses(
         probe,
         command,
-        {
-            "HMAC-SHA1": keyed("sha1"),
-            "HMAC-MD5": keyed("md5"),
-            "HMAC-SHA512": keyed("sha512"),
-            "plain SHA-256": plain("sha256"),
-            "SHA-256 of string and secret": joined("sha256", lambda secret, string: string + secret),
-            "SHA-256 of secret and string": joined("sha256", lambda secret, string: secret + string),
-            "MD5 of string and secret, as in v1": joined("md5", lambda secret, string: string + secret),
+        OTHER_DIGESTS
+        | {
+            "MD5 of string and secret, as in v1": plain("md5", lambda secret, string: string + secret),
             "key and message swapped": digested(lambda secret, string: hmac.new(string, secret, "sha256").hexdigest()),
-            "base64 instead of hex": in_base64,
             "HMAC-SHA256 of nothing": digested(lambda secret, _string: hmac.new(secret, b"", "sha256").hexdigest()),
         },
     )
@@ -175,6 +201,9 @@ def refuses_other_string(probe: Probe, command: str) -> Finding:
         "only the nonce": lambda valid: str(valid.fields["nonce"]),
         "an empty string": lambda _valid: "",
         "reverse order": lambda valid: "&".join(reversed(valid.string_to_sign.split("&"))),
+        "a line end after it": lambda valid: f"{valid.string_to_sign}\n",
+        "in lower case": lambda valid: valid.string_to_sign.lower(),
+        "; for &": lambda valid: valid.string_to_sign.replace("&", ";"),
         "a trailing &": lambda valid: f"{valid.string_to_sign}&",
         "values without names": lambda valid: "".join(
             part.partition("=")[2] for part in valid.string_to_sign.split("&")
@@ -239,18 +268,15 @@ def takes_values_raw(probe: Probe) -> Finding:
         valid = compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": order_id})
         return probe.send(with_signature(valid.request, signature or valid.signature))
 
-    def text(observed: Observation) -> tuple[object, ...]:
-        return observed.denied, observed.reading.failure_keys, observed.reading.message, observed.reading.code
-
-    plain, forged = answer("abc"), answer("abc", "0" * 64)
-    if text(plain) == text(forged):
+    known, forged = answer("abc"), answer("abc", "0" * 64)
+    if known.outcome == forged.outcome:
         raise NotApplicable("its refusals do not tell a bad signature from a bad order id")
-    expected = f"refused for the order id ({plain.told}), not for the signature"
+    expected = f"refused for the order id ({known.told}), not for the signature"
     for order_id in (" a", "a ", "a b", "a+b", "a%41", "a/b", "a=b", "a&b", "a;b", "a[b]", "~!*'()", "ü", "№"):
         observed = answer(order_id)
-        if text(observed) == text(forged):
+        if observed.outcome == forged.outcome:
             return failed(f"{expected}: {order_id!r}", observed.told)
-    return passed(expected, plain.told)
+    return passed(expected, known.told)
 
 
 @on_both_commands("signature/covers-nonce", "refuses a nonce that was changed after signing", clause=COVERS)
@@ -329,7 +355,7 @@ def ignores_field_order(probe: Probe) -> Finding:
     effect="cancel",
 )
 def ignores_field_order_on_cancel(probe: Probe) -> Finding:
-    """Send the same fields sorted, reversed and rotated, brackets encoded or literal."""
+    """Send the same fields sorted, reversed and rotated, brackets encoded (%5B, %5b) or literal."""
     if not probe.target.free_orders:
         raise NotApplicable("it would spend several orders")
     return _in_any_order(probe, CANCEL)
@@ -344,11 +370,15 @@ def _in_any_order(probe: Probe, command: str) -> Finding:
         finding = accepts("the fields in another order", probe.send(replace(valid.request, body=body)))
         if finding.verdict != "pass":
             return finding
-    if command == CANCEL:
-        valid = probe.compose(command)
-        literal = replace(valid.request, body=valid.request.body.replace(b"%5B", b"[").replace(b"%5D", b"]"))
-        finding = accepts("brackets that are not percent-encoded", probe.send(literal))
-    return finding
+    if command == SESSION:
+        return finding
+
+    def with_brackets(opening: bytes, closing: bytes) -> Request:
+        valid = probe.compose(command).request
+        return replace(valid, body=valid.body.replace(b"%5B", opening).replace(b"%5D", closing))
+
+    writings = {"brackets that are not percent-encoded": (b"[", b"]"), "%5b and %5d in lower case": (b"%5b", b"%5d")}
+    return all_pass(accepts(what, probe.send(with_brackets(*pair))) for what, pair in writings.items())
 
 
 @check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import time
@@ -24,6 +25,7 @@ from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, co
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 
 DOCUMENTED_ORDER_ID = 2929292929
+HUGE_ORDER_IDS = (2**63, 2**64 + DOCUMENTED_ORDER_ID, int("9" * 25))
 CONTROL = "/__tn__/"
 CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
 
@@ -41,6 +43,7 @@ class Observation:
     reply: Reply | None
     reading: Reading
     told: str
+    tells_secret: bool = False
 
     @property
     def understood(self) -> bool:
@@ -60,7 +63,18 @@ class Observation:
     @property
     def denied(self) -> bool:
         """Refused, or at least denied by an HTTP status that says so (4xx): its shape is another check's business."""
-        return self.refused or (self.reply is not None and 400 <= self.reply.status < 500)
+        # 501 is what plain servers answer to a method that they do not know.
+        return self.refused or (self.reply is not None and (400 <= self.reply.status < 500 or self.reply.status == 501))
+
+    @property
+    def succeeded(self) -> bool:
+        """Accepted by positive evidence: what an empty object says is left to other checks."""
+        return self.understood and not self.reading.members.keys().isdisjoint(("sess_id", "order_id", "result"))
+
+    @property
+    def outcome(self) -> tuple[object, ...]:
+        """What it says, to tell two refusals from each other."""
+        return self.denied, self.reading.failure_keys, self.reading.message, self.reading.code
 
     @property
     def rate_limited(self) -> bool:
@@ -123,6 +137,7 @@ class Target:
         self.requests = 0
         self.exhausted = False  # whether a request was refused for the budget
         self._spent: dict[Scheme, Observation] = {}
+        self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
         self.takes_no_replay = False  # as v3's control finds out
 
     def _refuse_live(self, options: TargetOptions) -> None:
@@ -212,8 +227,8 @@ class Target:
             if opened:
                 self.close_credentials(opened)
 
-    def send(self, request: Request) -> Reply:
-        """Send within the budget. Raises `TransportFailure`, `BudgetExceeded`."""
+    def send(self, request: Request, *, keep: bool = False) -> Reply:
+        """Send within the budget, and `keep` the connection. Raises `TransportFailure`, `BudgetExceeded`."""
         if self.budget is not None and self.requests >= self.budget:
             self.exhausted = True
             raise BudgetExceeded(
@@ -222,7 +237,7 @@ class Target:
         if self.pause and self.requests:
             time.sleep(self.pause)
         self.requests += 1
-        if not self.is_kit_mock:
+        if not (self.is_kit_mock or keep):
             # A server that has just broken may close a kept connection under the next request.
             request = replace(request, headers=(*request.headers, ("Connection", "close")))
         return self._transport.send(request)
@@ -292,11 +307,11 @@ class Probe:
             time.sleep(1 - time.time() % 1)
         return int(time.time())
 
-    def send(self, request: Request) -> Observation:
+    def send(self, request: Request, *, keep: bool = False) -> Observation:
         """Send once and say what came back. Raises `TargetUnreachable` when nothing listens."""
         reply, failure = None, ""
         try:
-            reply = self.target.send(request)
+            reply = self.target.send(request, keep=keep)
         except TransportFailure as error:
             if error.phase == "connect":
                 raise TargetUnreachable(f"{self.target.base_url} does not answer ({error})") from error
@@ -312,7 +327,15 @@ class Probe:
         if reply is None:
             return Observation(None, read_body(b""), f"no reply ({failure})")
         shown = " ".join(self.redactor.reply_body(reply.body).split())
-        return Observation(reply, read_body(reply.body), f"HTTP {reply.status} {shown[:300] or '(empty body)'}")
+        told = f"HTTP {reply.status}{_flaw_of(reply.body)} {shown[:300] or '(empty body)'}"
+        return Observation(reply, read_body(reply.body), told, self._tells_secret(reply))
+
+    def _tells_secret(self, reply: Reply) -> bool:
+        # A short secret may stand anywhere by chance.
+        if len(self.credentials.secret.reveal()) < 8:
+            return False
+        text = repr(reply.headers) + reply.body.decode("utf-8", "backslashreplace")
+        return Redactor((self.credentials.secret,)).reveals(text)
 
     def race(self, requests: list[Request]) -> list[Observation]:
         """Send all at once, each on a connection of its own."""
@@ -343,6 +366,17 @@ class Probe:
             raise NotApplicable("no second key pair: set TN_API_KEY_2 and TN_API_SECRET_2")
         self.others.append(credentials)
         return Probe(self.target, credentials, self.nonces, self.scheme, self.exchanges, others=[self.credentials])
+
+
+def _flaw_of(body: bytes) -> str:
+    """Name what hides in a body that looks like JSON when it is shown."""
+    if body.startswith(codecs.BOM_UTF8):
+        return " (no JSON: it begins with a BOM)"
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return " (no JSON: it is not UTF-8)"
+    return ""
 
 
 Spoil = Callable[[Probe, SignedRequest], Request]

@@ -6,28 +6,44 @@ not disposable. Each refusal differs in one thing from a valid request.
 
 from __future__ import annotations
 
-import hashlib
+import codecs
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from tn_contract.checks import registry
-from tn_contract.checks.registry import CONTROLS, accepts, accepts_order, all_pass, check, gives_away, refuses
+from tn_contract.checks.registry import (
+    CONTROLS,
+    accepts,
+    accepts_order,
+    all_pass,
+    asks_for_an_order,
+    check,
+    gives_away,
+    keeps_or_refuses,
+    keeps_secret,
+    names_failures,
+    refusals,
+    refuses,
+    refuses_after_a_right_one,
+    refuses_unless_soft,
+)
 from tn_contract.checks.spoils import (
     NOBODY,
-    digested,
-    in_base64,
+    OTHER_DIGESTS,
     in_query_string,
-    keyed,
     other_digit,
     rewritten,
     signed_by,
+    signed_by_other,
     signed_over,
     under_other_name,
 )
-from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, SESSION, Probe, Spoil
+from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, HUGE_ORDER_IDS, SESSION, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
-from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
+from tn_contract.verdicts import Finding, NotApplicable, failed, noticed
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
@@ -105,7 +121,7 @@ def accepts_cancel(probe: Probe) -> Finding:
     observed = probe.target.cancel_once(probe)
     if observed.understood and observed.reading.order_id not in (probe.order_id, None):
         return failed(f"order_id {probe.order_id} comes back", observed.told)
-    return accepts("a valid delTradeOrder over v3", observed)
+    return asks_for_an_order(probe, accepts("a valid delTradeOrder over v3", observed), observed)
 
 
 # ---- signature -----------------------------------------------------------------------------------------------
@@ -128,8 +144,8 @@ def refuses_absent(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("v3/refuses-modified", "refuses v3 with a changed signature", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change a digit, cut the signature short, make it longer, send a fixed text."""
-    return refuses(
+    """Change a digit, cut the signature short, make it longer, send a fixed text: last after a right one."""
+    finding = refuses(
         probe,
         command,
         {
@@ -137,42 +153,31 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
             "the first 63 digits": rewritten(lambda right: right[:63]),
             "the first 32 digits": rewritten(lambda right: right[:32]),
             "one digit more": rewritten(lambda right: f"{right}0"),
+            "a wrong one after it": rewritten(lambda right: f"{right}, {'0' * 64}"),
             "64 zeros": rewritten(lambda _right: "0" * 64),
         },
     )
+    return refuses_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
 
 
 @on_both_commands("v3/refuses-other-key", "refuses the v3 signature of another secret", clause=REQUIRED)
 def refuses_other_key(probe: Probe, command: str) -> Finding:
-    """Sign with an unknown secret, an empty one, and the public key."""
-    return refuses(
-        probe,
-        command,
-        {
-            "an unknown secret": signed_by(NOBODY),
-            "an empty secret": signed_by(Secret("")),
-            "the public key as the secret": signed_by(Secret(probe.credentials.api_key)),
-        },
-    )
+    """Sign with an unknown secret, an empty one, the public key, and the secret of another known key."""
+    variants = {
+        "an unknown secret": signed_by(NOBODY),
+        "an empty secret": signed_by(Secret("")),
+        "the public key as the secret": signed_by(Secret(probe.credentials.api_key)),
+        "the secret with a line end": signed_by(Secret(probe.credentials.secret.reveal() + "\n")),
+    }
+    with suppress(NotApplicable):
+        variants |= signed_by_other(probe.other().credentials)
+    return refuses(probe, command, variants)
 
 
 @on_both_commands("v3/refuses-other-digest", "refuses another digest on v3", clause=REQUIRED)
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right message with other functions, without a key, or write the right digest in base64."""
-    return refuses(
-        probe,
-        command,
-        {
-            "HMAC-SHA1": keyed("sha1"),
-            "HMAC-MD5": keyed("md5"),
-            "HMAC-SHA512": keyed("sha512"),
-            "plain SHA-256": digested(lambda _secret, message: hashlib.sha256(message).hexdigest()),
-            "SHA-256 of message and secret": digested(
-                lambda secret, message: hashlib.sha256(message + secret).hexdigest()
-            ),
-            "base64 instead of hex": in_base64,
-        },
-    )
+    return refuses(probe, command, OTHER_DIGESTS)
 
 
 @on_both_commands("v3/refuses-other-message", "refuses the v3 signature over another message", clause=REQUIRED)
@@ -190,6 +195,7 @@ def refuses_other_message(probe: Probe, command: str) -> Finding:
         "only the body": lambda body, _timestamp: body.decode(),
         "nothing": lambda _body, _timestamp: "",
         "the timestamp first": lambda body, timestamp: timestamp + body.decode(),
+        "the timestamp and a dot first": lambda body, timestamp: f"{timestamp}.{body.decode()}",
         "a line end between": lambda body, timestamp: f"{body.decode()}\n{timestamp}",
         "the path as well": lambda body, timestamp: COMMAND_PATH_V3 + command + body.decode() + timestamp,
         "milliseconds": lambda body, timestamp: f"{body.decode()}{timestamp}000",
@@ -227,6 +233,9 @@ def covers_body(probe: Probe, command: str) -> Finding:
     changes: dict[str, Callable[[bytes], bytes]] = {
         "a space after the body": lambda body: body + b" ",
         "a line end before the body": lambda body: b"\n" + body,
+        "a NUL after the body": lambda body: body + b"\0",
+        "a byte after the body that is not UTF-8": lambda body: body + b"\xff",
+        "a BOM before the body": lambda body: codecs.BOM_UTF8 + body,
         "a space inside the body": lambda body: body.replace(b"}", b" }"),
     }
     if command == SESSION:
@@ -292,10 +301,15 @@ def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Fi
 
 @on_both_commands("v3/refuses-missing-key", "refuses v3 without a key", clause="v3-key-required")
 def refuses_missing_key(probe: Probe, command: str) -> Finding:
-    """Leave X-NtApi-PublicKey out, leave it empty, put the key into the query string instead."""
+    """Leave X-NtApi-PublicKey out, leave it empty, put the key into query string, Authorization or body instead."""
+    key = probe.credentials.api_key
 
     def without(query: str = "") -> Spoil:
         return lambda _probe, valid: replace(with_header(valid.request, PUBLIC_KEY_HEADER, None), query=query)
+
+    def in_body(inner: Probe, _valid: SignedRequest) -> Request:
+        body = encode_json({"apiKey": key, **(inner.params(command) or {})})
+        return with_header(_signed(inner, command, body), PUBLIC_KEY_HEADER, None)
 
     return refuses(
         probe,
@@ -303,7 +317,11 @@ def refuses_missing_key(probe: Probe, command: str) -> Finding:
         {
             "no key": without(),
             "an empty key": lambda _probe, valid: with_header(valid.request, PUBLIC_KEY_HEADER, ""),
-            "the key in the query string": without(f"apiKey={probe.credentials.api_key}"),
+            "the key in the query string": without(f"apiKey={key}"),
+            "the key in Authorization": lambda probe, valid: with_header(
+                without()(probe, valid), "Authorization", f"Bearer {key}"
+            ),
+            "the key in the body": in_body,
         },
     )
 
@@ -357,7 +375,14 @@ def refuses_malformed_timestamp(probe: Probe) -> Finding:
 
         return spoil
 
-    return refuses(probe, SESSION, {f"the timestamp {pattern!r}": written(pattern) for pattern in writings})
+    variants = {f"the timestamp {pattern!r}": written(pattern) for pattern in writings}
+    if probe.target.disposable:  # read as a number, its digits would be ahead of the clock
+        variants["an ISO date"] = lambda _probe, valid: (
+            sign_body(
+                probe.credentials, SESSION, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), valid.request.body
+            ).request
+        )
+    return refuses(probe, SESSION, variants)
 
 
 # ---- command and params --------------------------------------------------------------------------------------
@@ -373,8 +398,9 @@ def refuses_unknown_command(probe: Probe) -> Finding:
 @check("v3/refuses-malformed-body", "refuses a v3 body that is no JSON", clause="v3-body-is-json")
 def refuses_malformed_body(probe: Probe) -> Finding:
     """Open sessions with bodies that are no JSON object, properly signed."""
-    bodies = (b"{", b"{}}", b"{'a':1}", b'{"a":1,}', b'{"a":NaN}', b"no JSON", b'"text"', b"1", b"cmd=getAuthInfo")
-    return _refuses_bodies(probe, SESSION, bodies)
+    texts = ("{", "{}}", "{'a':1}", '{"a":1,}', '{"a":NaN}', "no JSON", '"text"', "1", "cmd=getAuthInfo")
+    more = ("null", "[]", '"{}"', "{/* x */}")
+    return _refuses_bodies(probe, SESSION, tuple(text.encode() for text in (*texts, *more)))
 
 
 @check(
@@ -395,6 +421,8 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
         f"order_id={number}",
         f"params[order_id]={number}",
         f'[{{"order_id":{number}}}]',
+        f'"{{\\"order_id\\":{number}}}"',
+        f'{{"order_id":{number}/* x */}}',
         str(number),
     )
     return _refuses_bodies(probe, CANCEL, tuple(text.encode() for text in texts))
@@ -437,6 +465,8 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
             "params.order_id": _body(CANCEL, encode_json({"params": {"order_id": number}})),
             "id": _body(CANCEL, encode_json({"id": number})),
             "orderId": _body(CANCEL, encode_json({"orderId": number})),
+            "Order_ID": _body(CANCEL, encode_json({"Order_ID": number})),
+            "data.order_id": _body(CANCEL, encode_json({"data": {"order_id": number}})),
             "order_id in the query string": in_query,
         },
     )
@@ -450,7 +480,7 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
     requires=(OPENS,),
 )
 def refuses_malformed_order_id(probe: Probe) -> Finding:
-    """Send order ids that careless readers turn into an order's number, properly signed."""
+    """Send order ids that careless readers turn into an order's number, properly signed; and huge ones."""
     number = probe.order_id
     values = (
         f"{number}.5",
@@ -465,9 +495,22 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
         f'" {number}"',
         f'"+{number}"',
         f'"{hex(number)}"',
+        f'"{number} "',
+        f'"{number}\\n"',
+        *((f'"{number}\u00b2"',) if probe.target.free_orders else ()),  # some may read another order's number
     )
-    bodies = {f"order_id {value}": _body(CANCEL, f'{{"order_id":{value}}}'.encode()) for value in values}
-    return refuses(probe, CANCEL, bodies)
+    wide = str(number).translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
+
+    def naming(*texts: str) -> dict[str, Spoil]:
+        return {f"order_id {text}": _body(CANCEL, f'{{"order_id":{text}}}'.encode()) for text in texts}
+
+    finding = refuses_unless_soft(probe, CANCEL, naming(*values), naming(f'"0{number}"', f'"{wide}"'))
+    if finding.verdict != "pass" or not probe.target.free_orders:
+        return finding
+    return all_pass(
+        keeps_or_refuses(order_id, probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id}))))
+        for order_id in HUGE_ORDER_IDS
+    )
 
 
 @check(
@@ -491,31 +534,40 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
 
 @check("v3/failure-names-itself", "says what is wrong in a v3 refusal", clause="failure-names-itself")
 def failure_names_itself(probe: Probe) -> Finding:
-    """Send a bad signature, an unknown key and an unknown command, and look at the replies."""
+    """Provoke refusals of every kind: each is a JSON object with a text in errMsg, error or errorMsg."""
+    return names_failures(refusals(probe, _refused))
+
+
+def _refused(probe: Probe) -> dict[str, Request]:
+    """Refusals of every kind, none of which names an order."""
     valid = probe.compose(SESSION).request
-    unknown = _signed(probe, "tnContractNoSuchCommand", b"{}")
-    expected, observed = "a JSON object with a text in errMsg, error or errorMsg", None
-    for request in (
-        with_signature(valid, "0" * 64),
-        with_header(valid, PUBLIC_KEY_HEADER, "tn-contract-nobodys-key"),
-        unknown,
-    ):
-        observed = probe.send(request)
-        if not observed.refused or not isinstance(observed.reading.members[observed.reading.failure_keys[0]], str):
-            return failed(expected, observed.told)
-    return passed(expected, observed.told if observed else "")
+    return {
+        "a bad signature": with_signature(valid, "0" * 64),
+        "no signature": with_signature(valid, None),
+        "an unknown key": with_header(valid, PUBLIC_KEY_HEADER, "tn-contract-nobodys-key"),
+        "no key": with_header(valid, PUBLIC_KEY_HEADER, None),
+        "no timestamp": with_header(valid, TIMESTAMP_HEADER, None),
+        "a malformed timestamp": sign_body(probe.credentials, SESSION, "abc", b"{}").request,
+        "an unknown command": _signed(probe, "tnContractNoSuchCommand", b"{}"),
+        "no JSON": _signed(probe, SESSION, b"{"),
+        "a cancel without order": _signed(probe, CANCEL, b"{}"),
+        "a cancel of no integer": _signed(probe, CANCEL, b'{"order_id":"abc"}'),
+    }
 
 
 @check("v3/keeps-signature-secret", "does not tell the expected v3 signature", clause="expected-signature-kept-secret")
 def keeps_signature_secret(probe: Probe) -> Finding:
-    """Send no signature and a bad one; look for the right one and for the secret in the replies."""
+    """Send no signature and a bad one; look for the right one in the replies, and in all replies for the secret."""
     expected = "neither the expected signature nor the secret in the reply"
     for signature in (None, "0" * 64):
         valid = probe.compose(SESSION)
         observed = probe.send(with_signature(valid.request, signature))
-        if gives_away(valid, probe.credentials.secret, observed):
+        if gives_away(valid, observed):
             return failed(expected, "a reply tells it")
-    return passed(expected, "no reply tells it")
+    seen = dict(refusals(probe, _refused))
+    for command in (SESSION, CANCEL) if probe.target.free_orders else (SESSION,):
+        seen[f"a valid {command}"] = probe.send(probe.compose(command).request)
+    return keeps_secret(seen)
 
 
 # ---- what nothing public settles -----------------------------------------------------------------------------
