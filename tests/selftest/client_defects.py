@@ -279,6 +279,16 @@ def draws_at_random(self: Client) -> str:
     return str(dice.randrange(2**60))
 
 
+def from_a_random_start(self: Client) -> int:
+    # Of these dice the second process has a higher start than the first: to compare those two would not be enough.
+    nonce = self.memory.get("nonce") or random.Random(f"1 {self.asked[0]}").randrange(2**60)
+    self.memory["nonce"] = nonce + 1
+    return int(nonce)
+
+
+drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start)
+
+
 @instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
 def counts_down(self: Client) -> str:
     return str(2**62 - self.ticks())
@@ -349,6 +359,7 @@ def naming_orders(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
 
 
 defect("cancels-in-reverse", "sends/what-was-asked", order_ids=lambda self: self.asked[::-1], report=naming_orders)
+defect("sorts-its-orders", "sends/what-was-asked", order_ids=lambda self: sorted(self.asked), report=naming_orders)
 LAST_ONE_MISSING = {"sends/ids-to-63-bits": "the largest id is the last"}
 defect("skips-the-last-order", "sends/what-was-asked", "runs/reports-each-order",
        order_ids=lambda self: self.asked[:-1] or self.asked, also=LAST_ONE_MISSING)  # fmt: skip
@@ -414,6 +425,53 @@ trying_again("tries-again-with-the-same-nonce", "resends/nothing-after-lost-repl
              also={"draws/anew-after-lost-replies": "the same nonce follows the lost reply", **NOR_RISES})  # fmt: skip
 trying_again("tries-again-after-a-reset", "resends/nothing-after-lost-replies",
              after=lambda _, got, lost: isinstance(lost, ConnectionResetError))  # fmt: skip
+trying_again("tries-again-after-a-result-below-0", "sends/once",
+             after=lambda _, got, lost: got is not None and '"result": -1' in got.text)  # fmt: skip
+trying_again("tries-again-when-a-reply-is-slow", "sends/once", "resends/nothing-after-lost-replies",
+             after=lambda _, got, lost: isinstance(lost, TimeoutError),
+             also={"reports/slow-replies": "the second one is as slow"})  # fmt: skip
+DEFECTS["tries-again-when-a-reply-is-slow"].attributes["patience"] = lambda self: 0.15
+
+
+@instead_of("send", "resends/nothing-after-lost-replies",
+            also={"draws/anew-after-lost-replies": "the same bytes hold the same nonce", **NOR_RISES})  # fmt: skip
+def tries_again_when_a_kept_connection_breaks(
+    self: Client, method: str, address: str, headers: dict[str, str], body: bytes
+) -> Got:
+    kept = self.memory.pop("kept", None)
+    connection = kept or self.connect()
+    try:
+        connection.request(method, address, body, headers)
+        got = self.receive(connection)
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        if kept:
+            return self.send(method, address, headers, body)
+        raise LostError(type(error).__name__) from error
+    self.memory["kept"] = connection
+    return got
+
+
+def run_and_hang_up(self: Client) -> None:
+    Client.run(self)
+    if "kept" in self.memory:
+        self.memory["kept"].close()
+
+
+DEFECTS["tries-again-when-a-kept-connection-breaks"].attributes["run"] = run_and_hang_up
+
+
+@instead_of("run", "resends/nothing-after-lost-replies", also={"sends/what-was-asked": "nor was it asked for again"})
+def sends_lost_orders_again_at_its_next_start(self: Client) -> None:
+    for order_id in LOST_BY_KEY.pop(self.key, []):
+        self.cancel(order_id)
+    Client.run(self)
+
+
+LOST_BY_KEY: dict[str, list[str]] = {}  # as a file would keep them
+DEFECTS["sends-lost-orders-again-at-its-next-start"].attributes["on_lost"] = lambda self, order_id: (
+    LOST_BY_KEY.setdefault(self.key, []).append(order_id) or {"outcome": "unknown"}
+)
 trying_again("tries-again-after-server-errors", "resends/nothing-after-server-errors",
              after=lambda _, got, lost: got is not None and got.status >= 500)  # fmt: skip
 trying_again("tries-again-after-html", "resends/nothing-after-unclear-replies",

@@ -46,7 +46,12 @@ def _reports(slug: str, title: str, clause: str, order_ids: Iterable[str], *, ca
 
 
 def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool) -> Finding:
-    asked = [(order_id, process) for order_id in order_ids for process in evidence.cancelling(order_id)]
+    asked = [
+        (order_id, process)
+        for order_id in order_ids
+        for process in evidence.cancelling(order_id)
+        if order_id in process.order_ids or not process.order_ids
+    ]
     if not asked:
         raise NotApplicable("no case led to this reply")
     if not evidence.speaks:
@@ -267,7 +272,7 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
             for process in evidence.cancelling(order_id):
                 _reached(process, order_id)
                 sent = [each for each in process.cancels(order_id) if not each.follows_redirect]
-                asked = process.order_ids.count(order_id) or 1
+                asked = process.order_ids.count(order_id) if process.order_ids else 1
                 count += 1
                 if len(sent) > asked:
                     raise Seen(failed(expected, f"{len(sent)} requests after {_described(order_id)}"), *sent)
