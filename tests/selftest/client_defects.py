@@ -279,6 +279,16 @@ def draws_at_random(self: Client) -> str:
     return str(dice.randrange(2**60))
 
 
+def from_a_random_start(self: Client) -> int:
+    # Of these dice the second process has a higher start than the first: to compare those two would not be enough.
+    nonce = self.memory.get("nonce") or random.Random(f"1 {self.asked[0]}").randrange(2**60)
+    self.memory["nonce"] = nonce + 1
+    return int(nonce)
+
+
+drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start)
+
+
 @instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
 def counts_down(self: Client) -> str:
     return str(2**62 - self.ticks())
@@ -335,6 +345,7 @@ def opens_a_session_with_the_nonce_of_the_cancel(self: Client, order_id: str) ->
 OTHER_ORDERS = {
     "sends/ids-to-63-bits": "who loses 32 bits loses 63",
     "sends/once": "several orders become one, which gets the requests of all",
+    "sends/what-was-asked": "most magic orders lose bits too",
 }
 defect("passes-order-ids-through-a-float", "sends/ids-to-63-bits",
        order_text=lambda self, order_id: str(int(float(order_id))))  # fmt: skip
@@ -349,6 +360,7 @@ def naming_orders(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
 
 
 defect("cancels-in-reverse", "sends/what-was-asked", order_ids=lambda self: self.asked[::-1], report=naming_orders)
+defect("sorts-its-orders", "sends/what-was-asked", order_ids=lambda self: sorted(self.asked), report=naming_orders)
 LAST_ONE_MISSING = {"sends/ids-to-63-bits": "the largest id is the last"}
 defect("skips-the-last-order", "sends/what-was-asked", "runs/reports-each-order",
        order_ids=lambda self: self.asked[:-1] or self.asked, also=LAST_ONE_MISSING)  # fmt: skip
@@ -414,8 +426,53 @@ trying_again("tries-again-with-the-same-nonce", "resends/nothing-after-lost-repl
              also={"draws/anew-after-lost-replies": "the same nonce follows the lost reply", **NOR_RISES})  # fmt: skip
 trying_again("tries-again-after-a-reset", "resends/nothing-after-lost-replies",
              after=lambda _, got, lost: isinstance(lost, ConnectionResetError))  # fmt: skip
+trying_again("tries-again-after-a-result-below-0", "sends/once",
+             after=lambda _, got, lost: got is not None and '"result": -1' in got.text)  # fmt: skip
+
+
+@instead_of("send", "resends/nothing-after-lost-replies",
+            also={"draws/anew-after-lost-replies": "the same bytes hold the same nonce", **NOR_RISES})  # fmt: skip
+def tries_again_when_a_kept_connection_breaks(
+    self: Client, method: str, address: str, headers: dict[str, str], body: bytes
+) -> Got:
+    kept = self.memory.pop("kept", None)
+    connection = kept or self.connect()
+    try:
+        connection.request(method, address, body, headers)
+        got = self.receive(connection)
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        if kept:
+            return self.send(method, address, headers, body)
+        raise LostError(type(error).__name__) from error
+    self.memory["kept"] = connection
+    return got
+
+
+def run_and_hang_up(self: Client) -> None:
+    Client.run(self)
+    if "kept" in self.memory:
+        self.memory["kept"].close()
+
+
+DEFECTS["tries-again-when-a-kept-connection-breaks"].attributes["run"] = run_and_hang_up
+
+
+@instead_of("run", "resends/nothing-after-lost-replies", also={"sends/what-was-asked": "nor was it asked for again"})
+def sends_lost_orders_again_at_its_next_start(self: Client) -> None:
+    for order_id in LOST_BY_KEY.pop(self.key, []):
+        self.cancel(order_id)
+    Client.run(self)
+
+
+LOST_BY_KEY: dict[str, list[str]] = {}  # as a file would keep them
+DEFECTS["sends-lost-orders-again-at-its-next-start"].attributes["on_lost"] = lambda self, order_id: (
+    LOST_BY_KEY.setdefault(self.key, []).append(order_id) or {"outcome": "unknown"}
+)
 trying_again("tries-again-after-server-errors", "resends/nothing-after-server-errors",
              after=lambda _, got, lost: got is not None and got.status >= 500)  # fmt: skip
+trying_again("tries-again-after-503-alone", "resends/nothing-after-server-errors",
+             after=lambda _, got, lost: got is not None and got.status == 503)  # fmt: skip
 trying_again("tries-again-after-html", "resends/nothing-after-unclear-replies",
              after=lambda _, got, lost: got is not None and got.status < 500 and got.text.startswith("<"))  # fmt: skip
 trying_again("tries-again-after-an-empty-reply", "resends/nothing-after-unclear-replies",
@@ -434,6 +491,21 @@ def follows_redirects(self: Client, fields: Fields) -> Got:
         address = urllib.parse.urlunsplit(("", "", target.path, target.query, ""))
         return self.send("POST", address, self.headers(fields), self.body(fields))
     return got
+
+
+ELSEWHERE = {"reports/codes-as-sent": "it is the other reply's", "reports/odd-statuses": "the other reply is reported"}
+
+
+@instead_of("exchange", "sends/nothing-after-redirects", also=ELSEWHERE)
+def follows_what_other_libraries_take_for_a_get(self: Client, fields: Fields) -> Got:
+    got = Client.exchange(self, fields)
+    return self.send("GET", got.headers["location"], {}, b"") if got.status == 302 else got
+
+
+@instead_of("exchange", "sends/nothing-after-redirects", also=ELSEWHERE)
+def follows_by_get_with_its_headers(self: Client, fields: Fields) -> Got:
+    got = Client.exchange(self, fields)
+    return self.send("GET", got.headers["location"], self.headers(fields), b"") if got.status == 307 else got
 
 
 trying_again("tries-again-after-refusals", "resends/nothing-after-refusals",
@@ -497,6 +569,14 @@ failing_by(
     test=lambda said: any(name in said for name in FAILURES),
 )  # fmt: skip
 failing_by(
+    "takes-an-error-that-is-false-for-a-failure", "reports/success-with-more",
+    test=lambda said: any(said.get(name) is not None and said.get(name) != "" for name in FAILURES),
+)  # fmt: skip
+failing_by(
+    "takes-an-error-that-is-0-for-a-failure", "reports/success-with-more",
+    test=lambda said: any(said.get(name) not in ("", None, []) and said.get(name) is not False for name in FAILURES),
+)  # fmt: skip
+failing_by(
     "takes-a-nested-error-for-a-failure", "reports/success-with-more",
     test=lambda said: texts(*FAILURES)(said)
     or any(isinstance(part, dict) and texts(*FAILURES)(part) for part in said.values()),
@@ -528,6 +608,15 @@ def looks_for_success_first(self: Client, order_id: str, got: Got) -> dict[str, 
     if got.status == 200 and self.is_success(order_id, self.parse(got.text)):
         return {"outcome": "accepted"}
     return Client.judge(self, order_id, got)
+
+
+@instead_of("judge", "reports/failure-beside-id")
+def looks_for_a_result_first(self: Client, order_id: str, got: Got) -> dict[str, Any]:
+    confirmed = got.status == 200 and type(self.parse(got.text).get("result")) is int
+    return {"outcome": "accepted"} if confirmed else Client.judge(self, order_id, got)
+
+
+DEFECTS["looks-for-a-result-first"].also["reports/other-order"] = "one has a result beside it"
 
 
 @instead_of("judge", "reports/http-failures")
@@ -570,13 +659,23 @@ succeeding_by("trusts-any-object", "reports/other-order", "reports/other-json",
               test=lambda order_id, said: bool(said))  # fmt: skip
 succeeding_by("trusts-any-order-id", "reports/other-order",
               test=lambda order_id, said: "order_id" in said or type(said.get("result")) is int)  # fmt: skip
+succeeding_by("compares-32-bits-of-order-ids", "reports/other-order",
+              test=lambda order_id, said: (said["order_id"] if type(said.get("order_id")) is int else -1) % 2**32
+              == int(order_id) % 2**32 or ("order_id" not in said and type(said.get("result")) is int))  # fmt: skip
+succeeding_by("trusts-a-result-whatever-the-id", "reports/other-order",
+              test=lambda order_id, said: str(said.get("order_id")) == order_id or type(said.get("result")) is int,
+              )  # fmt: skip
+defect("trusts-the-id-of-any-order-asked-for", "reports/other-order",
+       is_success=lambda self, order_id, said: Client.is_success(self, order_id, said)
+       or str(said.get("order_id")) in self.asked)  # fmt: skip
 succeeding_by("knows-no-result", "reports/success-by-result",
               test=lambda order_id, said: str(said.get("order_id")) == order_id)  # fmt: skip
 succeeding_by("wants-a-positive-result", "reports/success-by-result",
               test=lambda order_id, said: str(said.get("order_id", order_id)) == order_id
               and ("order_id" in said or (type(said.get("result")) is int and said["result"] > 0)))  # fmt: skip
 succeeding_by("knows-result-alone", "reports/success", "reports/success-with-more", "reports/slow-replies",
-              test=lambda order_id, said: type(said.get("result")) is int)  # fmt: skip
+              test=lambda order_id, said: type(said.get("result")) is int,
+              also={"reports/other-order": "one has a result beside it"})  # fmt: skip
 succeeding_by("takes-code-0-for-success", "reports/other-json",
               test=lambda order_id, said: said.get("code") == 0 or str(said.get("order_id", said.get("result")))
               in (order_id, "1", "-1"))  # fmt: skip
@@ -589,14 +688,15 @@ def takes_silence_for_success(self: Client, order_id: str, got: Got) -> dict[str
 
 @instead_of(
     "judge", "reports/other-order", "reports/other-json", "reports/server-errors", "reports/failure-beside-id",
-    also={"reports/refusals": "the text of one says that order_id is missing"},
+    also={"reports/refusals": "the text of one says that order_id is missing", "reports/odd-statuses": "so say two"},
 )  # fmt: skip
 def searches_the_text_for_order_id(self: Client, order_id: str, got: Got) -> dict[str, Any]:
     return {"outcome": "accepted"} if "order_id" in got.text else Client.judge(self, order_id, got)
 
 
 defect("believes-broken-servers", "reports/server-errors", is_server_error=lambda self, got: False,
-       is_status_good=lambda self, status: True)  # fmt: skip
+       is_status_good=lambda self, status: True, also={"reports/odd-statuses": "no status counts"})  # fmt: skip
+defect("believes-any-status-below-500", "reports/odd-statuses", is_status_good=lambda self, status: status < 500)
 defect("takes-redirects-for-success", "reports/odd-statuses",
        judge=lambda self, order_id, got: {"outcome": "accepted"} if got.status == 307
        else Client.judge(self, order_id, got))  # fmt: skip
@@ -680,6 +780,11 @@ parsing(
     parse=json.loads,
     also={"reports/*": "other replies are no JSON either"},
 )
+parsing(
+    "reads-json-as-far-as-it-goes", "reports/other-json",
+    parse=lambda text: json.JSONDecoder().raw_decode(text)[0] if text.startswith("{") and to_object(text + "}") == {}
+    and text.count("}") else to_object(text) or {},
+)  # fmt: skip
 parsing(
     "crashes-on-a-list", "runs/to-the-end", "reports/other-json",
     parse=lambda text: {} if to_object(text) is None else to_object(text),

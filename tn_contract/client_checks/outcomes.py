@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
 from tn_contract.client_checks.registry import Seen, client_check
-from tn_contract.client_checks.wire import LOST, REJECTED
+from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import OUTCOMES, Evidence, Process, Reported, Sent
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, passed
@@ -24,6 +24,9 @@ def _faulty(*faults: str) -> list[str]:
 
 def _replies(*payloads: str) -> list[str]:
     return [CORPUS.replies[payload] for payload in payloads]
+
+
+BROKEN = _replies("http-500", "http-500-success", "http-502", "http-503", "http-504")
 
 
 # ---- reports -----------------------------------------------------------------------------------------------
@@ -46,7 +49,12 @@ def _reports(slug: str, title: str, clause: str, order_ids: Iterable[str], *, ca
 
 
 def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool) -> Finding:
-    asked = [(order_id, process) for order_id in order_ids for process in evidence.cancelling(order_id)]
+    asked = [
+        (order_id, process)
+        for order_id in order_ids
+        for process in evidence.cancelling(order_id)
+        if order_id in process.order_ids or not process.order_ids
+    ]
     if not asked:
         raise NotApplicable("no case led to this reply")
     if not evidence.speaks:
@@ -112,7 +120,8 @@ _reports(
 )  # fmt: skip
 _reports(
     "success-with-more", "is not misled by more members and a falsy error", "client-tolerates-more",
-    _replies("success-with-falsy-error", "success-with-cookie"), cautious=False,
+    _replies("success-with-falsy-error", "success-with-error-false", "success-with-error-zero", "success-with-cookie"),
+    cautious=False,
 )  # fmt: skip
 _reports(
     "common-error", "reports errMsg with code 2 as rejected", "client-reports-common-error",
@@ -134,8 +143,8 @@ _reports(
     _replies("unknown-code", "error-without-code", "code-as-text"), cautious=False,
 )  # fmt: skip
 _reports(
-    "failure-beside-id", "reports a failure text beside the order's id as rejected",
-    "client-reports-failure-beside-id", _replies("failure-with-order-id"),
+    "failure-beside-id", "reports a failure text beside the order's id or a result as rejected",
+    "client-reports-failure-beside-id", _replies("failure-with-order-id", "failure-with-result"),
 )  # fmt: skip
 _reports(
     "refusals", "reports refused keys, signatures and parameters as rejected", "client-reports-refusals",
@@ -154,13 +163,14 @@ _reports(
     _replies("rate-limited", "rate-limited-http-429", "rate-limited-http-429-bare"),
 )  # fmt: skip
 _reports(
-    "other-order", "doubts a success that speaks of another order", "client-doubts-other-order", _replies("other-order")
-)
+    "other-order", "doubts a success that speaks of another order", "client-doubts-other-order",
+    _replies("other-order", "other-order-of-run", "other-order-in-32-bits"),
+)  # fmt: skip
 _reports("empty", "doubts an empty reply", "client-doubts-empty", _replies("empty"))
 _reports("html", "doubts HTML in place of JSON", "client-doubts-html", _replies("html"))
 _reports(
     "other-json", "doubts JSON without evidence", "client-doubts-other-json",
-    _replies("other-json", "code-zero-alone", "list", "null", "half-json"),
+    _replies("other-json", "code-zero-alone", "list", "null", "half-json", "json-with-more"),
 )  # fmt: skip
 _reports(
     "loose-types", "whether it doubts ids that are text and results that are none", "client-doubts-loose-types",
@@ -171,12 +181,11 @@ _reports(
     _replies("two-order-ids", "two-order-ids-swapped"),
 )  # fmt: skip
 _reports(
-    "server-errors", "doubts HTTP 5xx, whatever its body says", "client-doubts-server-errors",
-    _replies("http-500", "http-500-success", "http-502"),
+    "server-errors", "doubts HTTP 5xx, whatever its body says", "client-doubts-server-errors", BROKEN,
 )  # fmt: skip
 _reports(
-    "odd-statuses", "doubts a redirect and a firewall's page", "client-doubts-odd-status",
-    _replies("http-307", "http-403-html"),
+    "odd-statuses", "doubts a redirect, a firewall's page and a success with HTTP 404", "client-doubts-odd-status",
+    _replies("http-307", "http-302-success", "http-403-html", "http-404-success"),
 )  # fmt: skip
 _reports(
     "lost-replies", "doubts a reply that is dropped, reset, cut off or garbled", "client-doubts-lost-reply",
@@ -267,7 +276,7 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
             for process in evidence.cancelling(order_id):
                 _reached(process, order_id)
                 sent = [each for each in process.cancels(order_id) if not each.follows_redirect]
-                asked = process.order_ids.count(order_id) or 1
+                asked = process.order_ids.count(order_id) if process.order_ids else 1
                 count += 1
                 if len(sent) > asked:
                     raise Seen(failed(expected, f"{len(sent)} requests after {_described(order_id)}"), *sent)
@@ -278,10 +287,6 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
     resends_nothing.__doc__ = "Count the requests for each order that is answered so."
 
 
-_UNREADABLE = _replies(
-    "empty", "html", "other-json", "code-zero-alone", "list", "null", "half-json", "other-order", "order-id-as-text",
-    "result-true", "two-order-ids", "two-order-ids-swapped", "http-307", "http-403-html",
-)  # fmt: skip
 _resends_nothing(
     "nothing-after-refusals", "sends nothing again after a refusal",
     set(REJECTED).difference(_replies("rate-limited-http-429", "rate-limited-http-429-bare")),
@@ -290,9 +295,12 @@ _resends_nothing(
 _resends_nothing("nothing-after-lost-replies", "sends nothing again after a lost reply", LOST)
 _resends_nothing(
     "nothing-after-server-errors", "sends nothing again after HTTP 5xx",
-    _replies("http-500", "http-500-success", "http-502"),
+    BROKEN,
 )  # fmt: skip
-_resends_nothing("nothing-after-unclear-replies", "sends nothing again after an unclear reply", _UNREADABLE)
+_resends_nothing(
+    "nothing-after-unclear-replies", "sends nothing again after an unclear reply",
+    set(UNCLEAR).difference(BROKEN),
+)  # fmt: skip
 
 
 def _waits(slug: str, title: str, payload: str, default: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
@@ -32,8 +33,10 @@ def _orders(outcome: str, **more: object) -> list[str]:
     ]
 
 
+ACCEPTED = _orders("accepted")
 REJECTED = _orders("rejected")
 LOST = [order_id for order_id in _orders("unknown") if load_corpus().magic_orders[order_id].loses_reply]
+REDIRECTED = [load_corpus().replies[payload] for payload in ("http-302-success", "http-307")]
 UNCLEAR = [order_id for order_id in _orders("unknown") if order_id not in LOST]
 
 
@@ -110,18 +113,22 @@ def _keys(value: object) -> set[str]:
     cases=("restart",),
 )
 def sends_what_was_asked(evidence: Evidence) -> Finding:
-    """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside."""
+    """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside.
+
+    In other cases a program may end before its last order, but what it cancels keeps the order.
+    """
     live = evidence.case("")
     if live and any(process.reports for process in live.processes):
         return _reported_orders_were_sent(live)
-    case = _case(evidence, "restart")
-    for process in case.processes:
-        wanted = list(process.order_ids)
-        named = list(dict.fromkeys(sent.order_id for sent in process.cancels()))
-        if named != wanted:
-            told = ", ".join(str(name) for name in named) or "none"
-            raise Seen(failed(f"cancels of {', '.join(wanted)}", f"cancels of {told}"), *process.sent)
-    return passed("the orders asked for, in that order", "so in both processes")
+    restart = _case(evidence, "restart")
+    for case in evidence.cases:
+        for process in case.processes if case.id != "plain" else ():  # whose long ids have checks of their own
+            wanted = list(dict.fromkeys(process.order_ids))
+            named = list(dict.fromkeys(sent.order_id for sent in process.cancels() if not sent.follows_redirect))
+            if named != (wanted if case is restart else [each for each in wanted if each in named]):
+                told = f"cancels of {', '.join(map(str, named)) or 'none'}"
+                raise Seen(failed(f"cancels of {', '.join(wanted)}", f"{told}, in case {case.id}"), *process.sent)
+    return passed("the orders asked for, in that order", "so in every process")
 
 
 def _reported_orders_were_sent(case: Case) -> Finding:
@@ -138,16 +145,16 @@ def _reported_orders_were_sent(case: Case) -> Finding:
     "sends/once",
     "sends one request for each cancel",
     clause="client-one-request",
-    cases=("plain", "restart"),
+    cases=("plain", "restart", *map(case_of, ACCEPTED)),
 )
 def sends_once(evidence: Evidence) -> Finding:
-    """Count the requests for each ordinary order: accepted at once, so there is no reason for another."""
+    """Count the requests for each order that is accepted, at once or late: there is no reason for another."""
     expected = "one request for each cancel"
-    magic = load_corpus().magic_orders
+    others = load_corpus().magic_orders.keys() - set(ACCEPTED)
     count = 0
     for process in evidence.processes:
         for order_id in dict.fromkeys(sent.order_id for sent in process.cancels()):
-            if order_id is None or order_id in magic:
+            if order_id is None or order_id in others:
                 continue
             sent = process.cancels(order_id)
             asked = process.order_ids.count(order_id) if process.order_ids else len(sent)
@@ -155,7 +162,7 @@ def sends_once(evidence: Evidence) -> Finding:
             if len(sent) > max(asked, 1):
                 raise Seen(failed(expected, f"{len(sent)} requests for order {order_id}"), *sent)
     if not count:
-        raise NotApplicable("no ordinary order was cancelled")
+        raise NotApplicable("no order was accepted")
     return passed(expected, f"{count} orders, one request each")
 
 
@@ -197,12 +204,11 @@ def _case(evidence: Evidence, case_id: str) -> Case:
     "sends/nothing-after-redirects",
     "does not follow a redirect with a signed body",
     clause="client-no-redirects",
-    cases=(case_of(load_corpus().replies["http-307"]),),
+    cases=map(case_of, REDIRECTED),
 )
 def follows_no_redirect(evidence: Evidence) -> Finding:
-    """Answer a cancel with HTTP 307, and look for a request to where it points."""
-    order_id = load_corpus().replies["http-307"]
-    redirected = [sent for process in evidence.cancelling(order_id) for sent in process.cancels(order_id)]
+    """Answer a cancel with HTTP 302 and 307, and look for any request to where they point."""
+    redirected = [sent for order_id in REDIRECTED for process in evidence.cancelling(order_id) for sent in process.sent]
     return none_of(
         redirected,
         "no request to the redirect's address",
@@ -278,9 +284,9 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
     clause="client-nonce-survives-restart", cases=("restart",),
 )  # fmt: skip
 def draws_rising_after_restart(evidence: Evidence) -> Finding:
-    """Run the program twice with one key, and compare the last nonce of the first with those of the second."""
-    first, second = _case(evidence, "restart").processes
-    return _rising([[*first.sent[-1:], *second.sent[:1]]])
+    """Run the program again and again with one key, and compare each last nonce with the next run's first one."""
+    runs = pairwise(_case(evidence, "restart").processes)
+    return _rising([[*before.sent[-1:], *after.sent[:1]] for before, after in runs])
 
 
 @client_check(
