@@ -111,8 +111,10 @@ REASONS = {
     "other-order": "other-order", "order-id-as-text": "no-evidence", "empty": "empty", "html": "not-json",
     "other-json": "no-evidence", "code-zero-alone": "no-evidence", "result-true": "no-evidence", "list": "not-object",
     "null": "not-object", "half-json": "not-json", "two-order-ids": "not-json", "two-order-ids-swapped": "not-json",
-    "http-500": "server-error",
+    "json-with-more": "not-json", "other-order-of-run": "other-order", "other-order-in-32-bits": "other-order",
+    "http-500": "server-error", "http-503": "server-error", "http-504": "server-error", "http-404-success": "status",
     "http-500-success": "server-error", "http-502": "server-error", "http-403-html": "status", "http-307": "status",
+    "http-302-success": "status",
 }  # fmt: skip
 
 
