@@ -105,7 +105,9 @@ def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply
 
 
 def no_address(path: str) -> Reply:
-    """Answer for a path that is neither v2's nor v3's."""
+    """Answer for a path that is neither v2's nor v3's, or a whole address: what came in plain text to a TLS port."""
+    if path.startswith("http://"):
+        return harness_error("this port speaks TLS only", "write https:// instead of http://", 400)
     hint = f"POST to {COMMAND_PATH}delTradeOrder, or with v3 to {COMMAND_PATH_V3}delTradeOrder"
     return harness_error(f"{path} is no address of the API", hint)
 

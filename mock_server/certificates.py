@@ -11,8 +11,6 @@ from tempfile import TemporaryDirectory
 
 from tn_contract.errors import UsageError
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
@@ -35,7 +33,7 @@ class Certificates:
 
 @contextmanager
 def issue(hosts: Iterable[str], ca_file: Path | None = None) -> Iterator[Certificates]:
-    """Make a new authority and a server certificate for `hosts` and this machine.
+    """Make a new authority and a server certificate for `hosts`.
 
     The authority's certificate is written to `ca_file`, by default in a folder that is removed when the block ends.
     Its private key never leaves the memory. Raises `UsageError` when trustme is missing, a host is no name, or the
@@ -47,7 +45,7 @@ def issue(hosts: Iterable[str], ca_file: Path | None = None) -> Iterator[Certifi
         raise UsageError("TLS needs the package trustme: pip install 'PATH-TO-THE-CHECKOUT[tls]'") from error
     authority = trustme.CA(organization_name="tn-contract mock", organization_unit_name="for tests only")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for name in (wanted := tuple(dict.fromkeys((*hosts, *_LOCAL)))):
+    for name in (wanted := tuple(dict.fromkeys(hosts))):
         if not name or set(name) & set("/@? "):
             raise UsageError(f"{name!r} is no host name: write it like tradernet.com, without https:// and path")
     try:

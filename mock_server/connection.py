@@ -11,11 +11,11 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
-from mock_server.broker import Answer, failed, harness_error
+from mock_server.broker import Answer, failed
 from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
 from mock_server.reader import Reader, refused
 from mock_server.server import Server, Visitor
-from tn_contract.wire import Headers, Reply, Request, status_line
+from tn_contract.wire import Headers, Reply, Request, replace, status_line
 
 if TYPE_CHECKING:
     import ssl
@@ -31,14 +31,15 @@ class Connection(Visitor):
     """Takes turns with a client: reads ahead no further than one request, and writes when it is read."""
 
     __slots__ = (
-        "_answering", "_clogged", "_context", "_done", "_ended", "_playing", "_reader", "_timer", "_tls", "_unsent",
-        "_waiting",
+        "_answering", "_clogged", "_context", "_done", "_ended", "_plain", "_playing", "_reader", "_timer", "_tls",
+        "_unsent", "_waiting",
     )  # fmt: skip
 
     def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
         super().__init__(server)
         self._context = context
         self._tls: Tls | None = None
+        self._plain = False  # though the port speaks TLS
         self._reader = Reader(self)
         self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was read before its turn came
         self._timer: TimerHandle | None = None
@@ -72,11 +73,11 @@ class Connection(Visitor):
             said, ended = self._tls.read(data)
         except NotTls as error:
             self._tls = None
-            if error.is_http:
-                self.refuse(harness_error("this port speaks TLS only", "write https:// instead of http://", 400))
-            else:
+            if not error.plain_text:
                 self.transport.close()
-            return
+                return
+            self._plain = True
+            said, ended = error.plain_text, False
         if said:
             self._reader.feed(said)
         if ended:
@@ -177,6 +178,9 @@ class Connection(Visitor):
 
     def request_came(self, request: Request, connection: str) -> None:
         """Answer the request, or let it wait for its turn."""
+        if self._plain:  # then it was meant for another address, as whoever answers shall see
+            request = replace(request, path=f"http://{request.header('Host') or ''}{request.path}")
+            connection = "close"
         if not self._busy():
             self._answer(request, connection)
             return

@@ -13,7 +13,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-from mock_server.broker import READ_LIMIT, TOO_LARGE, failed, harness_error, no_address
+from mock_server.broker import READ_LIMIT, TOO_LARGE, failed, harness_error
 from tn_contract.wire import Reply, Request
 
 HEADER_LIMIT = 32 * 1024
@@ -202,8 +202,6 @@ def _address(target: bytes) -> tuple[str, str]:
     path, _, query = text.partition("?")
     if path[:1] != "/" or "#" in text:
         raise _Refusal(refused(f"{text[:200]} is no path: an address here begins with a slash"))
-    if path[:2] == "//":  # a base URL with one slash too many, not the proxy request it looks like
-        raise _Refusal(no_address(path))
     return unquote_to_bytes(path).decode("latin-1") if "%" in path else path, query
 
 

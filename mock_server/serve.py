@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mock_server.certificates import Certificates
     from tn_contract.signing import Credentials
 
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entrance:
@@ -77,13 +79,19 @@ class RunningMock(Entrance):
 
 @contextmanager
 def open_entrance(
-    host: str = "127.0.0.1", port: int = 0, *, tls: Sequence[str] = (), ca_file: Path | None = None, token: str = ""
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: Sequence[str] = (),
+    ca_file: Path | None = None,
+    certified: Sequence[str] = (),
+    token: str = "",
 ) -> Iterator[Entrance]:
     """Bind a port (0: any free one), until the block ends. Clients may connect; they wait for who answers.
 
     With `tls`, names of hosts, HTTPS is spoken in their names and in this machine's, and a tunnel leads clients here
-    that have one of them in their code. Raises `UsageError` when the address cannot be bound, or when there can be no
-    certificate.
+    that have one of them in their code. `certified` are the names in the certificate, if it shall have others. Raises
+    `UsageError` when the address cannot be bound, or when there can be no certificate.
     """
     if not host:
         raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
@@ -97,7 +105,7 @@ def open_entrance(
             return
         from mock_server.certificates import issue
 
-        certificates = opened.enter_context(issue((*tls, host), ca_file))
+        certificates = opened.enter_context(issue(certified or (*tls, host, *_LOCAL), ca_file))
         tunnel = opened.enter_context(_bound(host, 0))
         environment = certificates.environment
         for name, value in (("HTTPS_PROXY", f"http://{_address(tunnel)}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
@@ -120,6 +128,7 @@ def listen(
     *,
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
+    certified: Sequence[str] = (),
     token: str = "",
     **options: Any,
 ) -> RunningMock:
@@ -128,8 +137,8 @@ def listen(
     The options are those of `_behind` and of `Broker`.
     """
     with ExitStack() as started:
-        entrance = started.enter_context(open_entrance(host, port, tls=tls, ca_file=ca_file, token=token))
-        mock = _behind(entrance, broker, **options)
+        entrance = open_entrance(host, port, tls=tls, ca_file=ca_file, certified=certified, token=token)
+        mock = _behind(started.enter_context(entrance), broker, **options)
         started.callback(mock.stop)
         return replace(mock, stop=_closing(started.pop_all()))
 

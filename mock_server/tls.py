@@ -12,9 +12,9 @@ _BLOCK = 64 * 1024
 class NotTls(Exception):
     """What the client says is no TLS, or none that it may speak here."""
 
-    def __init__(self, error: ssl.SSLError) -> None:
+    def __init__(self, error: ssl.SSLError, heard: bytes) -> None:
         super().__init__(str(error))
-        self.is_http = error.reason == "HTTP_REQUEST"
+        self.plain_text = heard if error.reason == "HTTP_REQUEST" else b""
 
 
 class Tls:
@@ -25,6 +25,7 @@ class Tls:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._established = False
+        self._heard = b""  # until there is a handshake
 
     def read(self, data: bytes) -> tuple[bytes, bool]:
         """Return what the client said, and whether it has said all. Raises `NotTls`."""
@@ -32,14 +33,15 @@ class Tls:
         self._incoming.write(data)
         try:
             if not self._established:
+                self._heard += data
                 self._object.do_handshake()
-                self._established = True
+                self._established, self._heard = True, b""
             while chunk := self._object.read(_BLOCK):
                 said.append(chunk)
         except ssl.SSLWantReadError:
             return b"".join(said), False
         except ssl.SSLError as error:
-            raise NotTls(error) from error
+            raise NotTls(error, self._heard) from error
         finally:
             self._flush()
         return b"".join(said), True

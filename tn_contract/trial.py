@@ -127,11 +127,12 @@ class Trial:
         library = _find_faketime() if spec.clock_step else ""
         if spec.clock_step and not library:
             return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
-        if not spec.trusted and find_spec("trustme") is None:
+        if spec.certificate != "good" and find_spec("trustme") is None:
             return Case(spec.id, skipped="no certificate can be made here: pip install 'PATH-TO-THE-CHECKOUT[tls]'")
-        tls = self.tls or (() if spec.trusted else ("localhost",))
+        tls = self.tls or (() if spec.certificate == "good" else ("localhost",))
+        certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        with _mock(closing, tls) as mock, _Clock(library, spec.clock_step) as clock:
+        with _mock(closing, tls, certified) as mock, _Clock(library, spec.clock_step) as clock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
@@ -288,9 +289,9 @@ def _find_crashes(evidence: Evidence) -> None:
 
 
 @contextmanager
-def _mock(closing: Executor, tls: tuple[str, ...]) -> Iterator[RunningMock]:
+def _mock(closing: Executor, tls: tuple[str, ...], certified: tuple[str, ...]) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False, tls=tls)
+    mock = load_mock().running(policy="none", control=False, tls=tls, certified=certified)
     running = mock.__enter__()
     try:
         yield running
@@ -302,7 +303,7 @@ def _mock(closing: Executor, tls: tuple[str, ...]) -> Iterator[RunningMock]:
 def _way_to(mock: RunningMock, spec: CaseSpec) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the mock's address and the variables that lead there, or those of a place where nothing listens."""
     way = dict(mock.environment)
-    if not spec.trusted and mock.certificates:
+    if spec.certificate == "untrusted" and mock.certificates:
         way = {name: value for name, value in way.items() if name not in mock.certificates.environment}
     if spec.server:
         yield mock.base_url, way

@@ -282,9 +282,11 @@ def test_a_body_cut_off_by_its_client_is_not_taken_for_a_request(mock: RunningMo
 
 
 def test_a_slash_too_many_is_named_as_such(mock: RunningMock) -> None:
+    seen = len(mock.broker.strays)
     [(status, _, body)] = replies(say(mock, NONSENSE["two slashes"]))
     assert status == 599
     assert json.loads(body)["reason"] == "//api/v2 is no address of the API"
+    assert [each.request.line for each in mock.broker.strays.exchanges()[seen:]] == ["POST //api/v2"]
 
 
 def test_a_client_that_goes_away_does_no_harm(mock: RunningMock, capfd: pytest.CaptureFixture[str]) -> None:

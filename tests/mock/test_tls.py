@@ -148,6 +148,25 @@ def test_plain_http_is_told_to_use_https(mock: RunningMock) -> None:
     assert "https://" in json.loads(body)["hint"]
 
 
+def test_what_was_sent_in_plain_text_is_kept_as_evidence(mock: RunningMock) -> None:
+    mock.broker.strays.clear()
+    post = b"POST /api/v2/cmd/delTradeOrder HTTP/1.1\r\nHost: mock\r\nContent-Length: 3\r\n\r\na=b"
+    for piece in (1, len(post)):
+        with raw(mock.base_url) as client:
+            for at in range(0, len(post), piece):
+                client.sendall(post[at : at + piece])
+            assert all_from(client).startswith(b"HTTP/1.1 400 ")
+    kept = [exchange.request for exchange in mock.broker.strays.exchanges()]
+    assert [(each.line, each.body) for each in kept] == [("POST http://mock/api/v2/cmd/delTradeOrder", "a=b")] * 2
+
+
+def test_a_certificate_may_have_the_names_of_others() -> None:
+    with running(tls=[HOST], certified=["elsewhere.example"]) as mock:
+        for connection in (directly(mock), through_the_tunnel(mock)):
+            with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
+                cancel(connection)
+
+
 def test_clients_that_never_finish_the_handshake_hold_up_nobody(mock: RunningMock) -> None:
     silent = [raw(mock.base_url) for _ in range(200)]
     try:

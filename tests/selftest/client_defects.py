@@ -202,6 +202,25 @@ adding_header(
 defect("trusts-any-certificate", "keeps/to-trusted-servers", trust=lambda self: ssl._create_unverified_context())
 
 
+@instead_of("trust", "keeps/to-trusted-servers")
+def trusts_the_certificate_of_any_host(self: Client) -> ssl.SSLContext:
+    context = Client.trust(self)
+    context.check_hostname = False
+    return context
+
+
+@instead_of("connect", "keeps/to-trusted-servers", also={"sends/address": "that begins with https"})
+def falls_back_to_plain_text(self: Client) -> http.client.HTTPConnection:
+    try:
+        return Client.connect(self)
+    except NotSentError as error:
+        if not self.base_url.startswith("https") or not isinstance(error.__cause__, ssl.SSLError):
+            raise
+    address = urllib.parse.urlsplit(self.base_url)
+    assert address.hostname
+    return http.client.HTTPConnection(address.hostname, address.port, timeout=self.patience())
+
+
 @instead_of("report", "keeps/secret-out-of-output")
 def logs_its_environment(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
     self.say(f"DEBUG key={self.key} secret={self.secret}")
@@ -717,6 +736,8 @@ defect("takes-lost-replies-for-success", *LOST, on_lost=lambda self, order_id: {
 defect("doubts-what-it-could-not-send", "reports/not-sent", on_not_sent=lambda self, order_id: {"outcome": "unknown"})
 defect("takes-what-it-could-not-send-for-refused", "reports/not-sent",
        on_not_sent=lambda self, order_id: {"outcome": "rejected"})  # fmt: skip
+defect("takes-a-bad-certificate-for-a-refusal", "reports/not-sent",
+       on_not_sent=lambda self, order_id: {"outcome": "rejected" if "s:" in self.base_url else "not-sent"})  # fmt: skip
 defect("waits-for-ever", "reports/silence", patience=lambda self: None)
 defect("waits-too-short-a-time", "reports/slow-replies", patience=lambda self: 0.1)
 

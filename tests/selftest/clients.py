@@ -52,6 +52,7 @@ class Client:
         self.secret = environment["TN_API_SECRET"]
         self.timeout = float(environment["TN_TIMEOUT"])
         self.asked = environment["TN_ORDER_IDS"].split(",")
+        self.ca_file = environment.get("SSL_CERT_FILE")
         self.clock_file = environment.get("FAKETIME_TIMESTAMP_FILE")
         self.say = say
         self.last_nonce = 0
@@ -165,7 +166,7 @@ class Client:
         return connection
 
     def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
+        return ssl.create_default_context(cafile=self.ca_file)
 
     def patience(self) -> float | None:
         return self.timeout

@@ -148,6 +148,11 @@ def test_what_was_asked_is_compared_in_order_and_repetitions_do_not_count() -> N
     assert {found("2", "1"), found("1"), found(), found("1", "3"), found("1", "2", "3")} == {"fail"}
 
 
+def test_an_order_id_that_is_no_number_is_shown_as_what_it_is() -> None:
+    sent = evidence(process(cancel(" 1"), orders=("1",)), case="restart")
+    assert judge("sends/what-was-asked", sent).finding.actual.startswith("cancels of ' 1', in case")
+
+
 def test_a_case_that_could_not_be_arranged_is_skipped_with_the_reason() -> None:
     result = judge("draws/rising-after-clock-step", evidence(case="clock-steps-back", skipped="no faketime"))
     assert (result.verdict, result.finding.actual) == ("skipped", "no faketime")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from tn_contract.corpus import load_corpus
 
@@ -20,8 +21,8 @@ class CaseSpec:
     """Processes to start one after the other, each with the orders that it shall cancel.
 
     `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens;
-    one that is not `trusted` shows a certificate of an authority that nobody knows; a `slow` one has a reply that comes
-    late or never.
+    a `certificate` that is not good is of an authority that nobody knows, or is another host's; a `slow` one has a
+    reply that comes late or never.
     """
 
     id: str
@@ -29,7 +30,7 @@ class CaseSpec:
     processes: tuple[tuple[str, ...], ...]
     clock_step: int = 0
     server: bool = True
-    trusted: bool = True
+    certificate: Literal["good", "untrusted", "misnamed"] = "good"
     slow: bool = False
 
 
@@ -45,13 +46,15 @@ def cases() -> dict[str, CaseSpec]:
     Where the connection breaks, a second process has it break when it was used before, and may remember the first.
     """
     corpus = load_corpus()
+    only = ((ORDINARY,),)
     late = next(order.order_id for order in corpus.magic_orders.values() if order.fault == "delay")
     specs = [
         CaseSpec("plain", "ordinary orders, small and large", (("1", *BEYOND_32_BITS, *BEYOND_53_BITS),)),
         CaseSpec("restart", "five processes, one after the other", RESTARTED),
         CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP, slow=True),
-        CaseSpec("no-server", "nothing listens at the address", ((ORDINARY,),), server=False),
-        CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", ((ORDINARY,),), trusted=False),
+        CaseSpec("no-server", "nothing listens at the address", only, server=False),
+        CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", only, certificate="untrusted"),
+        CaseSpec("misnamed", "HTTPS with the certificate of another host", only, certificate="misnamed"),
     ]
     for order in corpus.magic_orders.values():
         title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title

@@ -214,15 +214,20 @@ def reports_silence(evidence: Evidence) -> Finding:
 
 @client_check(
     "reports/not-sent", "reports a refused connection as not sent", clause="client-reports-not-sent",
-    cases=("no-server",),
+    cases=("no-server", "untrusted", "misnamed"),
 )  # fmt: skip
 def reports_not_sent(evidence: Evidence) -> Finding:
-    """Let nothing listen at the address."""
+    """Let nothing listen at the address, or what has no good certificate; of that it may also be in doubt."""
     case = evidence.case("no-server")
     if case is None:
         raise NotApplicable("the case no-server was not run")
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
+    for shown in filter(None, map(evidence.case, ("untrusted", "misnamed"))):
+        for process in shown.processes if not shown.sent else ():
+            report = process.report(ORDINARY)
+            if report and report.outcome not in ("not-sent", "unknown"):
+                return failed("not-sent", f"{report.outcome}, in case {shown.id}, where nothing was sent")
     process = case.processes[0]
     report = process.report(ORDINARY)
     got = _got(report, process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
@@ -126,16 +127,21 @@ def sends_what_was_asked(evidence: Evidence) -> Finding:
             wanted = list(dict.fromkeys(process.order_ids))
             named = list(dict.fromkeys(sent.order_id for sent in process.cancels() if not sent.follows_redirect))
             if named != (wanted if case is restart else [each for each in wanted if each in named]):
-                told = f"cancels of {', '.join(map(str, named)) or 'none'}"
+                told = f"cancels of {_listed(named)}"
                 raise Seen(failed(f"cancels of {', '.join(wanted)}", f"{told}, in case {case.id}"), *process.sent)
     return passed("the orders asked for, in that order", "so in every process")
+
+
+def _listed(order_ids: Iterable[str | None]) -> str:
+    """List them, and show what is no number as what it is."""
+    return ", ".join(each if each and each.isdecimal() else repr(each) for each in order_ids) or "none"
 
 
 def _reported_orders_were_sent(case: Case) -> Finding:
     for process in case.processes:
         for report in process.reports:
             if report.outcome != "not-sent" and not process.cancels(report.order_id):
-                named = ", ".join(dict.fromkeys(str(sent.order_id) for sent in process.cancels())) or "none"
+                named = _listed(dict.fromkeys(sent.order_id for sent in process.cancels()))
                 told = f"cancels of {named}, and a report that order {report.order_id} was {report.outcome}"
                 raise Seen(failed(f"a cancel of {report.order_id}", told), *process.sent)
     return passed("a cancel of each order that was reported", "so it was")
@@ -421,15 +427,17 @@ def keeps_no_cookies(evidence: Evidence) -> Finding:
 
 @client_check(
     "keeps/to-trusted-servers", "sends nothing to a server that it cannot trust",
-    clause="client-verifies-certificates", cases=("untrusted",),
+    clause="client-verifies-certificates", cases=("untrusted", "misnamed"),
 )  # fmt: skip
 def keeps_to_trusted_servers(evidence: Evidence) -> Finding:
-    """Offer HTTPS with a certificate of an authority that nobody knows."""
-    case = _case(evidence, "untrusted")
-    expected = "no request, for the certificate cannot be verified"
-    if case.sent:
-        raise Seen(failed(expected, f"sent all the same: {case.sent[0].told}"), *case.sent)
-    return passed(expected, "none came")
+    """Offer HTTPS with a certificate of an authority that nobody knows, and with one of another host."""
+    _case(evidence, "untrusted")
+    for case_id, why in (("untrusted", "cannot be verified"), ("misnamed", "is another host's")):
+        case = evidence.case(case_id)
+        if case and case.sent:
+            expected = f"no request, for the certificate {why}"
+            raise Seen(failed(expected, f"sent all the same: {case.sent[0].told}"), *case.sent)
+    return passed("no request, for no certificate is good", "none came")
 
 
 def _after(process: Process, order_id: str) -> list[Sent]:
