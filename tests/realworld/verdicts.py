@@ -19,7 +19,7 @@ from tn_contract.verdicts import Result
 from .clients import CLIENTS, HOSTS, NotAvailable, RealClient
 
 VERDICTS = Path(__file__).parent / "verdicts.json"
-SPECIAL = ("plain", "restart", "clock-steps-back", "no-server", "untrusted")
+SPECIAL = ("plain", "restart", "clock-steps-back", "no-server", "untrusted", "misnamed")
 # One or two of each kind of reply, so that every check has evidence and all clients together take minutes. Named one
 # by one, so that the golden file does not change when the corpus grows.
 REPLIES = (
@@ -28,7 +28,8 @@ REPLIES = (
     9900000307, 9900000406, 9900000500, 9900000900, 9900000901, 9900000902, 9900000906, 9900000908, 9900000909,
     9900000910, 9900000950, 9900000952, 9900000953, 9900000954, 9900000957,
 )  # fmt: skip
-# A browser takes seconds to start, and does not at all with a clock that is led astray.
+# A browser takes seconds to start, and does not at all with a clock that is led astray. It believes the mock because it
+# is told to believe anybody (drive_browser.py), so that `misnamed` would accuse the wrong one.
 BROWSER = "browser-sample"
 SPECIAL_IN_BROWSER = ("plain", "restart", "no-server", "untrusted")
 REPLIES_IN_BROWSER = (
