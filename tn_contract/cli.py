@@ -211,8 +211,8 @@ def serve(
         mock = server.listen(**options)
         try:
             server.run_until_stopped(mock, lambda: announce(mock, mock.broker.state.place))
-            if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
-                click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
+            if unused := mock.broker.idle_rules():
+                click.echo(f"these rules of scenarios hit nothing: {', '.join(unused)}", err=True)
         finally:
             mock.stop()
     finally:
@@ -677,12 +677,15 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
     """
     import msgspec
 
-    from tn_contract.playback import play_back, read_exchanges
+    from tn_contract.playback import play_back, read_journal
     from tn_contract.transport import TransportFailure
 
     counts = {"same": 0, "differs": 0, "not sent": 0}
     try:
-        for played in play_back(read_exchanges(journal.read_bytes(), str(journal)), url, pauses=pauses):
+        recorded = read_journal(journal.read_bytes(), str(journal))
+        for number in recorded.halves:
+            click.echo(f"{journal}, line {number} breaks off, and is left out", err=True)
+        for played in play_back(recorded.exchanges, url, pauses=pauses):
             counts[played.verdict] += 1
             if as_json:
                 click.echo(msgspec.json.encode(played).decode())
@@ -692,7 +695,9 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
                 if played.hint:
                     click.echo(f"      hint      {played.hint}")
     except TransportFailure as failure:
-        _fail(f"{url} cannot be reached ({failure}): start the mock first", 3)
+        untrusted = "let SSL_CERT_FILE name the file of `serve --ca-file`"
+        advice = untrusted if "CERTIFICATE_VERIFY_FAILED" in str(failure) else "start the mock first"
+        _fail(f"{url} cannot be reached ({failure}): {advice}", 3)
     click.echo(" · ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=as_json)
     sys.exit(1 if counts["differs"] else 0 if counts["same"] else 5)
 
