@@ -47,7 +47,7 @@ def asked(mock: RunningMock, **headers: str) -> int:
     return status
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.1:9", "localhost."])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.2:9", "localhost."])
 def test_a_local_mock_lets_in_who_names_this_machine(local: RunningMock, host: str) -> None:
     assert asked(local, Host=host) == 200
 
