@@ -64,6 +64,7 @@ _BROWSER_HEADERS = (
 )
 
 
+UNAVAILABLE = "state-unavailable"
 Orders = Literal["replay", "book"]
 
 
@@ -95,6 +96,7 @@ class _Examination:
     string_to_sign: str = ""
     expected_signature: str = ""
     last_nonce: str = ""
+    begun: bool = False
     twice: bool = False
 
 
@@ -117,8 +119,10 @@ def failed(error: BaseException) -> Reply:
     return harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug")
 
 
-def unavailable(error: StateUnavailable) -> Reply:
-    """Answer when the mock cannot know what it accepted before: then it accepts nothing."""
+def unavailable(error: StateUnavailable, *, begun: bool = False) -> Reply:
+    """Answer when the mock cannot know what it accepted before: then it accepts nothing, unless it has `begun`."""
+    if begun:
+        return harness_error(str(error), "the command was begun, perhaps carried out: look at the order")
     return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
 
 
@@ -345,6 +349,14 @@ class Broker:
             self._sessions = {}
             self.strays.clear()
 
+    def idle_rules(self) -> list[str]:
+        """Name the rules that hit nothing, of the scenario and of those that sessions have."""
+        idle = self.scenario.idle() if self.scenario else []
+        for session in tuple(self._sessions.values()):
+            if session.scenario:
+                idle += [f"{name} (session {session.credentials.api_key})" for name in session.scenario.idle()]
+        return idle
+
     # ---- requests ------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Answer:
@@ -363,7 +375,7 @@ class Broker:
             answer, twice = self._handle(request, scheme, scripted=True)
             return self._handle(request, scheme, scripted=False)[0] if twice else answer
         except StateUnavailable as error:
-            self._count(scheme or "", "state-unavailable")
+            self._count(scheme or "", UNAVAILABLE)
             return Answer(unavailable(error), None)
         except JournalUnavailable as error:
             self.missing = str(error)
@@ -373,7 +385,16 @@ class Broker:
     def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
         """Handle what is for the API; say also if a scenario wants it delivered twice."""
         examination = _Examination()
-        done = self._examine(request, scheme, examination, scripted)
+        try:
+            done = self._examine(request, scheme, examination, scripted)
+        except StateUnavailable as error:
+            session = examination.session
+            if session is None:  # whose secrets a stranger's request may hold is not known either
+                raise
+            reply = unavailable(error, begun=examination.begun)
+            session.journal.add(self._clock(), request, reply, Assessment(UNAVAILABLE, scheme=scheme))
+            self._count(scheme, UNAVAILABLE)
+            return Answer(reply, None), False
         payload = done.payload or self._payloads[scheme][done.situation]
         assessment = Assessment(
             done.situation,
@@ -488,15 +509,17 @@ class Broker:
             found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
             if self.strict_path:
                 return Done("command-unknown")
+        found.begun = True
         call = Call(session.credentials.api_key, envelope.scheme, command, params)
         scenario = (session.scenario or self.scenario) if scripted else None
         _, order_id = order_asked(params) if scenario else ("", "")
         turn = scenario.turn(call.api_key, command, order_id, self._clock()) if scenario else None
         if turn is None:
             return self._commands.answer(call)
-        found.notes.append(f"a scenario decides: {turn.told}{', delivered twice' if turn.twice else ''}")
+        found.notes.append(f"a scenario decides: {turn.told}")
         found.twice = turn.twice
         if turn.twice:
+            found.notes.append("delivered twice")
             return self._commands.answer(call)
         done = self._commands.answer(call) if turn.applied else Done("scenario", order_id)
         payload = turn.payload or done.payload or self._payloads[call.scheme][done.situation]

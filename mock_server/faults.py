@@ -81,29 +81,35 @@ def script(fault: Fault, reply: bytes) -> tuple[Step, ...]:
         case "dribble":
             return (*_dribbled(reply, max(1, _or(fault.after, _PIECE)), fault.late), Keep())
         case "silence":
-            return (*_part(reply, fault.after or 0), Hang(_or(fault.seconds, SILENCE_SECONDS)))
+            return (*_begun(fault, reply), Hang(_or(fault.seconds, SILENCE_SECONDS)))
         case "drop":
-            return (*_part(reply, fault.after or 0, fault.seconds), Close())
+            return (*_begun(fault, reply), *_pause(fault), Close())
         case "reset":
-            return (*_part(reply, fault.after or 0, fault.seconds), Reset())
+            return (*_begun(fault, reply), *_pause(fault), Reset())
         case "cut-off":
-            # Never the whole reply, however short: that would be no fault.
-            return (*_part(reply, min(_or(fault.after, _middle(reply)), len(reply) - 1), fault.seconds), Close())
+            return (*_begun(fault, reply, _middle(reply)), *_pause(fault), Close())
         case "wrong-length":
             promising = _promising_more(reply)
-            return (*_part(promising, _or(fault.after, len(promising)), fault.seconds), Close())
+            return (*_sent(promising[: fault.after]), *_pause(fault), Close())
         case "garbage":
-            return (*_part(b"\x15\x03\x01\x00\x02\x02\x28 this is no HTTP\r\n", None, fault.seconds), Close())
+            return (Send(b"\x15\x03\x01\x00\x02\x02\x28 this is no HTTP\r\n"), *_pause(fault), Close())
 
 
 def _or(given: float | None, default: float) -> float:
     return default if given is None else given
 
 
-def _part(data: bytes, length: float | None, seconds: float | None = None) -> tuple[Step, ...]:
-    """Send the first `length` bytes, and wait."""
-    part = data if length is None else data[: int(length)]
-    return ((Send(part),) if part else ()) + ((Wait(seconds),) if seconds else ())
+def _begun(fault: Fault, reply: bytes, usual: int = 0) -> tuple[Step, ...]:
+    """Send the reply's first bytes. Never the whole reply, however short: that would be no fault."""
+    return _sent(reply[: min(int(_or(fault.after, usual)), len(reply) - 1)])
+
+
+def _sent(data: bytes) -> tuple[Step, ...]:
+    return (Send(data),) if data else ()
+
+
+def _pause(fault: Fault) -> tuple[Step, ...]:
+    return (Wait(fault.seconds),) if fault.seconds else ()
 
 
 def _dribbled(reply: bytes, size: float, seconds: float) -> tuple[Step, ...]:

@@ -15,8 +15,6 @@ from tn_contract.wire import Reply
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a listener on that host."""
@@ -46,7 +44,7 @@ class Guard:
                 return None
             return harness_error("the control plane asks for its token", "send Authorization: Bearer <token>", 401)
         named = _name(environ.get("HTTP_HOST", ""))
-        if named not in _LOCAL_NAMES | self.hosts:
+        if not (is_loopback(named) or named in self.hosts):
             # A name of somebody else's that leads here (DNS rebinding) would let his page in.
             return harness_error(f"the control plane is not called {named!r}", "ask for it as localhost", 403)
         origin = environ.get("HTTP_ORIGIN")

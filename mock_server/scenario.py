@@ -56,7 +56,7 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """A token bucket: `burst` requests pass at once, and `per_second` more as time goes by. The rule hits the rest."""
 
     per_second: Annotated[float, Meta(gt=0, le=1e9)]
-    burst: Count = 1
+    burst: Annotated[int, Meta(ge=1, le=10**9)] = 1
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -180,16 +180,20 @@ class Scenario:
             for number, rule in enumerate(script.rule)
         ]
         self._lock = threading.Lock()
+        self._idle = set(range(len(script.rule)))
 
     def afresh(self) -> Scenario:
         """Return the same scenario from its beginning."""
-        return Scenario(self.script, self.corpus)
+        again = Scenario(self.script, self.corpus)
+        again._idle = self._idle
+        return again
 
     def turn(self, session: str, command: str, order_id: str, now_ns: int) -> Turn | None:
         """Say what befalls a command; None when no rule speaks of it."""
         with self._lock:
             for number, (rule, played) in enumerate(zip(self.script.rule, self._played, strict=True), 1):
                 if rule.matches(session, command, order_id) and self._hits(rule, played, now_ns):
+                    self._idle.discard(number - 1)
                     return self._turn(rule, _name(rule, number), played.random)
         return None
 
@@ -222,8 +226,12 @@ class Scenario:
             ]
 
     def unused(self) -> list[str]:
-        """Name the rules that hit nothing."""
+        """Name the rules that hit nothing, since the scenario began."""
         return [str(each["rule"]) for each in self.played() if not each["hit"]]
+
+    def idle(self) -> list[str]:
+        """Name the rules that never hit anything, not before it began afresh either."""
+        return [_name(self.script.rule[number], number + 1) for number in sorted(self._idle)]
 
 
 def _passes(rate: Rate, played: _Played, now_ns: int) -> bool:
@@ -287,8 +295,16 @@ def _told(error: str) -> str:
 
 def _line(text: str, told: str) -> int:
     """Find the line that a refusal speaks of; 0 when it names none."""
+    lines = text.split("\n")
     rule = re.match(r"rule (\d+)", told)
-    name = re.match(r"(?:Object contains unknown field `)?(\w+)", told)
-    head = r"\s*\[\[\s*rule\s*\]\]" if rule else rf"\s*\[*\s*{name[1]}\b" if name else "$."
-    lines = [line for line, content in enumerate(text.splitlines(), 1) if re.match(head, content)]
-    return next(iter(lines[int(rule[1]) - 1 if rule else 0 :]), 0)
+    heads = [number for number, line in enumerate(lines) if re.match(r"\s*\[\[\s*rule\s*\]\]", line)]
+    first, last = 0, len(lines)
+    if rule and int(rule[1]) <= len(heads):
+        first, last = (*heads, last)[int(rule[1]) - 1 : int(rule[1]) + 1]
+    place = re.match(r"(?:rule \d+, )?([\w.]+): ", told)
+    names = [*re.findall(r"unknown field `(\w+)`", told), *reversed(place[1].split(".") if place else [])]
+    for name in names:
+        for number in range(first, last):
+            if re.search(rf"(^|[\s{{,.\[]){name}\s*[=\].]", lines[number]):
+                return number + 1
+    return first + 1 if rule and heads else 0

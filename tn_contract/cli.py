@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -56,6 +57,16 @@ class _Group(click.Group):
             _fail("interrupted", 2)
 
 
+class _Number(click.FloatRange):
+    """A number within bounds, which NaN would slip through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to count with", param, ctx)
+        return number
+
+
 def _fail(sentence: str, code: int) -> NoReturn:
     click.echo(f"tn-contract: {sentence}", err=True)
     sys.exit(code)
@@ -85,7 +96,7 @@ def main() -> None:
 @click.option("--strict-path", is_flag=True, help="Refuse a path that does not name the command.")
 @click.option(
     "--timestamp-tolerance",
-    type=click.FloatRange(0),
+    type=_Number(0),
     default=300,
     show_default=True,
     metavar="SECONDS",
@@ -97,7 +108,7 @@ def main() -> None:
 )
 @click.option(
     "--cancel-seconds",
-    type=click.FloatRange(0, 10**9),
+    type=_Number(0, 10**9),
     default=2,
     show_default=True,
     help="How long a cancel takes in the book.",
@@ -211,8 +222,8 @@ def serve(
         mock = server.listen(**options)
         try:
             server.run_until_stopped(mock, lambda: announce(mock, mock.broker.state.place))
-            if mock.broker.scenario and (unused := mock.broker.scenario.unused()):
-                click.echo(f"of the scenario, these rules hit nothing: {', '.join(unused)}", err=True)
+            if unused := mock.broker.idle_rules():
+                click.echo(f"these rules of scenarios hit nothing: {', '.join(unused)}", err=True)
         finally:
             mock.stop()
     finally:
@@ -241,7 +252,7 @@ def _announce(
         facts["workers"] = workers
     line = json.dumps(facts)
     if ready_file:
-        _write_whole(ready_file, line + "\n")
+        _write_whole(ready_file, line + "\n", private=bool(token))
     sentence = (
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
         f"control {mock.control_url}health · {f'{workers} workers · ' if workers > 1 else ''}Ctrl-C stops it"
@@ -255,13 +266,13 @@ def _announce(
     if place:
         sentence += f"\nkeys, nonces and orders are kept in {place}"
     click.echo(line if as_json else sentence)
-    sys.stdout.flush()
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is never seen half-written."""
+def _write_whole(path: Path, text: str, *, private: bool) -> None:
+    """Write a file that is never seen half-written; a private one is its owner's alone."""
     try:
         half = path.with_name(f"{path.name}.{os.getpid()}")
+        half.touch(0o600 if private else 0o666)
         half.write_text(text, "utf-8")
         half.replace(path)
     except OSError as error:
@@ -305,7 +316,7 @@ _FILE = _ReportFile()
     "--order-id", type=click.IntRange(1, 2**63 - 1), multiple=True, help="An open order that may be cancelled."
 )
 @click.option("--budget", type=click.IntRange(1), help="Most requests to send.")
-@click.option("--pause", type=click.FloatRange(0), help="Seconds between requests.")
+@click.option("--pause", type=_Number(0), help="Seconds between requests.")
 @click.option("--allow-live", metavar="HOST", default="", help="Name a host known to be live again, to judge it.")
 @click.option("--strict", is_flag=True, help="Let warnings fail.")
 @click.option("--junit", type=_FILE, help="Write a JUnit report.")
@@ -357,7 +368,7 @@ def verify(
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
 @click.option("--tls", metavar="HOST", multiple=True, help="Speak HTTPS in the name of HOST, as `serve --tls` does.")
-@click.option("--deadline", type=click.FloatRange(5), help="Seconds for each process (default: 20).")
+@click.option("--deadline", type=_Number(5), help="Seconds for each process (default: 20).")
 @click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
 @click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
@@ -677,12 +688,15 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
     """
     import msgspec
 
-    from tn_contract.playback import play_back, read_exchanges
+    from tn_contract.playback import play_back, read_journal
     from tn_contract.transport import TransportFailure
 
     counts = {"same": 0, "differs": 0, "not sent": 0}
     try:
-        for played in play_back(read_exchanges(journal.read_bytes(), str(journal)), url, pauses=pauses):
+        recorded = read_journal(journal.read_bytes(), str(journal))
+        for number in recorded.halves:
+            click.echo(f"{journal}, line {number} breaks off, and is left out", err=True)
+        for played in play_back(recorded.exchanges, url, pauses=pauses):
             counts[played.verdict] += 1
             if as_json:
                 click.echo(msgspec.json.encode(played).decode())
@@ -692,7 +706,9 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
                 if played.hint:
                     click.echo(f"      hint      {played.hint}")
     except TransportFailure as failure:
-        _fail(f"{url} cannot be reached ({failure}): start the mock first", 3)
+        untrusted = "let SSL_CERT_FILE name the file of `serve --ca-file`"
+        advice = untrusted if "CERTIFICATE_VERIFY_FAILED" in str(failure) else "start the mock first"
+        _fail(f"{url} cannot be reached ({failure}): {advice}", 3)
     click.echo(" · ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=as_json)
     sys.exit(1 if counts["differs"] else 0 if counts["same"] else 5)
 

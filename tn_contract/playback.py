@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from tn_contract.errors import UsageError
 from tn_contract.journal import Exchange, Redactor
-from tn_contract.transport import Timeouts, Transport, TransportFailure, is_loopback
+from tn_contract.transport import Timeouts, Transport, TransportFailure, Unsendable, is_loopback
 from tn_contract.wire import Reply, Request
 
 NOTHING = "no whole reply"
@@ -48,10 +48,11 @@ class Played(Struct, frozen=True):
     hint: str = ""
 
 
-class _Listed(Struct):
-    """A journal as the control plane gives it."""
+class Journal(Struct):
+    """What could be read of a journal, and the numbers of its lines that break off."""
 
     exchanges: list[Exchange]
+    halves: list[int] = []
 
 
 class _Line(Struct):
@@ -60,24 +61,28 @@ class _Line(Struct):
     exchange: Exchange | None = None
 
 
-def read_exchanges(content: bytes, name: str) -> list[Exchange]:
+def read_journal(content: bytes, name: str) -> Journal:
     """Read a journal of any kind: what `serve --journal` writes, a session's, or one of `judge`.
 
+    A line that breaks off is left out: it is being written, or was when the disk was full or the mock was killed.
     Raises `UsageError`, which tells the line, for anything else.
     """
     try:
-        return msgspec.json.decode(content, type=_Listed).exchanges
+        return msgspec.json.decode(content, type=Journal)
     except (msgspec.DecodeError, RecursionError):
         pass
-    found = []
+    found = Journal([])
     for number, text in enumerate(content.splitlines(), 1):
         try:
             line = msgspec.json.decode(text, type=_Line) if text.strip() else _Line()
         except (msgspec.DecodeError, RecursionError) as error:
+            if text.startswith(b'{"line":') and "truncated" in str(error):
+                found.halves.append(number)
+                continue
             raise UsageError(f"{name}, line {number}: no line of a journal ({error})") from None
         if line.exchange:
-            found.append(line.exchange)
-    if not found:
+            found.exchanges.append(line.exchange)
+    if not found.exchanges:
         raise UsageError(f"{name} holds no exchange: give it what `serve --journal` wrote, or a session's journal")
     return found
 
@@ -103,7 +108,7 @@ def _comes_again(exchange: Exchange, exchanges: Sequence[Exchange], after: int) 
     notes = exchange.assessment.notes if exchange.assessment else ()
     return (
         bool(notes)
-        and notes[-1].endswith(", delivered twice")
+        and notes[-1] == "delivered twice"
         and any(
             each.session == exchange.session and each.request == exchange.request
             for each in islice(exchanges, after, None)
@@ -130,6 +135,8 @@ def _play(exchange: Exchange, transport: Transport) -> Played:
         return Played(exchange.seq, line, recorded, request, "not sent")
     try:
         now = _told(transport.send(request))
+    except Unsendable as failure:
+        return Played(exchange.seq, line, recorded, f"it is no request: {failure}", "not sent")
     except TransportFailure as failure:
         if failure.phase == "connect":
             raise
@@ -142,7 +149,9 @@ def _play(exchange: Exchange, transport: Transport) -> Played:
 
 def _recorded(exchange: Exchange) -> str:
     reply = exchange.reply
-    return NOTHING if reply is None else f"{reply.status} {reply.body}".rstrip()
+    if reply is None:
+        return NOTHING
+    return f"{reply.status} {'' if exchange.request.line.startswith('HEAD ') else reply.body}".rstrip()
 
 
 def _told(reply: Reply) -> str:
@@ -159,5 +168,7 @@ def _request(exchange: Exchange) -> Request | str:
         return "its body was too long for the journal"
     method, _, target = recorded.line.partition(" ")
     path, _, query = target.partition("?")
+    if {".", ".."} & set(path.split("/")):
+        return "its path would be another on the way"
     headers = tuple(each for each in recorded.headers if each[0].lower() not in _OF_CONNECTION)
     return Request(method, path, headers, recorded.body.encode("utf-8", "surrogateescape"), query)

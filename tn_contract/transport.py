@@ -49,6 +49,10 @@ class TransportFailure(TnContractError):
         self.kind = kind
 
 
+class Unsendable(TransportFailure):
+    """The request cannot be written down as one."""
+
+
 def is_loopback(base_url: str) -> bool:
     """Say if the address is this machine's own, by name or number; names are not looked up."""
     try:
@@ -132,11 +136,13 @@ class _Transport:
     def _build(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
         url = f"{self.base_url}{request.path}" + (f"?{request.query}" if request.query else "")
         try:
+            if request.path[:1] != "/":  # it would be part of the host
+                raise ValueError(f"{request.path!r} is no path")
             return client.build_request(
                 request.method, _read_url(url), headers=list(request.headers), content=request.body
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise TransportFailure("connect", type(error).__name__, str(error)) from error
+            raise Unsendable("connect", type(error).__name__, str(error)) from error
 
 
 @lru_cache(maxsize=64)

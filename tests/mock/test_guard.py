@@ -47,7 +47,7 @@ def asked(mock: RunningMock, **headers: str) -> int:
     return status
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.1:9", "localhost."])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.2:9", "localhost."])
 def test_a_local_mock_lets_in_who_names_this_machine(local: RunningMock, host: str) -> None:
     assert asked(local, Host=host) == 200
 
@@ -145,6 +145,21 @@ def test_a_mock_is_ready_while_its_state_can_be_asked(tmp_path: Path) -> None:
             client.cancel_order(1)
         metrics = httpx.get(f"{mock.control_url}metrics")
         assert 'tn_mock_requests_total{scheme="v2",situation="state-unavailable"} 1.0' in metrics.text
+
+
+def test_a_command_that_the_state_left_halfway_is_recorded_and_not_said_to_be_undone(tmp_path: Path) -> None:
+    database = tmp_path / "state.db"
+    with running(state=f"sqlite:{database}", orders="book") as mock:
+        demo = mock.broker.demo
+        with Client(demo.api_key, demo.secret.reveal(), base_url=mock.base_url) as client:
+            client.orders()
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("ALTER TABLE document RENAME TO elsewhere")
+            with pytest.raises(OutcomeUnknown):
+                client.cancel_order(1)
+        last = mock.broker.session(demo.api_key).journal.exchanges()[-1]  # type: ignore[union-attr]
+    assert last.assessment.situation == "state-unavailable"  # type: ignore[union-attr]
+    assert "the command was begun" in last.reply.body  # type: ignore[union-attr]
 
 
 def test_verify_brings_the_token_of_a_mock_that_asks_for_it(

@@ -188,13 +188,21 @@ def test_rules_that_hit_nothing_are_named() -> None:
     ]
 
 
+def test_a_rule_that_hit_before_the_scenario_began_afresh_is_not_idle() -> None:
+    played = scenario({"fault": "drop", "order_id": 1}, {"name": "never", "fault": "reset", "order_id": 8})
+    turns(played, 1, order_id="1")
+    again = played.afresh()
+    assert (again.unused(), again.idle()) == (["rule 1", "never"], ["never"])
+    assert scenario({"fault": "drop"}).idle() == ["rule 1"]
+
+
 # ---- files -------------------------------------------------------------------------------------------------
 
 WRONG = [
-    ('[[rule]]\nfault = "drop"\n\n[[rule]]\ntimes = 0\nfault = "drop"', "line 4: rule 2, times: Expected `int` >= 1"),
-    ('[[rule]]\nfault = "explode"', "line 1: rule 1, fault: Invalid enum value 'explode': choose from delay, "),
+    ('[[rule]]\nfault = "drop"\n\n[[rule]]\ntimes = 0\nfault = "drop"', "line 5: rule 2, times: Expected `int` >= 1"),
+    ('[[rule]]\nfault = "explode"', "line 2: rule 1, fault: Invalid enum value 'explode': choose from delay, "),
     ('[[rule]]\nfault = "drop"\nwhen = "now"', "Invalid enum value 'now': choose from before-apply, after-apply"),
-    ('[[rule]]\nfaults = "drop"', "line 1: rule 1: Object contains unknown field `faults`: choose from name, "),
+    ('[[rule]]\nfaults = "drop"', "line 2: rule 1: Object contains unknown field `faults`: choose from name, "),
     ('[[rule]]\nlatency = { p50 = 1 }', "rule 1, latency: Object contains unknown field `p50`: choose from median, "),
     ('[[rule]]\norder_id = 7', "line 1: rule 1: nothing happens by it"),
     ('[[rule]]\npayload = "nobody"', "line 1: rule 1: no payload is called 'nobody': `tn-contract list --replies`"),
@@ -202,22 +210,26 @@ WRONG = [
     ('[[rule]]\nseconds = 1\npayload = "rate-limited"', "line 1: rule 1: seconds and after belong to a fault"),
     ('[[rule]]\nfault = "drop"\nlatency = { median = 1, p99 = 2 }', "line 1: rule 1: it has a fault and a latency"),
     ('[[rule]]\nlatency = { median = 1, p99 = 0.5 }', "the 99th percentile lies below the median"),
-    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 1: rule 1, latency.median: Expected `float` >= 1e-06"),
-    ('[[rule]]\nlatency = { median = 1, p99 = inf }', "line 1: rule 1, latency.p99: Expected `float` <= 86400.0"),
-    ('[[rule]]\nfault = "delay"\nseconds = inf', "line 1: rule 1, seconds: Expected `float` <= 86400.0"),
+    ('[[rule]]\nlatency = { median = 0, p99 = 0.5 }', "line 2: rule 1, latency.median: Expected `float` >= 1e-06"),
+    ('[[rule]]\nlatency = { median = 1, p99 = inf }', "line 2: rule 1, latency.p99: Expected `float` <= 86400.0"),
+    ('[[rule]]\nfault = "delay"\nseconds = inf', "line 3: rule 1, seconds: Expected `float` <= 86400.0"),
     ('[[rule]]\nfault = "drop"\nrate = { per_second = inf }', "rule 1, rate.per_second: Expected `float` <= "),
     ('[[rule]]\ntwice = true\nwhen = "before-apply"', "leave everything else out"),
     ('[[rule]]\nfault = "delay"\nwhen = "before-apply"', "needs another answer"),
-    ('[[rule]]\nrate = { burst = 1 }\nfault = "drop"', "line 1: rule 1, rate: Object missing required field"),
+    ('[[rule]]\nrate = { burst = 1 }\nfault = "drop"', "line 2: rule 1, rate: Object missing required field"),
     ("[[rule]\n", "is no TOML: Expected ']]'"),
     ("rules = []", "line 1: Object contains unknown field `rules`: choose from rule, seed"),
     ('seed = 1\n[[rules]]\nfault = "drop"', "line 2: Object contains unknown field `rules`: choose from rule, seed"),
     ('\n[rule]\nfault = "drop"', "line 2: rule: Expected `array`, got `object`: each rule begins with "),
     ('seed = "x"\n[[rule]]\nfault = "drop"', "line 1: seed: Expected `int`, got `str`"),
     ('[[rule]]\ncommand = "delTradeorder"\nfault = "drop"', "no command is written 'delTradeorder': write delTrade"),
-    ('[[rule]]\ncommand = ""\nfault = "drop"', "line 1: rule 1, command: Expected `str` of length >= 1"),
+    ('[[rule]]\ncommand = ""\nfault = "drop"', "line 2: rule 1, command: Expected `str` of length >= 1"),
     ('[[rule]]\norder_id = -7\nfault = "drop"', "line 1: rule 1: no order has the id -7: choose one from 1 to 9223372"),
     ('[[rule]]\norder_id = "x1"\nfault = "drop"', "line 1: rule 1: no order has the id 'x1': choose one from 1 to 92"),
+    ('[[rule]]\nfault = "drop"\nrate = { per_second = 1, burst = 1000000001 }', "line 3: rule 1, rate.burst: Expected"),
+    ('[[rule]]\nfault = "drop"\n[rule.rate]\nper_second = 0', "line 4: rule 1, rate.per_second: Expected"),
+    ('rule = [\n  { fault = "drop", times = 0 },\n]', "line 2: rule 1, times: Expected"),
+    ('# a \u2028 b\n[[rule]]\ntimes = 0\nfault = "drop"', "line 3: rule 1, times: Expected"),
     ("", "missing required field `rule`"),
 ]  # fmt: skip
 

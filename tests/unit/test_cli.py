@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import ssl
+import stat
 import subprocess
 import sys
 import time
@@ -137,6 +138,8 @@ def test_check_and_exclude_take_ids_groups_and_globs() -> None:
         (["serve", "--reply", "method=nope", "--port", "0"], 4, "no payload is called 'nope'"),
         (["serve", "--cancel-seconds", "3", "--port", "0"], 4, "add --orders book"),
         (["serve", "--port", "0", "--ready-file", "no/such/folder/ready"], 4, "cannot write"),
+        (["serve", "--orders", "book", "--cancel-seconds", "nan"], 4, "nan is no number to count with"),
+        (["serve", "--timestamp-tolerance", "inf"], 4, "inf is no number to count with"),
         (["serve", "--tls", "https://tradernet.com", "--port", "0"], 4, "is no host name"),
         (["serve", "--tls", "tradernet.com", "--ca-file", "no/such/folder/ca", "--port", "0"], 4, "cannot write"),
         (["serve", "--ca-file", "ca.pem", "--port", "0"], 4, "a CA file belongs to TLS"),
@@ -302,6 +305,13 @@ def test_serve_shows_the_token_that_it_chose_and_none_that_it_was_given() -> Non
     with _serving("--host", "0.0.0.0", "--control-token", "planted-token") as (process, line):
         process.terminate()
         assert "planted" not in line + process.communicate(timeout=20)[0]
+
+
+def test_a_ready_file_that_holds_a_token_is_its_owners_alone(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    with _serving("--host", "0.0.0.0", "--ready-file", str(ready)):
+        assert "control_token" in json.loads(ready.read_text())
+        assert stat.S_IMODE(ready.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from tn_contract import Client, OutcomeUnknown, Rejected, playback
 from tn_contract.cli import main
 from tn_contract.corpus import Scheme
 from tn_contract.errors import UsageError
-from tn_contract.playback import play_back, read_exchanges
+from tn_contract.playback import play_back, read_journal
 from tn_contract.transport import Timeouts
 from tn_contract.wire import Request, compose, compose_v3
 
@@ -219,7 +220,7 @@ def test_a_sessions_own_journal_is_played_too(kind: str, tmp_path: Path) -> None
             client.cancel_order(5)
         content = httpx.get(f"{mock.control_url}sessions/{demo.api_key}/{kind}").content
     with running() as mock:
-        assert [each.verdict for each in play_back(read_exchanges(content, "it"), mock.base_url)] == ["same"]
+        assert [each.verdict for each in play_back(read_journal(content, "it").exchanges, mock.base_url)] == ["same"]
 
 
 def test_what_a_journal_does_not_hold_whole_is_not_sent(tmp_path: Path) -> None:
@@ -231,11 +232,75 @@ def test_what_a_journal_does_not_hold_whole_is_not_sent(tmp_path: Path) -> None:
         return httpx.get(f"{mock.control_url}sessions/{demo.api_key}/journal").content
 
     with running() as mock:
-        played = list(play_back(read_exchanges(send(mock), "it"), mock.base_url))
+        played = list(play_back(read_journal(send(mock), "it").exchanges, mock.base_url))
     assert [each.now for each in played] == [
         "it held the secret, which no journal has",
         "its body was too long for the journal",
     ]
+
+
+def edited(journal: Path, old: str, new: str) -> Path:
+    journal.write_text(journal.read_text().replace(old, new))
+    return journal
+
+
+def test_a_path_that_would_be_part_of_the_host_goes_nowhere(journal: Path, storm: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, running(scenario_file=storm) as mock:
+        elsewhere.settimeout(0.1)
+        path = f"@127.0.0.1:{elsewhere.getsockname()[1]}/api/v2"
+        code, output = replayed(edited(journal, "POST /api/v2", f"POST {path}"), mock.base_url)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+    assert code == 1
+    assert "it is no request: ValueError" in output
+
+
+def test_a_path_that_would_be_tidied_on_the_way_is_not_sent(journal: Path, storm: Path) -> None:
+    with running(scenario_file=storm) as mock:
+        _, output = replayed(edited(journal, "GET /elsewhere", "GET /x/../elsewhere"), mock.base_url)
+    assert "its path would be another on the way" in output
+    assert "1 not sent" in output
+
+
+def test_what_cannot_be_written_as_a_request_keeps_no_other_from_being_sent(journal: Path, storm: Path) -> None:
+    first, *others = journal.read_text().splitlines()
+    header = '"headers":[["User-Agent","caf\u00e9"],'
+    journal.write_text("\n".join([first.replace('"headers":[', header, 1), *others]))
+    with running(scenario_file=storm) as mock:
+        _, output = replayed(journal, mock.base_url)
+    assert "it is no request: UnicodeEncodeError" in output
+    assert output.endswith("1 not sent\n")
+
+
+def test_a_line_that_breaks_off_is_left_out_and_named(journal: Path, storm: Path) -> None:
+    first, *others = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, others[0][:-9], *others, others[-1][:99]]))
+    with running(scenario_file=storm) as mock:
+        code, output = replayed(journal, mock.base_url)
+    assert (code, output.splitlines()) == (
+        0,
+        [f"{journal}, line {number} breaks off, and is left out" for number in (2, 20)]
+        + ["18 same · 0 differs · 0 not sent"],
+    )
+
+
+def test_a_reply_to_head_is_compared_without_the_body_that_it_cannot_have(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with running(journal_file=path) as mock:
+        httpx.head(f"{mock.base_url}/elsewhere")
+    with running() as mock:
+        assert replayed(path, mock.base_url) == (0, "1 same · 0 differs · 0 not sent\n")
+
+
+def test_a_rule_that_is_called_like_a_second_delivery_delivers_none(tmp_path: Path) -> None:
+    rules, path = tmp_path / "named.toml", tmp_path / "journal.jsonl"
+    rules.write_text('[[rule]]\nname = "x, delivered twice"\npayload = "method-error"\n')
+    with running(scenario_file=rules, journal_file=path) as mock:
+        request = compose(mock.broker.demo, "delTradeOrder", 5, {"order_id": 5}).request
+        for _ in range(2):
+            httpx.post(f"{mock.base_url}{request.path}", content=request.body, headers=list(request.headers))
+    with running(scenario_file=rules) as mock:
+        assert replayed(path, mock.base_url) == (0, "2 same · 0 differs · 0 not sent\n")
 
 
 def test_only_this_machine_is_asked(journal: Path) -> None:
@@ -257,4 +322,4 @@ def test_a_mock_that_is_not_there_is_no_difference(journal: Path) -> None:
 )
 def test_what_is_no_journal_is_a_usage_error(content: bytes, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        read_exchanges(content, "it")
+        read_journal(content, "it")

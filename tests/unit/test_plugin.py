@@ -112,6 +112,25 @@ def test_wrong(tn_session):
     assert "1 error" in ran.stdout
 
 
+def test_a_mark_of_a_whole_module_leaves_tests_without_a_session_alone(tmp_path: Path) -> None:
+    source = """
+import pytest
+import tn_contract
+
+pytestmark = pytest.mark.tn_scenario({"payload": "method-error"})
+
+def test_plain():
+    pass
+
+def test_refused(tn_client):
+    with pytest.raises(tn_contract.Rejected):
+        tn_client.cancel_order(5)
+"""
+    ran = _pytest(tmp_path, "-q", "-W", "error", source=source)
+    assert ran.returncode == 0, ran.stdout
+    assert "2 passed" in ran.stdout
+
+
 MARKED_WRONG = {
     "no_session": ('@pytest.mark.tn_scenario({"fault": "drop"})', "tn_new_session", "which this test does not use"),
     "stacked": (
