@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -150,10 +151,16 @@ redis.call('HINCRBY', names, ARGV[4], 1)
 return 1
 """
 _REPLACE = f"""{_HOME}
-local now = redis.call('HGET', orders, ARGV[4])
-if not now or string.sub(now, 13) ~= ARGV[5] then return 0 end
-redis.call('HSET', orders, ARGV[4], string.sub(now, 1, 12) .. ARGV[6])
-return 1
+local complete = 1
+for index = 4, #ARGV, 3 do
+    local now = redis.call('HGET', orders, ARGV[index])
+    if now and string.sub(now, 13) == ARGV[index + 1] then
+        redis.call('HSET', orders, ARGV[index], string.sub(now, 1, 12) .. ARGV[index + 2])
+    else
+        complete = 0
+    end
+end
+return complete
 """
 _REMOVE = f"""{_HOME}
 local now = redis.call('HGET', orders, ARGV[4])
@@ -287,7 +294,12 @@ class RedisDocuments:
         """Replace a document if it still is `old`."""
         if old is None:
             return bool(self._store.run(_INSERT, self._key, _stored(name), new))
-        return bool(self._store.run(_REPLACE, self._key, _stored(name), old, new))
+        return self.swap_all({name: (old, new)})
+
+    def swap_all(self, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        """Swap each document that still is its old text, in one script."""
+        flat = [text for name, (old, new) in changes.items() for text in (_stored(name), old, new)]
+        return bool(self._store.run(_REPLACE, self._key, *flat))
 
     def remove(self, name: str, old: bytes) -> bool:
         """Remove a document if it still is `old`."""

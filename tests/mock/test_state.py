@@ -162,6 +162,19 @@ class Model(RuleBasedStateMachine):
             documents[name] = new
         assert list(orders.all().items()) == list(documents.items())
 
+    @rule(
+        at=st.integers(0, 1),
+        key=_keys,
+        changes=st.dictionaries(_names, st.tuples(st.sampled_from([b"", b"{}"]), st.sampled_from([b"", b"{}", b"x"]))),
+    )
+    def swap_all(self, at: int, key: str, changes: dict[str, tuple[bytes, bytes]]) -> None:
+        orders = self.instances[at].orders(key)
+        documents = self.documents.get(key, {}) if key in self.pairs else {}
+        fitting = {name: new for name, (old, new) in changes.items() if documents.get(name) == old}
+        assert orders.swap_all(changes) == (len(fitting) == len(changes))
+        documents.update(fitting)
+        assert list(orders.all().items()) == list(documents.items())
+
     @rule(at=st.integers(0, 1), key=_keys)
     def clear(self, at: int, key: str) -> None:
         self.instances[at].clear(Credentials(key, Secret("x")))
