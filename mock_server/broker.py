@@ -54,7 +54,7 @@ HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
 
 TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 
-# All journals together keep this many exchanges, some 20 MB, and so many sessions have one.
+# All journals together keep this many exchanges, some 20 MB, and so many sessions have one, or more with scenarios.
 JOURNAL_SPACE = 10_000
 SESSIONS_KEPT = 10_000
 
@@ -243,7 +243,10 @@ class Broker:
         )
         with self._lock:
             if len(self._sessions) >= SESSIONS_KEPT and credentials.api_key not in self._sessions:
-                self._drop(next(iter(self._sessions)))
+                # A journal may be lost, a scenario not: it is nowhere else.
+                spare = next((key for key, session in self._sessions.items() if not session.scenario), None)
+                if spare is not None:
+                    self._drop(spare)
             return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
 
     def _drop(self, api_key: str) -> None:
