@@ -221,14 +221,19 @@ class Broker:
 
         Raises `UsageError` when the key exists already.
         """
-        credentials = Credentials(
+        credentials = self._draw(api_key, api_secret)
+        while not self._state.open(credentials):
+            if api_key:
+                raise UsageError(f"the session {api_key!r} exists already: choose another key")
+            credentials = self._draw(api_key, api_secret)  # a seed draws what the state has kept since the last start
+        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
+        return self._adopt(credentials)
+
+    def _draw(self, api_key: str | None, api_secret: str | None) -> Credentials:
+        return Credentials(
             api_key or f"{self._random.getrandbits(128):032x}",
             Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
         )
-        if not self._state.open(credentials):
-            raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
-        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
-        return self._adopt(credentials)
 
     def _adopt(self, credentials: Credentials) -> Session:
         """Give a key pair that the state knows a journal in this process."""

@@ -248,6 +248,16 @@ def test_nonces_judged_by_one_rule_are_not_judged_by_another(opener: Callable[[]
     assert Broker(state=open_it()).keys == [DEMO.api_key]
 
 
+@every_engine
+def test_a_seed_draws_no_key_that_is_kept_already(opener: Callable[[], Opener]) -> None:
+    open_it, afresh = opener(), Broker(seed=7)
+    drawn = [afresh.open_session().credentials for _ in range(4)]
+    first, second = (Broker(state=open_it(), seed=7) for _ in range(2))
+    assert [broker.open_session().credentials for broker in (first, first, second, first)] == drawn
+    with pytest.raises(UsageError, match="exists already"):
+        second.open_session(drawn[3].api_key)
+
+
 @pytest.mark.parametrize("url", ["", "sqlite", "sqlite:", "redsi://:hidden@host", "postgres://hidden@host", "Memory"])
 def test_what_is_no_engine_is_refused_without_showing_a_password(url: str) -> None:
     with pytest.raises(UsageError, match="keeps no state: write memory, sqlite:PATH or redis://HOST:PORT") as caught:
