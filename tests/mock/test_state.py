@@ -586,6 +586,14 @@ def test_a_file_that_was_removed_or_replaced_while_in_use_takes_no_more_nonces(t
     first.state.shut()
 
 
+@every_engine
+def test_a_reset_does_not_change_the_rule(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+    Broker(state=open_it(), policy="unique").reset()
+    with pytest.raises(UsageError, match="keep to --nonces unique"):
+        Broker(state=open_it())
+
+
 FULL = """
 import resource, signal, sys
 from mock_server.state import open_state
