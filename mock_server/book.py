@@ -297,15 +297,19 @@ class Book:
                 return None
 
     def _orders(self, documents: Documents) -> list[Order]:
-        now = self._now(documents)
-        orders = []
-        for name, document in documents.all().items():
-            if name == _DESK:
-                continue
-            kept = msgspec.json.decode(document, type=Order)
-            due = kept.at(now, self._working) is not kept
-            orders.append(self._current(name, documents, now)[0] if due else kept)
-        return [order for order in orders if order]
+        """Return every order as it is now; what was due is written down in one step, however much it is."""
+        while True:
+            kept = documents.all()
+            now = self._clock() + _desk(kept.pop(_DESK, None)).ahead
+            orders, due = [], {}
+            for name, document in kept.items():
+                before = msgspec.json.decode(document, type=Order)
+                order = before.at(now, self._working)
+                orders.append(order)
+                if order is not before:
+                    due[name] = document, _encode(order)
+            if not due or documents.swap_all(due):
+                return orders
 
     def _current(self, name: str, documents: Documents, now: int) -> tuple[Order | None, bytes | None]:
         """Return an order as it is at `now`, and its document.

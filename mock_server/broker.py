@@ -54,7 +54,7 @@ HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
 
 TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 
-# All journals together keep this many exchanges, some 20 MB, and so many sessions have one.
+# All journals together keep this many exchanges, some 20 MB, and so many sessions have one, or more with scenarios.
 JOURNAL_SPACE = 10_000
 SESSIONS_KEPT = 10_000
 
@@ -225,14 +225,19 @@ class Broker:
 
         Raises `UsageError` when the key exists already.
         """
-        credentials = Credentials(
+        credentials = self._draw(api_key, api_secret)
+        while not self._state.open(credentials):
+            if api_key:
+                raise UsageError(f"the session {api_key!r} exists already: choose another key")
+            credentials = self._draw(api_key, api_secret)  # a seed draws what the state has kept since the last start
+        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
+        return self._adopt(credentials)
+
+    def _draw(self, api_key: str | None, api_secret: str | None) -> Credentials:
+        return Credentials(
             api_key or f"{self._random.getrandbits(128):032x}",
             Secret(api_secret or f"{self._random.getrandbits(160):040x}"),
         )
-        if not self._state.open(credentials):
-            raise UsageError(f"the session {credentials.api_key!r} exists already: choose another key")
-        self._forget(credentials.api_key)  # what another thread adopted while the last one of this name was closed
-        return self._adopt(credentials)
 
     def _adopt(self, credentials: Credentials) -> Session:
         """Give a key pair that the state knows a journal in this process."""
@@ -247,7 +252,10 @@ class Broker:
         )
         with self._lock:
             if len(self._sessions) >= SESSIONS_KEPT and credentials.api_key not in self._sessions:
-                self._drop(next(iter(self._sessions)))
+                # A journal may be lost, a scenario not: it is nowhere else.
+                spare = next((key for key, session in self._sessions.items() if not session.scenario), None)
+                if spare is not None:
+                    self._drop(spare)
             return self._sessions.setdefault(credentials.api_key, Session(credentials, ledger, journal))
 
     def _drop(self, api_key: str) -> None:

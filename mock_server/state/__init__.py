@@ -8,6 +8,7 @@ of it: they stay with the process that wrote them.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,9 @@ class Documents(Protocol):
 
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
         """Replace a document if it still is `old` (None: if there is none); False when it is not."""
+
+    def swap_all(self, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        """Swap documents as one step, each from its old text to its new one; False when any was not swapped."""
 
     def remove(self, name: str, old: bytes) -> bool:
         """Remove a document if it still is `old`; False when it is not."""

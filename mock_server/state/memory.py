@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -53,6 +53,13 @@ class MemoryDocuments:
             self._names.counts[name] += old is None
             self._documents[name] = new
         return True
+
+    def swap_all(self, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        """Swap each document that still is its old text."""
+        with self._names.lock:
+            kept = {name: new for name, (old, new) in changes.items() if self._documents.get(name) == old}
+            self._documents |= kept
+        return len(kept) == len(changes)
 
     def remove(self, name: str, old: bytes) -> bool:
         """Remove a document if it still is `old`."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +57,30 @@ local kept = redis.call('HMGET', KEYS[1], 'birth', 'policy')
 local home = KEYS[1] .. ':' .. ARGV[1]
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'version', ARGV[4], 'birth', ARGV[1], 'reset', '1', 'run_id', ARGV[2], 'durable', ARGV[3])
-if kept[2] then redis.call('HSET', KEYS[1], 'policy', kept[2]) end
-for index = 5, #ARGV, 2 do
+local policy = kept[2] or ARGV[5]
+if policy ~= '' then redis.call('HSET', KEYS[1], 'policy', policy) end
+for index = 6, #ARGV, 2 do
     redis.call('HSET', home .. ':pair:' .. ARGV[index], 'secret', ARGV[index + 1], 'id', ARGV[1] .. index)
     redis.call('ZADD', home .. ':keys', index - #ARGV, ARGV[index])
 end
 return kept[1] or ''
 """
 
-# What the others begin with. ARGV[1] is the life of the data that this mock knows.
+# What the others begin with. ARGV[1] is the life of the data that this mock knows, ARGV[2] its rule.
 _HOME = """
-local kept = redis.call('HMGET', KEYS[1], 'birth', 'reset')
+local kept = redis.call('HMGET', KEYS[1], 'birth', 'reset', 'policy')
 if not kept[1] or (kept[1] ~= ARGV[1] and kept[2] ~= '1') then
     return redis.error_reply('WIPED the data was wiped while this mock ran, so nonces are forgotten: '
         .. 'POST /__tn__/reset starts afresh')
 end
-local home, key = KEYS[1] .. ':' .. kept[1], ARGV[2]
+if ARGV[2] ~= '' and kept[3] ~= ARGV[2] then
+    if kept[3] then
+        return redis.error_reply('RULE nonces are judged by the rule ' .. kept[3] .. ' here by now, this mock has '
+            .. ARGV[2] .. ': restart it with --nonces ' .. kept[3] .. ', or keep its state elsewhere')
+    end
+    redis.call('HSET', KEYS[1], 'policy', ARGV[2])
+end
+local home, key = KEYS[1] .. ':' .. kept[1], ARGV[3]
 local pair, seen, orders = home .. ':pair:' .. key, home .. ':seen:' .. key, home .. ':orders:' .. key
 local names = home .. ':names'
 local function forget(name)
@@ -82,7 +91,7 @@ end
 _OPEN = f"""{_HOME}
 if redis.call('EXISTS', pair) == 1 then return 0 end
 local count = redis.call('HINCRBY', KEYS[1], 'opened', 1)
-redis.call('HSET', pair, 'secret', ARGV[3], 'id', kept[1] .. ':' .. count)
+redis.call('HSET', pair, 'secret', ARGV[4], 'id', kept[1] .. ':' .. count)
 redis.call('ZADD', home .. ':keys', count, key)
 return 1
 """
@@ -92,13 +101,13 @@ _LAST = f"{_HOME} return redis.call('HMGET', pair, 'secret', 'last')"
 _KEYS = f"{_HOME} return redis.call('ZRANGE', home .. ':keys', 0, -1)"
 _PAIRS = f"""{_HOME}
 local found = {{}}
-for _, each in ipairs(redis.call('ZREVRANGE', home .. ':keys', 0, ARGV[3] - 1)) do
+for _, each in ipairs(redis.call('ZREVRANGE', home .. ':keys', 0, ARGV[4] - 1)) do
     table.insert(found, {{each, redis.call('HGET', home .. ':pair:' .. each, 'secret')}})
 end
 return found
 """
 _COUNT = f"{_HOME} return redis.call('ZCARD', home .. ':keys')"
-_RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[2]) return redis.call('HGET', KEYS[1], 'policy')"
+_RULE = f"{_HOME} redis.call('HSETNX', KEYS[1], 'policy', ARGV[3]) return redis.call('HGET', KEYS[1], 'policy')"
 _PROBE = f"{_HOME} return redis.call('HSETNX', KEYS[1], 'version', '{VERSION}')"
 _CLOSE = f"""{_HOME}
 redis.call('ZREM', home .. ':keys', key)
@@ -110,7 +119,7 @@ return redis.call('UNLINK', pair)
 # Decimal texts are compared by length and then in two parts: a Lua number is exact to 2^53 only, and < on texts asks
 # the locale. ARGV[6] and ARGV[7]: the highest nonce that this mock itself accepted, and the pair's id it was for.
 _ADMIT = f"""{_HOME}
-local nonce, unique = ARGV[4], ARGV[5] == 'unique'
+local nonce, unique = ARGV[5], ARGV[2] == 'unique'
 local function above(a, b)
     if #a ~= #b then return #a > #b end
     local x, y = tonumber(string.sub(a, 1, 10)), tonumber(string.sub(b, 1, 10))
@@ -118,7 +127,7 @@ local function above(a, b)
     return tonumber('0' .. string.sub(a, 11)) > tonumber('0' .. string.sub(b, 11))
 end
 local known = redis.call('HMGET', pair, 'secret', 'id', 'last')
-if known[1] ~= ARGV[3] then return {{'key-unknown', '', ''}} end
+if known[1] ~= ARGV[4] then return {{'key-unknown', '', ''}} end
 local last = known[3] or ''
 if unique then
     if redis.call('SADD', seen, nonce) == 0 then return {{'nonce-replayed', last, known[2]}} end
@@ -133,28 +142,34 @@ return {{'', '', known[2]}}
 
 # A document is its number, in twelve digits, and its text: a hash has no order. `names` counts who has one of a name.
 _DOCUMENTS = f"{_HOME} return redis.call('HGETALL', orders)"
-_DOCUMENT = f"{_HOME} return redis.call('HGET', orders, ARGV[3])"
+_DOCUMENT = f"{_HOME} return redis.call('HGET', orders, ARGV[4])"
 _INSERT = f"""{_HOME}
-if redis.call('EXISTS', pair) == 0 or redis.call('HEXISTS', orders, ARGV[3]) == 1 then return 0 end
+if redis.call('EXISTS', pair) == 0 or redis.call('HEXISTS', orders, ARGV[4]) == 1 then return 0 end
 local number = redis.call('HINCRBY', pair, 'documents', 1)
-redis.call('HSET', orders, ARGV[3], string.format('%012d', number) .. ARGV[4])
-redis.call('HINCRBY', names, ARGV[3], 1)
+redis.call('HSET', orders, ARGV[4], string.format('%012d', number) .. ARGV[5])
+redis.call('HINCRBY', names, ARGV[4], 1)
 return 1
 """
 _REPLACE = f"""{_HOME}
-local now = redis.call('HGET', orders, ARGV[3])
-if not now or string.sub(now, 13) ~= ARGV[4] then return 0 end
-redis.call('HSET', orders, ARGV[3], string.sub(now, 1, 12) .. ARGV[5])
-return 1
+local complete = 1
+for index = 4, #ARGV, 3 do
+    local now = redis.call('HGET', orders, ARGV[index])
+    if now and string.sub(now, 13) == ARGV[index + 1] then
+        redis.call('HSET', orders, ARGV[index], string.sub(now, 1, 12) .. ARGV[index + 2])
+    else
+        complete = 0
+    end
+end
+return complete
 """
 _REMOVE = f"""{_HOME}
-local now = redis.call('HGET', orders, ARGV[3])
-if not now or string.sub(now, 13) ~= ARGV[4] then return 0 end
-forget(ARGV[3])
-return redis.call('HDEL', orders, ARGV[3])
+local now = redis.call('HGET', orders, ARGV[4])
+if not now or string.sub(now, 13) ~= ARGV[5] then return 0 end
+forget(ARGV[4])
+return redis.call('HDEL', orders, ARGV[4])
 """
 _ELSEWHERE = f"""{_HOME}
-return tonumber(redis.call('HGET', names, ARGV[3]) or '0') - redis.call('HEXISTS', orders, ARGV[3])
+return tonumber(redis.call('HGET', names, ARGV[4]) or '0') - redis.call('HEXISTS', orders, ARGV[4])
 """
 
 _RESET = "POST /__tn__/reset starts afresh"
@@ -181,6 +196,7 @@ class _Store:
 
     def __init__(self, url: str) -> None:
         self._birth = ""
+        self.policy: Policy | None = None  # looked at by every script, for data that was wiped may get another
         self._refusal = ""
         self._life = ("", 0)  # the Redis process last connected to, and whether it forgets nothing when it ends
         self._patience = Patience()
@@ -222,7 +238,7 @@ class _Store:
         """Run a script, after `_HOME`."""
         self._patience.ask()
         try:
-            return self._link.run(script, self._birth, *arguments)
+            return self._link.run(script, self._birth, self.policy or "", *arguments)
         except StateUnavailable as error:
             if isinstance(error.__cause__, self._link.late):
                 self._patience.lose(REPLY_SECONDS, str(error))
@@ -235,7 +251,7 @@ class _Store:
             self._link.call(lambda client: client.ping())
         birth = secrets.token_hex(8)
         texts = [_stored(text) for pair in pairs for text in (pair.api_key, pair.secret.reveal())]
-        old = self._unchecked.run(_CLEAR, birth, *self._life, VERSION, *texts).decode()
+        old = self._unchecked.run(_CLEAR, birth, *self._life, VERSION, self.policy or "", *texts).decode()
         self._birth = birth
         if old:
             with suppress(StateUnavailable):  # nothing refers to it any more
@@ -278,7 +294,12 @@ class RedisDocuments:
         """Replace a document if it still is `old`."""
         if old is None:
             return bool(self._store.run(_INSERT, self._key, _stored(name), new))
-        return bool(self._store.run(_REPLACE, self._key, _stored(name), old, new))
+        return self.swap_all({name: (old, new)})
+
+    def swap_all(self, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        """Swap each document that still is its old text, in one script."""
+        flat = [text for name, (old, new) in changes.items() for text in (_stored(name), old, new)]
+        return bool(self._store.run(_REPLACE, self._key, *flat))
 
     def remove(self, name: str, old: bytes) -> bool:
         """Remove a document if it still is `old`."""
@@ -313,7 +334,7 @@ class RedisLedger(Ledger):
         """Judge and remember a nonce in one script."""
         with self._lock:
             own = str(self._highest), self._highest_of
-        refusal, last, opened = self._store.run(_ADMIT, *self._pair, str(nonce), self.policy, *own)
+        refusal, last, opened = self._store.run(_ADMIT, *self._pair, str(nonce), *own)
         if refusal:
             return _refusal(refusal), int(last) if last else None
         with self._lock:
@@ -337,7 +358,6 @@ class RedisState:
 
     def __init__(self, url: str) -> None:
         self._store = _Store(url)
-        self._policy: Policy | None = None
         self.place = self._store.place
 
     def open(self, pair: Credentials) -> bool:
@@ -372,11 +392,11 @@ class RedisState:
 
     def ledger(self, pair: Credentials, policy: Policy) -> RedisLedger:
         """Return what watches over a pair's nonces. Raises `UsageError` for another rule than the data's."""
-        if policy != self._policy:
+        if policy != self._store.policy:
             kept = self._store.run(_RULE, policy).decode()
             if kept != policy:
                 raise other_rule(self.place, kept, policy)
-            self._policy = policy
+            self._store.policy = policy
         return RedisLedger(self._store, pair, policy)
 
     def orders(self, api_key: str) -> RedisDocuments:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,7 @@ class _File:
 
 
 _PAIR = "(SELECT id FROM pair WHERE api_key = ?)"
+_REPLACE = f"UPDATE document SET text = ? WHERE pair = {_PAIR} AND name = ? AND text = ?"  # noqa: S608 # a constant
 
 
 class SqliteDocuments:
@@ -247,13 +248,15 @@ class SqliteDocuments:
                 new,
                 self._key,
             )
-        return self._file.change(
-            f"UPDATE document SET text = ? WHERE pair = {_PAIR} AND name = ? AND text = ?",  # noqa: S608 # a constant
-            new,
-            self._key,
-            _stored(name),
-            old,
-        )
+        return self._file.change(_REPLACE, new, self._key, _stored(name), old)
+
+    def swap_all(self, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        """Swap each document that still is its old text, in one transaction."""
+        with self._file.transaction() as execute:
+            swapped = [
+                execute(_REPLACE, (new, self._key, _stored(name), old)).rowcount for name, (old, new) in changes.items()
+            ]
+        return all(swapped)
 
     def remove(self, name: str, old: bytes) -> bool:
         """Remove a document if it still is `old`."""

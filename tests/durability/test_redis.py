@@ -23,7 +23,7 @@ from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Policy
 from tn_contract.redislink import REPLY_SECONDS
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.wire import compose, compose_v3
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -113,6 +113,53 @@ def test_data_wiped_under_a_running_mock_is_refused_until_a_reset(
     assert "data was wiped while this mock ran" in ask(brokers[0], 5)
     brokers[0].reset()
     assert [ask(brokers[1], 4), ask(brokers[0], 4)] == ["cancel-accepted", "nonce-replayed"]
+
+
+def test_a_reset_after_a_wipe_leaves_no_other_mock_another_rule(
+    redis_server: RedisServer, brokers: list[Broker]
+) -> None:
+    redis_server.start()
+    brokers.append(Broker(state=redis_server.url))
+    redis_server.ask(b"FLUSHALL")
+    brokers[0].reset()
+    with pytest.raises(UsageError, match="keep to --nonces monotonic"):
+        Broker(state=redis_server.url, policy="unique")
+    assert ask(brokers[0], 5) == "cancel-accepted"
+
+
+@pytest.mark.parametrize("resets", [0, 1])
+def test_a_mock_whose_data_got_another_rule_accepts_nothing(
+    resets: int, redis_server: RedisServer, brokers: list[Broker]
+) -> None:
+    redis_server.start()
+    brokers.append(Broker(state=redis_server.url))
+    assert ask(brokers[0], 5) == "cancel-accepted"
+    redis_server.ask(b"FLUSHALL")
+    brokers.append(Broker(state=redis_server.url, policy="unique"))
+    brokers[resets].reset()
+    assert ask(brokers[1], 6) == "cancel-accepted"
+    for nonce in (6, 7):
+        assert "restart it with --nonces unique" in ask(brokers[0], nonce)
+    with pytest.raises(StateUnavailable, match="judged by the rule unique"):
+        brokers[0].open_session()
+    assert brokers[0].handle(compose_v3(DEMO, "delTradeOrder", 1, {}).request).reply.status == 599
+    assert create_app(brokers[0]).test_client().get("/__tn__/ready").status_code == 599
+    assert [ask(brokers[1], 7), ask(brokers[1], 7)] == ["cancel-accepted", "nonce-replayed"]
+
+
+def test_a_reset_by_a_mock_that_has_no_rule_yet_leaves_one_to_the_first(
+    redis_server: RedisServer, brokers: list[Broker]
+) -> None:
+    redis_server.start("--save", "3600 1")
+    brokers.append(Broker(state=redis_server.url))
+    redis_server.ask(b"SAVE")
+    redis_server.kill()
+    redis_server.start("--save", "3600 1")
+    brokers.append(Broker(state=redis_server.url, policy="unique"))  # not refused yet, for it cannot ask
+    redis_server.ask(b"FLUSHALL")
+    brokers[1].reset()
+    assert ask(brokers[0], 5) == "cancel-accepted"
+    assert "keep to --nonces monotonic" in ask(brokers[1], 5)
 
 
 def test_data_that_went_back_does_not_make_a_mock_accept_its_own_nonces_again(

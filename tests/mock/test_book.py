@@ -484,6 +484,42 @@ def test_what_happened_is_not_undone_by_a_clock_that_steps_back() -> None:
     assert account.stat(order_id) == 31
 
 
+def test_a_list_writes_down_whatever_was_due_in_one_step(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    for order_id in [account.place() for _ in range(30)]:
+        account.cancel(order_id)
+    working = account.place()
+    account.wait(2)
+    steps: list[int] = []
+    swap_all = MemoryDocuments.swap_all
+
+    def counted(documents: MemoryDocuments, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        steps.append(len(changes))
+        return swap_all(documents, changes)
+
+    monkeypatch.setattr(MemoryDocuments, "swap_all", counted)
+    monkeypatch.setattr(MemoryDocuments, "swap", None)
+    for _ in range(2):
+        assert [row["stat"] for row in account.rows()] == [31] * 30 + [10]
+        assert [row["id"] for row in account.rows(active_only=1)] == [working]
+    assert steps == [30]
+
+
+def test_a_list_looks_again_where_somebody_was_quicker(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = [account.place() for _ in range(3)]
+    for order_id in orders:
+        account.cancel(order_id)
+    account.wait(2)
+    swap_all = MemoryDocuments.swap_all
+
+    def overtaken(documents: MemoryDocuments, changes: Mapping[str, tuple[bytes, bytes]]) -> bool:
+        monkeypatch.setattr(MemoryDocuments, "swap_all", swap_all)
+        account.book.change(DEMO.api_key, str(orders[1]), Change(stat=75))
+        return swap_all(documents, changes)
+
+    monkeypatch.setattr(MemoryDocuments, "swap_all", overtaken)
+    assert [row["stat"] for row in account.rows()] == [31, 75, 31]
+
+
 # ---- what tests do -----------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from mock_server import broker as broker_module
 from mock_server.broker import DEMO, MAX_BODY, Answer, Broker
 from mock_server.faults import Fault
 from tn_contract.corpus import load_corpus
@@ -535,6 +536,34 @@ def test_a_closed_session_is_an_unknown_key(broker: Broker) -> None:
     assert broker.close_session(DEMO.api_key) is True
     assert broker.close_session(DEMO.api_key) is False
     assert situation(broker.handle(cancel())) == "key-unknown"
+
+
+def test_of_many_sessions_those_with_a_scenario_are_not_forgotten(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "SESSIONS_KEPT", 4)
+    sessions = [broker.open_session(f"key {number}", "secret") for number in range(4)]
+    nonces = itertools.count()
+
+    def statuses() -> list[int]:
+        asked = [
+            compose(session.credentials, "delTradeOrder", next(nonces), {"order_id": ORDER}) for session in sessions
+        ]
+        return [broker.handle(composed.request).reply.status for composed in asked]
+
+    def play(*keys: str) -> None:
+        for key in keys:
+            broker.play({"rule": [{"payload": "http-502"}]}, broker.session(key))
+
+    play("key 0", "key 1")
+    assert statuses() == [502, 502, 200, 200]
+    broker.open_session("key 4", "secret")
+    assert [broker.session(f"key {number}") is sessions[number] for number in (0, 1, 3, 2)] == [True, True, True, False]
+    assert statuses() == [502, 502, 200, 200]
+    play("key 2", "key 3")
+    for number in range(5, 10):
+        broker.open_session(f"key {number}", "secret")
+    assert statuses() == [502] * 4
 
 
 def test_reset_forgets_sessions_nonces_and_journals(broker: Broker) -> None:

@@ -162,6 +162,19 @@ class Model(RuleBasedStateMachine):
             documents[name] = new
         assert list(orders.all().items()) == list(documents.items())
 
+    @rule(
+        at=st.integers(0, 1),
+        key=_keys,
+        changes=st.dictionaries(_names, st.tuples(st.sampled_from([b"", b"{}"]), st.sampled_from([b"", b"{}", b"x"]))),
+    )
+    def swap_all(self, at: int, key: str, changes: dict[str, tuple[bytes, bytes]]) -> None:
+        orders = self.instances[at].orders(key)
+        documents = self.documents.get(key, {}) if key in self.pairs else {}
+        fitting = {name: new for name, (old, new) in changes.items() if documents.get(name) == old}
+        assert orders.swap_all(changes) == (len(fitting) == len(changes))
+        documents.update(fitting)
+        assert list(orders.all().items()) == list(documents.items())
+
     @rule(at=st.integers(0, 1), key=_keys)
     def clear(self, at: int, key: str) -> None:
         self.instances[at].clear(Credentials(key, Secret("x")))
@@ -233,6 +246,16 @@ def test_nonces_judged_by_one_rule_are_not_judged_by_another(opener: Callable[[]
     with pytest.raises(UsageError, match="keep to --nonces monotonic"):
         Broker(state=open_it(), policy="unique")
     assert Broker(state=open_it()).keys == [DEMO.api_key]
+
+
+@every_engine
+def test_a_seed_draws_no_key_that_is_kept_already(opener: Callable[[], Opener]) -> None:
+    open_it, afresh = opener(), Broker(seed=7)
+    drawn = [afresh.open_session().credentials for _ in range(4)]
+    first, second = (Broker(state=open_it(), seed=7) for _ in range(2))
+    assert [broker.open_session().credentials for broker in (first, first, second, first)] == drawn
+    with pytest.raises(UsageError, match="exists already"):
+        second.open_session(drawn[3].api_key)
 
 
 @pytest.mark.parametrize("url", ["", "sqlite", "sqlite:", "redsi://:hidden@host", "postgres://hidden@host", "Memory"])
@@ -561,6 +584,14 @@ def test_a_file_that_was_removed_or_replaced_while_in_use_takes_no_more_nonces(t
     assert create_app(first).test_client().get("/__tn__/ready").status_code == HARNESS_STATUS
     second.state.shut()
     first.state.shut()
+
+
+@every_engine
+def test_a_reset_does_not_change_the_rule(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+    Broker(state=open_it(), policy="unique").reset()
+    with pytest.raises(UsageError, match="keep to --nonces unique"):
+        Broker(state=open_it())
 
 
 FULL = """
