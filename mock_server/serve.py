@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mock_server.certificates import Certificates
     from tn_contract.signing import Credentials
 
+SLOW_ANSWERS = 4  # at a time, of those that may go through a whole journal: more would only slow down the API
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -176,8 +177,13 @@ def _behind(
         scheme = "https" if certificates else "http"
         flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
 
+        slow = threading.Semaphore(SLOW_ANSWERS)
+
         def answer(request: Request) -> Answer:
-            return flask.answer(request) if request.path.startswith(CONTROL) else answered(broker, request, log)
+            if not request.path.startswith(CONTROL):
+                return answered(broker, request, log)
+            with slow if request.path.startswith(f"{CONTROL}sessions/") else nullcontext():
+                return flask.answer(request)
 
         # What the control plane computes may take long, and must not hold up the API.
         server = Server(answer, offload=lambda path: path.startswith(CONTROL))

@@ -12,7 +12,6 @@ import threading
 import time
 from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transport
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import inf
 from typing import cast
@@ -22,7 +21,6 @@ from tn_contract.wire import Request
 
 HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake
 STOP_SECONDS = 1.0
-SLOW_THREADS = 4
 _BACKLOG = 4096
 _TICK = 0.5  # how often limits are looked after
 _ROUNDS = 5  # of the loop, until it has accepted and heard who was there before the stop
@@ -34,7 +32,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Server:
     """Has requests answered that come in by its doors, until it is stopped.
 
-    Requests for a path that `offload` calls slow are answered in a few threads, all others in the loop itself.
+    Requests for a path that `offload` calls slow are answered in a thread each, all others in the loop itself.
     `answer` may raise: that is answered for, too.
     """
 
@@ -48,7 +46,6 @@ class Server:
         self._heard: list[tuple[Visitor, bytes]] = []
         self._written: list[Visitor] | None = None
         self._doors: list[tuple[socket.socket, Callable[[], Visitor]]] = []
-        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._loop: AbstractEventLoop | None = None
         self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
@@ -71,14 +68,13 @@ class Server:
             with asyncio.Runner() as runner:
                 runner.run(self._live())
         finally:
-            if self._pool:
-                self._pool.shutdown()
             self._over.set()
 
     def stop(self) -> None:
         """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over.
 
-        What holds up the loop itself is waited for however long it takes: what is closed next is in its hands.
+        What holds up the loop itself is waited for however long it takes: what is closed next is in its hands. Threads
+        that still compute an answer are left to themselves, and do not keep the process from ending.
         Not to be called in the thread that serves.
         """
         with self._lock:
@@ -93,10 +89,20 @@ class Server:
         self._over.wait()
 
     def answer_aside(self, request: Request) -> Future[Answer]:
-        """Answer a request that takes long, in a thread."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(SLOW_THREADS, "tn-mock-slow")
-        return asyncio.get_running_loop().run_in_executor(self._pool, self.answer, request)
+        """Answer a request that takes long, in a thread of its own: it holds up no other, and no stop."""
+        loop = asyncio.get_running_loop()
+        future: Future[Answer] = loop.create_future()
+
+        def work() -> None:
+            answer = self.answer(request)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(future.set_result, answer)
+
+        try:
+            threading.Thread(target=work, name="tn-mock-slow", daemon=True).start()
+        except RuntimeError as error:  # the system grants no more threads
+            future.set_result(Answer(failed(error), None))
+        return future
 
     def hear(self, visitor: Visitor, data: bytes) -> None:
         """Have `visitor` take what it said, together with all others who spoke in this round of the loop.

@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import IO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mock_server import app, serve
 from mock_server import server as server_room
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
 from mock_server.reader import HEADER_LIMIT
@@ -421,6 +423,53 @@ def test_what_the_loop_waits_for_has_its_state_and_its_sockets_until_it_comes(mo
         for thread in stopping:
             thread.join(PATIENCE)
         assert shut.is_set()
+
+
+def test_a_probe_is_answered_however_many_journals_are_judged(
+    mock: RunningMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def slow(*_args: object) -> dict[str, object]:
+        entered.release()
+        leave.wait(PATIENCE)
+        return {}
+
+    monkeypatch.setattr(app, "_verdicts", slow)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(socket.create_connection(address(mock), PATIENCE)) for _ in range(10)]
+        for client in clients:
+            client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+        for _ in range(serve.SLOW_ANSWERS):
+            assert entered.acquire(timeout=PATIENCE)
+        for probe in ("health", "ready"):
+            started = time.monotonic()
+            [(status, _, _)] = replies(say(mock, raw(f"GET /__tn__/{probe} HTTP/1.1", "Host: localhost")))
+            assert (status, time.monotonic() - started < 1) == (200, True)
+        assert not entered.acquire(timeout=0.1)  # the others wait
+        leave.set()
+        assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 10
+
+
+def test_a_process_does_not_wait_for_who_computes_when_it_stops() -> None:
+    child = CHILD.replace(
+        "mock = ", "import time; from mock_server import app; app._verdicts = lambda *_: time.sleep(30); mock = "
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), PATIENCE) as client:
+                client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+                time.sleep(0.5)
+                started = time.monotonic()
+                process.terminate()
+                output, errors = process.communicate(timeout=PATIENCE)
+                assert time.monotonic() - started < server_room.STOP_SECONDS + 1
+                assert (process.returncode, output, errors) == (0, "", "")
+        finally:
+            process.kill()
 
 
 CHILD = """

@@ -512,6 +512,28 @@ def test_slow_work_holds_up_nobody_else_and_stays_in_order(app: Recorder, addres
         assert bodies(all_from(client)) == [b"/slow/1", b"/2"]
 
 
+def test_any_number_of_slow_requests_hold_up_no_other_slow_one(app: Recorder, address: tuple[str, int]) -> None:
+    with ExitStack() as opened:
+        for _ in range(20):
+            opened.enter_context(connect(address)).sendall(request("/slow"))
+        while len(app.requests) < 20:
+            time.sleep(0.01)
+        threading.Timer(0.2, app.leave.set).start()
+        started = time.monotonic()
+        assert bodies(say(address, request("/slower"))) == [b"/slower"]
+        assert time.monotonic() - started < 0.2
+
+
+def test_a_slow_request_that_no_thread_is_left_for_is_answered(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert say(address, request("/slow")).startswith(b"HTTP/1.1 599 ")
+
+
 def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(address: tuple[str, int]) -> None:
     count = 5000
     asked = b"".join(request(f"/{number}") for number in range(count))
@@ -676,6 +698,17 @@ def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pyte
                 time.sleep(0.01)
             threading.Timer(1, app.leave.set).start()
         assert all_from(client) == b""
+
+
+def test_no_stop_waits_for_what_is_computed_aside(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
+    with serving(app) as address, connect(address) as client:
+        client.sendall(request("/slow"))
+        assert app.entered.wait(PATIENCE)
+        threading.Timer(2, app.leave.set).start()
+        started = time.monotonic()
+        client.shutdown(socket.SHUT_WR)
+    assert time.monotonic() - started < 1
 
 
 def test_who_connected_before_the_stop_is_heard() -> None:
