@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -392,6 +393,18 @@ def test_headers_may_be_no_larger_than_the_limit(app: Recorder, address: tuple[s
                 received = client.recv(65536)
                 break
     assert received.startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_strangers_call_their_headers_is_not_kept(app: Recorder) -> None:
+    client = _Feeding(app)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            client.connection.take(request("/", f"X{number}{'a' * 20_000}: 1"))
+            app.requests.clear()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def _readable(client: socket.socket) -> bool:
