@@ -21,7 +21,7 @@ from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
-from mock_server.server import Server, Visitor
+from mock_server.server import Server, Visitor, stop_signals
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import Request
@@ -272,16 +272,18 @@ def running(broker: Broker | None = None, **options: Any) -> Iterator[RunningMoc
 
 
 def run_until_stopped(mock: RunningMock, announce: Callable[[], object] = lambda: None) -> None:
-    """Serve in the foreground until SIGTERM or SIGINT; a request under way is answered first.
+    """Serve in the foreground until SIGTERM, SIGINT or SIGHUP; a request under way is answered first.
 
-    `announce` is called when signals are heeded: who waited for it may send one at once.
+    SIGHUP stays ignored if it is, as by `nohup`. `announce` is called when signals are heeded: who waited for it may
+    send one at once.
     """
+    signals = stop_signals()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=mock.stop).start()
 
     def heed(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-        for name in (signal.SIGTERM, signal.SIGINT):
+        for name in signals:
             signal.signal(name, handler)
 
     heed(stop)
@@ -306,7 +308,7 @@ def run_workers(
     journal_file: Path | None = None,
     **options: Any,
 ) -> None:
-    """Serve in the foreground by `count` processes that share the entrance and the state, until SIGTERM or SIGINT.
+    """Serve in the foreground by `count` processes that share the entrance and the state, until a signal.
 
     `announce` is given the entrance and the place of the state once all can answer. Each worker appends to a journal
     of its own, whose name ends in the worker's number. Raises `UsageError` for what only one process can do.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -479,6 +481,11 @@ print(mock.base_url, flush=True)
 run_until_stopped(mock)
 """
 
+WORKERS = """
+from mock_server.serve import run_workers
+run_workers({workers}, lambda entrance, _: print(entrance.base_url, flush=True), state="{state}")
+"""
+
 
 def read_line(stream: IO[str] | None) -> str:
     assert stream is not None
@@ -486,7 +493,7 @@ def read_line(stream: IO[str] | None) -> str:
 
 
 @pytest.mark.parametrize("opened", ["no connection", "idle connection", "silent connection"])
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)
 def test_a_signal_stops_the_process_cleanly_within_two_seconds(how: signal.Signals, opened: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -531,7 +538,7 @@ def test_more_signals_change_nothing() -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)
 def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) -> None:
     late = next(order.order_id for order in load_corpus().magic_orders.values() if order.fault == "delay")
     child = CHILD.replace("mock = ", "from mock_server import faults; faults.DELAY_SECONDS = 0.5; mock = ")
@@ -549,6 +556,36 @@ def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) ->
             reply = connection.getresponse()
             assert (reply.status, json.loads(reply.read())) == (200, {"order_id": int(late)})
             assert reply.getheader("Connection") == "close" or process.wait(PATIENCE) == 0
+            assert (*process.communicate(timeout=PATIENCE), process.returncode) == ("", "", 0)
+            connection.close()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_all_processes_unless_they_shall_outlive_it(
+    tmp_path: Path, workers: int, ignored: bool
+) -> None:
+    nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
+    child = CHILD if workers == 1 else WORKERS.format(workers=workers, state=f"sqlite:{tmp_path / 'state.db'}")
+    with subprocess.Popen(
+        [sys.executable, "-c", nohup + child],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+            assert ask(connection, cancel(1)) == (200, SUCCESS)  # so the signal handlers are there
+            time.sleep(0.2)
+            os.killpg(process.pid, signal.SIGHUP)
+            if ignored:
+                time.sleep(0.3)
+                assert ask(connection, cancel(2)) == (200, SUCCESS)
+                process.terminate()
             assert (*process.communicate(timeout=PATIENCE), process.returncode) == ("", "", 0)
             connection.close()
         finally:
