@@ -6,6 +6,7 @@ Connections cost no thread, so thousands may stay half open.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -15,7 +16,7 @@ from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transpor
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from mock_server.broker import Answer, failed
 from tn_contract.wire import Request
@@ -23,8 +24,11 @@ from tn_contract.wire import Request
 HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake
 STOP_SECONDS = 1.0
 _BACKLOG = 4096
+_AT_ONCE = 128  # are accepted: where that fails, the loop tries and complains as often
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_COMPLAINT_SECONDS = 10.0  # between two complaints that nobody can be accepted
 _TICK = 0.5  # how often limits are looked after
-_ROUNDS = 5  # of the loop, until it has accepted and heard who was there before the stop
+_ROUNDS = 5 + _BACKLOG // _AT_ONCE  # of the loop, until it has accepted and heard who was there before the stop
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _log = logging.getLogger("mock_server")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -59,6 +63,7 @@ class Server:
         self._loop: AbstractEventLoop | None = None
         self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
         self._over = threading.Event()
+        self._complain_again = -inf
 
     def add_door(self, listening: socket.socket, newcomer: Callable[[], Visitor]) -> None:
         """Let in who connects to a listening socket: `newcomer` makes their protocol. Only before `serve`."""
@@ -149,13 +154,15 @@ class Server:
 
     async def _live(self) -> None:
         loop, doors = asyncio.get_running_loop(), []
+        loop.set_exception_handler(self._complain)
         with self._lock:
             if self.stopping:
                 return
             self._loop = loop
         try:
             for listening, newcomer in self._doors:
-                doors.append(await loop.create_server(newcomer, sock=listening, backlog=_BACKLOG))
+                doors.append(await loop.create_server(newcomer, sock=listening, backlog=_AT_ONCE))
+                listening.listen(_BACKLOG)  # the kernel's queue is another matter
             self._tick(loop)
             await self._told_to_stop.wait()
             for _ in range(_ROUNDS):
@@ -182,6 +189,16 @@ class Server:
                 while self.visitors:
                     self._somebody_left.clear()
                     await self._somebody_left.wait()
+
+    def _complain(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say what goes wrong in the loop; in one line, and not over and over, if it is that nobody can be accepted."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            if loop.time() >= self._complain_again:
+                self._complain_again = loop.time() + _COMPLAINT_SECONDS
+                _log.error("clients have to wait, for no connection can be accepted: %s", error.strerror)
+        elif not (self.stopping and isinstance(error, ValueError)):  # it would try a door again that is closed by now
+            loop.default_exception_handler(context)
 
     def _tick(self, loop: AbstractEventLoop) -> None:
         year, month, day, hour, minute, second, weekday, *_ = time.gmtime()

@@ -664,6 +664,44 @@ def test_ten_thousand_who_say_nothing_or_half_of_it_hold_up_nobody() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+CROWDED = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+"""
+
+
+def test_where_no_connection_can_be_accepted_those_that_are_go_on() -> None:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", CROWDED + CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        ExitStack() as opened,
+    ):
+        try:
+            assert process.stdout
+            host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+            address = host, int(port)
+            client = opened.enter_context(connect(address))
+            client.sendall(request("/api/v2"))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            with ExitStack() as crowd:
+                for _ in range(200):
+                    crowd.enter_context(connect(address))
+                started = time.monotonic()
+                for _ in range(20):
+                    client.sendall(request("/api/v2"))
+                    assert client.recv(65536).startswith(b"HTTP/1.1 200")
+                    time.sleep(0.05)
+                assert time.monotonic() - started < 2
+            assert say(address, request("/api/v2")).startswith(b"HTTP/1.1 200")
+            process.terminate()
+            _, errors = process.communicate(timeout=PATIENCE)
+            assert (process.returncode, len(errors.splitlines())) == (0, 1)
+            assert "no connection can be accepted" in errors
+        finally:
+            process.kill()
+
+
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
