@@ -713,17 +713,19 @@ def test_stopping_an_idle_server_takes_no_time(app: Recorder) -> None:
     assert time.monotonic() - started < 0.1
 
 
-@pytest.mark.parametrize("path", ["/fault/delay/0.3", "/slow"])
-def test_stopping_answers_what_is_under_way_and_no_more(app: Recorder, path: str) -> None:
+@pytest.mark.parametrize("path", ["/fault/delay/30", "/slow", "/fault/dribble/30"])
+def test_stopping_answers_what_has_come_and_no_more(app: Recorder, path: str) -> None:
     with ExitStack() as later:
         with serving(app) as address:
             client = later.enter_context(connect(address))
-            client.sendall(request(path) + request("/next"))
+            client.sendall(request(path) + request("/fault/delay/30") + request("/last"))
             while not app.requests:
                 time.sleep(0.01)
             threading.Timer(0.2, app.leave.set).start()
         received = all_from(client)
-    assert bodies(received) == [path.encode()]
+    assert bodies(received) == [path.encode(), b"/fault/delay/30", b"/last"]
+    assert received.count(b"Connection: close") == 1
+    assert b"Connection: close" in received.rpartition(b"HTTP/1.1 200")[2]
     with pytest.raises(ConnectionRefusedError):
         connect(address)
 
@@ -737,6 +739,47 @@ def test_a_reply_that_was_to_come_late_comes_at_the_stop(app: Recorder, path: st
             while not app.requests:
                 time.sleep(0.01)
         assert bodies(all_from(client)) == [path.encode()]
+
+
+@pytest.mark.parametrize("before", [b"", request("/before"), request("/fault/delay/30")])
+@pytest.mark.parametrize("cut", [-1, -3, 10])
+def test_what_has_come_in_part_may_come_whole_after_the_stop(app: Recorder, before: bytes, cut: int) -> None:
+    said = request("/part", "Content-Length: 3", body=b"abc")
+    with ExitStack() as later:
+        with serving(app) as address:
+            client = later.enter_context(connect(address))
+            client.sendall(before + said[:cut])
+            time.sleep(0.1)
+            threading.Timer(0.3, lambda: client.sendall(said[cut:] + request("/late"))).start()
+        received = all_from(client)
+    assert [received.path for received in app.requests[-1:]] == ["/part"]
+    assert bodies(received)[-1:] == [b"/part"]
+    assert received.count(b"Connection: close") == 1
+
+
+def test_what_never_comes_whole_is_not_waited_for_longer(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
+    with serving(app) as address, connect(address) as client:
+        client.sendall(request("/part", "Content-Length: 3", body=b"ab"))
+        time.sleep(0.1)
+        started = time.monotonic()
+    assert time.monotonic() - started < 0.5
+
+
+def test_requests_that_come_together_during_the_stop_are_all_answered(
+    app: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Connection.take
+
+    def taken(self: Connection, data: bytes) -> None:
+        self.server.stopping = True  # as if `stop` had been called in another thread just now
+        take(self, data)
+
+    monkeypatch.setattr(Connection, "take", taken)
+    with serving(app) as address:
+        received = say(address, request("/1") + request("/2") + request("/3"))
+    assert bodies(received) == [b"/1", b"/2", b"/3"]
+    assert received.count(b"Connection: close") == 1
 
 
 def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
