@@ -54,12 +54,13 @@ class Server:
     ) -> None:
         self._answer, self.offload = answer, offload
         self.visitors: set[Visitor] = set()
-        self.stopping = False
+        self.stopping = False  # changes in the loop alone, never while something is taken
         self.stamp = ""
         self._heard: list[tuple[Visitor, bytes]] = []
         self._written: list[Visitor] | None = None
         self._doors: list[tuple[socket.socket, Callable[[], Visitor]]] = []
         self._lock = threading.Lock()
+        self._stopped = False
         self._loop: AbstractEventLoop | None = None
         self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
         self._over = threading.Event()
@@ -92,8 +93,8 @@ class Server:
         Not to be called in the thread that serves.
         """
         with self._lock:
-            unused = not (self.stopping or self._loop)
-            self.stopping = True
+            unused = not (self._stopped or self._loop)
+            self._stopped = True
             if self._loop:
                 self._loop.call_soon_threadsafe(self._told_to_stop.set)
         if unused:
@@ -156,7 +157,7 @@ class Server:
         loop, doors = asyncio.get_running_loop(), []
         loop.set_exception_handler(self._complain)
         with self._lock:
-            if self.stopping:
+            if self._stopped:
                 return
             self._loop = loop
         try:
@@ -165,6 +166,7 @@ class Server:
                 listening.listen(_BACKLOG)  # the kernel's queue is another matter
             self._tick(loop)
             await self._told_to_stop.wait()
+            self.stopping = True
             for _ in range(_ROUNDS):
                 await asyncio.sleep(0)
             await self._say_goodbye(doors)
