@@ -31,8 +31,8 @@ class Connection(Visitor):
     """Takes turns with a client: reads ahead no further than one request, and writes when it is read."""
 
     __slots__ = (
-        "_answering", "_clogged", "_context", "_done", "_ended", "_plain", "_playing", "_reader", "_timer", "_tls",
-        "_unsent", "_waiting",
+        "_answering", "_clogged", "_context", "_dismissed", "_done", "_ended", "_plain", "_playing", "_reader",
+        "_timer", "_tls", "_unsent", "_waiting",
     )  # fmt: skip
 
     def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
@@ -48,6 +48,7 @@ class Connection(Visitor):
         self._clogged = False  # the client does not read as fast as it is answered
         self._unsent = inf
         self._ended = False  # the client has said all
+        self._dismissed = False  # the server stops: what has begun is answered, and no more
         self._done = False  # we have said all, and wait for it to leave
 
     # ---- the network ---------------------------------------------------------------------------------------
@@ -129,8 +130,9 @@ class Connection(Visitor):
             self._close()
 
     def dismiss(self) -> None:
-        """Leave, or do so after the reply that is under way: at once, however late a fault wanted it."""
-        if self._done or not self._answering:
+        """Leave, or do so when what has begun to come is answered: at once, however late a fault wanted it."""
+        self._dismissed = True
+        if self._done or not (self._answering or self._more()):
             self._close()
         elif self._timer and self._playing:
             self._timer.cancel()
@@ -160,9 +162,15 @@ class Connection(Visitor):
         """Say if it is our turn, or the client's to read: those have time limits of their own."""
         return bool(self._answering or self._waiting or self._clogged)
 
+    def _more(self) -> bool:
+        """Say if there is more to answer, part of it yet to come perhaps."""
+        return bool(self._waiting or self._reader.within)
+
     def request_begins(self) -> None:
         """Give the client time for headers."""
-        if not self._busy():
+        if self._dismissed:
+            self._reader.stop()
+        elif not self._busy():
             self.expect_head()
 
     def body_begins(self) -> None:
@@ -181,9 +189,12 @@ class Connection(Visitor):
         if self._plain:  # then it was meant for another address, as whoever answers shall see
             request = replace(request, path=f"http://{request.header('Host') or ''}{request.path}")
             connection = "close"
-        if not self._busy():
+        busy = self._busy()
+        if not (busy or self.server.stopping):
             self._answer(request, connection)
             return
+        if not busy:  # which reply is the last can be told when all is read
+            self.loop.call_soon(self._answer_waiting)
         self._waiting.append((request, connection))
         if not self._ended:
             self.transport.pause_reading()
@@ -211,7 +222,7 @@ class Connection(Visitor):
             self._deliver(self.server.answer(request), request, connection)
 
     def _deliver(self, answer: Answer, request: Request, connection: str) -> None:
-        if self.server.stopping:
+        if self.server.stopping and not self._more():
             connection = "close"
         head_only = request.method == "HEAD"
         try:
@@ -253,7 +264,7 @@ class Connection(Visitor):
 
     def _finish(self, connection: str) -> None:
         self._answering = False
-        if connection == "close" or self.server.stopping:
+        if connection == "close":
             self._close()
         else:
             self._look_for_more()
@@ -262,10 +273,10 @@ class Connection(Visitor):
         """Be ready for the next request."""
         if self._waiting:
             self.loop.call_soon(self._answer_waiting)  # not at once, for fairness
-        elif self._ended:
-            self._close()
         elif self._reader.within:
             self._expect_body()
+        elif self._ended or self.server.stopping:
+            self._close()
         else:
             self.allow(IDLE_SECONDS)
 

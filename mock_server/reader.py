@@ -18,7 +18,7 @@ from tn_contract.wire import Reply, Request
 
 HEADER_LIMIT = 32 * 1024
 _MEND = "the request never reached the API: mend the HTTP"
-_USUAL_TARGET = 256  # longer ones are not remembered: a stranger chooses them
+_USUAL_TARGET, _USUAL_NAME = 256, 64  # longer ones are not remembered: a stranger chooses them
 
 
 class Listener(Protocol):
@@ -114,7 +114,7 @@ class Reader:
         if headers is None or not self._in_head:
             return
         self._size += len(name) + len(value)
-        if known := _header_name(name):
+        if known := _usual_header_name(name) if len(name) <= _USUAL_NAME else _header_name(name):
             text = value.decode("latin-1").strip(" \t")
             headers[known] = f"{headers[known]}, {text}" if known in headers else text
 
@@ -208,10 +208,12 @@ def _address(target: bytes) -> tuple[str, str]:
 _usual_address = lru_cache(256)(_address)
 
 
-@lru_cache(1024)
 def _header_name(name: bytes) -> str:
     """Write every header's name in one way, as WSGI would hand it on; "" if `_` is in it.
 
     WSGI could not tell `X_NtApi_Sig` from `X-NtApi-Sig`, and a usual PHP server never sees the former.
     """
     return "" if b"_" in name else name.decode("ascii").title()
+
+
+_usual_header_name = lru_cache(1024)(_header_name)

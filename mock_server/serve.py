@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
-from mock_server.server import Server, Visitor
+from mock_server.server import Server, Visitor, stop_signals
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import Request
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mock_server.certificates import Certificates
     from tn_contract.signing import Credentials
 
+SLOW_ANSWERS = 4  # at a time, of those that may go through a whole journal: more would only slow down the API
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -176,8 +177,13 @@ def _behind(
         scheme = "https" if certificates else "http"
         flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
 
+        slow = threading.Semaphore(SLOW_ANSWERS)
+
         def answer(request: Request) -> Answer:
-            return flask.answer(request) if request.path.startswith(CONTROL) else answered(broker, request, log)
+            if not request.path.startswith(CONTROL):
+                return answered(broker, request, log)
+            with slow if request.path.startswith(f"{CONTROL}sessions/") else nullcontext():
+                return flask.answer(request)
 
         # What the control plane computes may take long, and must not hold up the API.
         server = Server(answer, offload=lambda path: path.startswith(CONTROL))
@@ -266,16 +272,18 @@ def running(broker: Broker | None = None, **options: Any) -> Iterator[RunningMoc
 
 
 def run_until_stopped(mock: RunningMock, announce: Callable[[], object] = lambda: None) -> None:
-    """Serve in the foreground until SIGTERM or SIGINT; a request under way is answered first.
+    """Serve in the foreground until SIGTERM, SIGINT or SIGHUP; a request under way is answered first.
 
-    `announce` is called when signals are heeded: who waited for it may send one at once.
+    SIGHUP stays ignored if it is, as by `nohup`. `announce` is called when signals are heeded: who waited for it may
+    send one at once.
     """
+    signals = stop_signals()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=mock.stop).start()
 
     def heed(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-        for name in (signal.SIGTERM, signal.SIGINT):
+        for name in signals:
             signal.signal(name, handler)
 
     heed(stop)
@@ -300,7 +308,7 @@ def run_workers(
     journal_file: Path | None = None,
     **options: Any,
 ) -> None:
-    """Serve in the foreground by `count` processes that share the entrance and the state, until SIGTERM or SIGINT.
+    """Serve in the foreground by `count` processes that share the entrance and the state, until a signal.
 
     `announce` is given the entrance and the place of the state once all can answer. Each worker appends to a journal
     of its own, whose name ends in the worker's number. Raises `UsageError` for what only one process can do.

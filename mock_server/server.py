@@ -6,35 +6,46 @@ Connections cost no thread, so thousands may stay half open.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import signal
 import socket
 import threading
 import time
 from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transport
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from mock_server.broker import Answer, failed
 from tn_contract.wire import Request
 
 HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake
 STOP_SECONDS = 1.0
-SLOW_THREADS = 4
 _BACKLOG = 4096
+_AT_ONCE = 128  # are accepted: where that fails, the loop tries and complains as often
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_COMPLAINT_SECONDS = 10.0  # between two complaints that nobody can be accepted
 _TICK = 0.5  # how often limits are looked after
-_ROUNDS = 5  # of the loop, until it has accepted and heard who was there before the stop
+_ROUNDS = 5 + _BACKLOG // _AT_ONCE  # of the loop, until it has accepted and heard who was there before the stop
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _log = logging.getLogger("mock_server")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that a process stops at: a closed terminal's, too, unless it was started to outlive that."""
+    usual = (signal.SIGTERM, signal.SIGINT)
+    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return usual
+    return (*usual, signal.SIGHUP)
+
+
 class Server:
     """Has requests answered that come in by its doors, until it is stopped.
 
-    Requests for a path that `offload` calls slow are answered in a few threads, all others in the loop itself.
+    Requests for a path that `offload` calls slow are answered in a thread each, all others in the loop itself.
     `answer` may raise: that is answered for, too.
     """
 
@@ -43,16 +54,17 @@ class Server:
     ) -> None:
         self._answer, self.offload = answer, offload
         self.visitors: set[Visitor] = set()
-        self.stopping = False
+        self.stopping = False  # changes in the loop alone, never while something is taken
         self.stamp = ""
         self._heard: list[tuple[Visitor, bytes]] = []
         self._written: list[Visitor] | None = None
         self._doors: list[tuple[socket.socket, Callable[[], Visitor]]] = []
-        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._stopped = False
         self._loop: AbstractEventLoop | None = None
         self._told_to_stop, self._somebody_left = asyncio.Event(), asyncio.Event()
         self._over = threading.Event()
+        self._complain_again = -inf
 
     def add_door(self, listening: socket.socket, newcomer: Callable[[], Visitor]) -> None:
         """Let in who connects to a listening socket: `newcomer` makes their protocol. Only before `serve`."""
@@ -71,19 +83,18 @@ class Server:
             with asyncio.Runner() as runner:
                 runner.run(self._live())
         finally:
-            if self._pool:
-                self._pool.shutdown()
             self._over.set()
 
     def stop(self) -> None:
         """Take no more requests, answer those under way for up to `STOP_SECONDS`, and return when all is over.
 
-        What holds up the loop itself is waited for however long it takes: what is closed next is in its hands.
+        What holds up the loop itself is waited for however long it takes: what is closed next is in its hands. Threads
+        that still compute an answer are left to themselves, and do not keep the process from ending.
         Not to be called in the thread that serves.
         """
         with self._lock:
-            unused = not (self.stopping or self._loop)
-            self.stopping = True
+            unused = not (self._stopped or self._loop)
+            self._stopped = True
             if self._loop:
                 self._loop.call_soon_threadsafe(self._told_to_stop.set)
         if unused:
@@ -93,10 +104,20 @@ class Server:
         self._over.wait()
 
     def answer_aside(self, request: Request) -> Future[Answer]:
-        """Answer a request that takes long, in a thread."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(SLOW_THREADS, "tn-mock-slow")
-        return asyncio.get_running_loop().run_in_executor(self._pool, self.answer, request)
+        """Answer a request that takes long, in a thread of its own: it holds up no other, and no stop."""
+        loop = asyncio.get_running_loop()
+        future: Future[Answer] = loop.create_future()
+
+        def work() -> None:
+            answer = self.answer(request)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(future.set_result, answer)
+
+        try:
+            threading.Thread(target=work, name="tn-mock-slow", daemon=True).start()
+        except RuntimeError as error:  # the system grants no more threads
+            future.set_result(Answer(failed(error), None))
+        return future
 
     def hear(self, visitor: Visitor, data: bytes) -> None:
         """Have `visitor` take what it said, together with all others who spoke in this round of the loop.
@@ -134,15 +155,18 @@ class Server:
 
     async def _live(self) -> None:
         loop, doors = asyncio.get_running_loop(), []
+        loop.set_exception_handler(self._complain)
         with self._lock:
-            if self.stopping:
+            if self._stopped:
                 return
             self._loop = loop
         try:
             for listening, newcomer in self._doors:
-                doors.append(await loop.create_server(newcomer, sock=listening, backlog=_BACKLOG))
+                doors.append(await loop.create_server(newcomer, sock=listening, backlog=_AT_ONCE))
+                listening.listen(_BACKLOG)  # the kernel's queue is another matter
             self._tick(loop)
             await self._told_to_stop.wait()
+            self.stopping = True
             for _ in range(_ROUNDS):
                 await asyncio.sleep(0)
             await self._say_goodbye(doors)
@@ -167,6 +191,16 @@ class Server:
                 while self.visitors:
                     self._somebody_left.clear()
                     await self._somebody_left.wait()
+
+    def _complain(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say what goes wrong in the loop; in one line, and not over and over, if it is that nobody can be accepted."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            if loop.time() >= self._complain_again:
+                self._complain_again = loop.time() + _COMPLAINT_SECONDS
+                _log.error("clients have to wait, for no connection can be accepted: %s", error.strerror)
+        elif not (self.stopping and isinstance(error, ValueError)):  # it would try a door again that is closed by now
+            loop.default_exception_handler(context)
 
     def _tick(self, loop: AbstractEventLoop) -> None:
         year, month, day, hour, minute, second, weekday, *_ = time.gmtime()

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVar
 
+from mock_server.server import stop_signals
 from tn_contract.errors import TnContractError, UsageError, WorkerLost
 
 STOP_SECONDS = 10.0  # longer than a request may take that is under way, state and all
@@ -44,7 +45,7 @@ class SharedSocket(socket.socket):
 
 
 def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
-    """Run `work(number, ready)` in each of `count` processes until SIGTERM or SIGINT, which is passed on to them.
+    """Run `work(number, ready)` in each of `count` processes until one of `stop_signals`, which is passed on to them.
 
     Each calls `ready` when it can answer; when all have, `announce` is given what the first one told. If this process
     is killed, they stop as by a signal.
@@ -58,7 +59,7 @@ def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
     life, held = context.Pipe(duplex=False)  # only this process holds `held`: the kernel closes it, whatever happens
     workers: list[BaseProcess] = []
     lines: list[Connection] = []
-    stopping = False
+    stopping, signals = False, stop_signals()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         nonlocal stopping
@@ -75,14 +76,14 @@ def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
             workers.append(worker)
             lines.append(line)
         first, *_ = [_heard(worker, line) for worker, line in zip(workers, lines, strict=True)]
-        for name in (signal.SIGTERM, signal.SIGINT):  # only now: before, the death of this process ends the others
+        for name in signals:  # only now: before, the death of this process ends the others
             signal.signal(name, stop)
         announce(first)
         ended = wait([worker.sentinel for worker in workers])
         lost = None if stopping else next(worker for worker in workers if worker.sentinel in ended)
     finally:
         stuck = _end(workers)
-    for name in (signal.SIGTERM, signal.SIGINT):  # one that comes now does not change how the process ends
+    for name in signals:  # one that comes now does not change how the process ends
         signal.signal(name, signal.SIG_IGN)
     if lost:
         raise _lost(lost)
@@ -92,7 +93,8 @@ def run(count: int, work: Work[T], announce: Callable[[T], object]) -> None:
 
 
 def _work(number: int, work: Work[Any], told: Connection, life: Connection, held: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: let the parent tell what it means
+    for name in stop_signals()[1:]:  # a terminal sends them to all: let the parent tell what they mean
+        signal.signal(name, signal.SIG_IGN)
     held.close()
     threading.Thread(target=_follow, args=(life,), daemon=True).start()
     try:

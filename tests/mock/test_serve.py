@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,12 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import IO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mock_server import app, serve
 from mock_server import server as server_room
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
 from mock_server.reader import HEADER_LIMIT
@@ -423,11 +427,63 @@ def test_what_the_loop_waits_for_has_its_state_and_its_sockets_until_it_comes(mo
         assert shut.is_set()
 
 
+def test_a_probe_is_answered_however_many_journals_are_judged(
+    mock: RunningMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def slow(*_args: object) -> dict[str, object]:
+        entered.release()
+        leave.wait(PATIENCE)
+        return {}
+
+    monkeypatch.setattr(app, "_verdicts", slow)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(socket.create_connection(address(mock), PATIENCE)) for _ in range(10)]
+        for client in clients:
+            client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+        for _ in range(serve.SLOW_ANSWERS):
+            assert entered.acquire(timeout=PATIENCE)
+        for probe in ("health", "ready"):
+            started = time.monotonic()
+            [(status, _, _)] = replies(say(mock, raw(f"GET /__tn__/{probe} HTTP/1.1", "Host: localhost")))
+            assert (status, time.monotonic() - started < 1) == (200, True)
+        assert not entered.acquire(timeout=0.1)  # the others wait
+        leave.set()
+        assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 10
+
+
+def test_a_process_does_not_wait_for_who_computes_when_it_stops() -> None:
+    child = CHILD.replace(
+        "mock = ", "import time; from mock_server import app; app._verdicts = lambda *_: time.sleep(30); mock = "
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), PATIENCE) as client:
+                client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+                time.sleep(0.5)
+                started = time.monotonic()
+                process.terminate()
+                output, errors = process.communicate(timeout=PATIENCE)
+                assert time.monotonic() - started < server_room.STOP_SECONDS + 1
+                assert (process.returncode, output, errors) == (0, "", "")
+        finally:
+            process.kill()
+
+
 CHILD = """
 from mock_server.serve import listen, run_until_stopped
 mock = listen()
 print(mock.base_url, flush=True)
 run_until_stopped(mock)
+"""
+
+WORKERS = """
+from mock_server.serve import run_workers
+run_workers({workers}, lambda entrance, _: print(entrance.base_url, flush=True), state="{state}")
 """
 
 
@@ -437,7 +493,7 @@ def read_line(stream: IO[str] | None) -> str:
 
 
 @pytest.mark.parametrize("opened", ["no connection", "idle connection", "silent connection"])
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)
 def test_a_signal_stops_the_process_cleanly_within_two_seconds(how: signal.Signals, opened: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -482,7 +538,7 @@ def test_more_signals_change_nothing() -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)
 def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) -> None:
     late = next(order.order_id for order in load_corpus().magic_orders.values() if order.fault == "delay")
     child = CHILD.replace("mock = ", "from mock_server import faults; faults.DELAY_SECONDS = 0.5; mock = ")
@@ -500,6 +556,36 @@ def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) ->
             reply = connection.getresponse()
             assert (reply.status, json.loads(reply.read())) == (200, {"order_id": int(late)})
             assert reply.getheader("Connection") == "close" or process.wait(PATIENCE) == 0
+            assert (*process.communicate(timeout=PATIENCE), process.returncode) == ("", "", 0)
+            connection.close()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_all_processes_unless_they_shall_outlive_it(
+    tmp_path: Path, workers: int, ignored: bool
+) -> None:
+    nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
+    child = CHILD if workers == 1 else WORKERS.format(workers=workers, state=f"sqlite:{tmp_path / 'state.db'}")
+    with subprocess.Popen(
+        [sys.executable, "-c", nohup + child],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            host, port = read_line(process.stdout).removeprefix("http://").split(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+            assert ask(connection, cancel(1)) == (200, SUCCESS)  # so the signal handlers are there
+            time.sleep(0.2)
+            os.killpg(process.pid, signal.SIGHUP)
+            if ignored:
+                time.sleep(0.3)
+                assert ask(connection, cancel(2)) == (200, SUCCESS)
+                process.terminate()
             assert (*process.communicate(timeout=PATIENCE), process.returncode) == ("", "", 0)
             connection.close()
         finally:

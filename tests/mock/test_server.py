@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -394,6 +395,18 @@ def test_headers_may_be_no_larger_than_the_limit(app: Recorder, address: tuple[s
     assert received.startswith(b"HTTP/1.1 431 ")
 
 
+def test_what_strangers_call_their_headers_is_not_kept(app: Recorder) -> None:
+    client = _Feeding(app)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            client.connection.take(request("/", f"X{number}{'a' * 20_000}: 1"))
+            app.requests.clear()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def _readable(client: socket.socket) -> bool:
     import select
 
@@ -512,6 +525,28 @@ def test_slow_work_holds_up_nobody_else_and_stays_in_order(app: Recorder, addres
         assert bodies(all_from(client)) == [b"/slow/1", b"/2"]
 
 
+def test_any_number_of_slow_requests_hold_up_no_other_slow_one(app: Recorder, address: tuple[str, int]) -> None:
+    with ExitStack() as opened:
+        for _ in range(20):
+            opened.enter_context(connect(address)).sendall(request("/slow"))
+        while len(app.requests) < 20:
+            time.sleep(0.01)
+        threading.Timer(0.2, app.leave.set).start()
+        started = time.monotonic()
+        assert bodies(say(address, request("/slower"))) == [b"/slower"]
+        assert time.monotonic() - started < 0.2
+
+
+def test_a_slow_request_that_no_thread_is_left_for_is_answered(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert say(address, request("/slow")).startswith(b"HTTP/1.1 599 ")
+
+
 def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(address: tuple[str, int]) -> None:
     count = 5000
     asked = b"".join(request(f"/{number}") for number in range(count))
@@ -622,11 +657,49 @@ def test_ten_thousand_who_say_nothing_or_half_of_it_hold_up_nobody() -> None:
                 process.terminate()
                 output, errors = process.communicate(timeout=2 * PATIENCE)
                 assert (process.returncode, output, errors) == (0, "", "")
-                assert time.monotonic() - started < 4
+                assert time.monotonic() - started < 4 + server_room.STOP_SECONDS  # for those who said half
             finally:
                 process.kill()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+CROWDED = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+"""
+
+
+def test_where_no_connection_can_be_accepted_those_that_are_go_on() -> None:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", CROWDED + CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        ExitStack() as opened,
+    ):
+        try:
+            assert process.stdout
+            host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+            address = host, int(port)
+            client = opened.enter_context(connect(address))
+            client.sendall(request("/api/v2"))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            with ExitStack() as crowd:
+                for _ in range(200):
+                    crowd.enter_context(connect(address))
+                started = time.monotonic()
+                for _ in range(20):
+                    client.sendall(request("/api/v2"))
+                    assert client.recv(65536).startswith(b"HTTP/1.1 200")
+                    time.sleep(0.05)
+                assert time.monotonic() - started < 2
+            assert say(address, request("/api/v2")).startswith(b"HTTP/1.1 200")
+            process.terminate()
+            _, errors = process.communicate(timeout=PATIENCE)
+            assert (process.returncode, len(errors.splitlines())) == (0, 1)
+            assert "no connection can be accepted" in errors
+        finally:
+            process.kill()
 
 
 # ---- the end -----------------------------------------------------------------------------------------------
@@ -640,17 +713,19 @@ def test_stopping_an_idle_server_takes_no_time(app: Recorder) -> None:
     assert time.monotonic() - started < 0.1
 
 
-@pytest.mark.parametrize("path", ["/fault/delay/0.3", "/slow"])
-def test_stopping_answers_what_is_under_way_and_no_more(app: Recorder, path: str) -> None:
+@pytest.mark.parametrize("path", ["/fault/delay/30", "/slow", "/fault/dribble/30"])
+def test_stopping_answers_what_has_come_and_no_more(app: Recorder, path: str) -> None:
     with ExitStack() as later:
         with serving(app) as address:
             client = later.enter_context(connect(address))
-            client.sendall(request(path) + request("/next"))
+            client.sendall(request(path) + request("/fault/delay/30") + request("/last"))
             while not app.requests:
                 time.sleep(0.01)
             threading.Timer(0.2, app.leave.set).start()
         received = all_from(client)
-    assert bodies(received) == [path.encode()]
+    assert bodies(received) == [path.encode(), b"/fault/delay/30", b"/last"]
+    assert received.count(b"Connection: close") == 1
+    assert b"Connection: close" in received.rpartition(b"HTTP/1.1 200")[2]
     with pytest.raises(ConnectionRefusedError):
         connect(address)
 
@@ -666,6 +741,65 @@ def test_a_reply_that_was_to_come_late_comes_at_the_stop(app: Recorder, path: st
         assert bodies(all_from(client)) == [path.encode()]
 
 
+@pytest.mark.parametrize("before", [b"", request("/before"), request("/fault/delay/30")])
+@pytest.mark.parametrize("cut", [-1, -3, 10])
+def test_what_has_come_in_part_may_come_whole_after_the_stop(app: Recorder, before: bytes, cut: int) -> None:
+    said = request("/part", "Content-Length: 3", body=b"abc")
+    with ExitStack() as later:
+        with serving(app) as address:
+            client = later.enter_context(connect(address))
+            client.sendall(before + said[:cut])
+            time.sleep(0.1)
+            threading.Timer(0.3, lambda: client.sendall(said[cut:] + request("/late"))).start()
+        received = all_from(client)
+    assert [received.path for received in app.requests[-1:]] == ["/part"]
+    assert bodies(received)[-1:] == [b"/part"]
+    assert received.count(b"Connection: close") == 1
+
+
+def test_what_never_comes_whole_is_not_waited_for_longer(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
+    with serving(app) as address, connect(address) as client:
+        client.sendall(request("/part", "Content-Length: 3", body=b"ab"))
+        time.sleep(0.1)
+        started = time.monotonic()
+    assert time.monotonic() - started < 0.5
+
+
+def test_requests_that_come_together_during_the_stop_are_all_answered(
+    app: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Connection.take
+
+    def taken(self: Connection, data: bytes) -> None:
+        self.server.stopping = True  # as if it had been told to stop just now
+        take(self, data)
+
+    monkeypatch.setattr(Connection, "take", taken)
+    with serving(app) as address:
+        received = say(address, request("/1") + request("/2") + request("/3"))
+    assert bodies(received) == [b"/1", b"/2", b"/3"]
+    assert received.count(b"Connection: close") == 1
+
+
+def test_a_stop_between_requests_that_came_together_loses_none() -> None:
+    def answer(request: Request) -> Answer:
+        if request.path == "/2":
+            threading.Thread(target=server.stop).start()
+            time.sleep(0.1)
+        return Answer(Reply(200, (), request.path.encode()), None)
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(answer)
+    server.add_door(listening, lambda: Connection(server))
+    serving = threading.Thread(target=server.serve)
+    with connect(listening.getsockname()) as client:
+        client.sendall(b"".join(map(request, ["/1", "/2", "/3", "/4"])))
+        serving.start()
+        assert bodies(all_from(client)) == [b"/1", b"/2", b"/3", b"/4"]
+    serving.join()
+
+
 def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
     with ExitStack() as later:
@@ -676,6 +810,17 @@ def test_what_takes_too_long_is_cut_at_the_stop(app: Recorder, monkeypatch: pyte
                 time.sleep(0.01)
             threading.Timer(1, app.leave.set).start()
         assert all_from(client) == b""
+
+
+def test_no_stop_waits_for_what_is_computed_aside(app: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_room, "STOP_SECONDS", 0.2)
+    with serving(app) as address, connect(address) as client:
+        client.sendall(request("/slow"))
+        assert app.entered.wait(PATIENCE)
+        threading.Timer(2, app.leave.set).start()
+        started = time.monotonic()
+        client.shutdown(socket.SHUT_WR)
+    assert time.monotonic() - started < 1
 
 
 def test_who_connected_before_the_stop_is_heard() -> None:
