@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterable
+from contextlib import redirect_stdout
+from urllib.parse import quote_from_bytes
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
 from tn_contract.client_checks.registry import client_check
@@ -90,6 +97,47 @@ def test_a_check_id_that_is_taken_or_malformed_is_refused(check_id: str) -> None
 @pytest.mark.parametrize("check_id", catalogue())
 def test_who_did_nothing_is_neither_praised_nor_blamed(check_id: str) -> None:
     assert judge(check_id, Evidence("nobody")).verdict == "skipped"
+
+
+# ---- whatever comes ----------------------------------------------------------------------------------------
+
+# As JSON has it: an escape may name half of a pair.
+half_pairs = st.text(st.characters(), max_size=4)
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | half_pairs,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(half_pairs | st.just("order_id"), inner, max_size=3),
+    max_leaves=5,
+)
+forms = st.lists(
+    st.tuples(st.binary(max_size=4) | st.just(b"params[order_id]") | st.just(b"nonce"), st.binary(max_size=4)),
+    max_size=4,
+).map(lambda pairs: "&".join(f"{quote_from_bytes(name)}={quote_from_bytes(value)}" for name, value in pairs))
+bodies = forms | trees.map(json.dumps) | st.binary(max_size=20).map(lambda raw: raw.decode("utf-8", "backslashreplace"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(body=bodies)
+@example("cmd=delTradeOrder&%ff=1")
+@example("cmd=delTradeOrder&nonce=%1b[2J&params[order_id]=%00")
+@example('{"order_id":1,"\\ud800":1}')
+@example('{"order_id":"\\ud800"}')
+def test_no_text_of_a_client_breaks_a_report(body: str) -> None:
+    sent = [cancel(body=body), cancel(body=body, headers=JSON, line="POST /api/delTradeOrder")]
+    reports = [Reported(str(each.order_id).encode("utf-8", "replace").decode(), "accepted") for each in sent]
+    told = process(*sent, orders=("1",), reports=reports)
+    seen = Evidence("by hand", [Case(case_id, [told]) for case_id in ("plain", "restart", case_of(fault("drop")))])
+    for evidence_of_it in (seen, Evidence("live", [Case(processes=[told])])):
+        judged = ClientJudge(evidence_of_it, catalogue())
+        results = [judged.judge(check_id) for check_id in catalogue()]
+        assert [
+            each.check.id for each in results if not f"{each.finding.expected}{each.finding.actual}".isprintable()
+        ] == []
+        rows = [report.row_of(each, "by hand", "tn-contract judge") for each in results]
+        built = report.build(rows, report.Subject("by hand", "client"), started="", elapsed=0, code=1)
+        report.to_json(built)
+        report.to_html(built).encode()
+        with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
+            report.print_text(built)
 
 
 # ---- sends -------------------------------------------------------------------------------------------------
