@@ -390,6 +390,32 @@ defect("cancels-the-first-order-each-time", "sends/what-was-asked",
 defect("cancels-a-neighbour", "sends/what-was-asked", order_text=lambda self, order_id: str(int(order_id) - 1),
        also={"sends/ids-*": "all are changed"})  # fmt: skip
 
+DOUBTED_BY_KEY: dict[str, set[str]] = {}  # as a file would keep them
+
+
+@instead_of("cancel", "sends/what-was-asked")
+def takes_lost_orders_for_cancelled_at_its_next_start(self: Client, order_id: str) -> dict[str, Any]:
+    doubted = self.memory.setdefault("doubted", set(DOUBTED_BY_KEY.get(self.key, ())))
+    return {"outcome": "accepted"} if order_id in doubted else Client.cancel(self, order_id)
+
+
+def doubts_and_remembers(self: Client, order_id: str) -> dict[str, Any]:
+    DOUBTED_BY_KEY.setdefault(self.key, set()).add(order_id)
+    return {"outcome": "unknown"}
+
+
+DEFECTS["takes-lost-orders-for-cancelled-at-its-next-start"].attributes["on_lost"] = doubts_and_remembers
+
+
+@instead_of("run", "sends/what-was-asked")
+def reports_what_is_left_after_a_failure_as_rejected(self: Client) -> None:
+    failed = False
+    for order_id in self.order_ids():
+        outcome = {"outcome": "rejected"} if failed else self.cancel(order_id)
+        failed = outcome["outcome"] != "accepted"
+        self.report(order_id, outcome)
+
+
 TWICE = {"resends/*": "who sends everything twice sends it again here too"}
 
 

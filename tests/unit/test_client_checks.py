@@ -196,6 +196,33 @@ def test_what_was_asked_is_compared_in_order_and_repetitions_do_not_count() -> N
     assert {found("2", "1"), found("1"), found(), found("1", "3"), found("1", "2", "3")} == {"fail"}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "found"),
+    [("accepted", "fail"), ("rejected", "fail"), ("unknown", "pass"), ("not-sent", "pass"), (None, "pass")],
+)
+def test_what_is_settled_was_sent(outcome: str | None, found: str) -> None:
+    reports = [Reported("1", "rejected"), *([Reported("2", outcome)] if outcome else [])]
+    stops_early = process(cancel("1"), orders=("1", "2"), reports=reports)
+    restart = Case("restart", [process(cancel("1"), orders=("1",), reports=[Reported("1", "accepted")])])
+    seen = Evidence("by hand", [restart, Case(case_of(magic("html")), [stops_early])])
+    assert judge("sends/what-was-asked", seen).verdict == found
+    unreached = Evidence("by hand", [restart, Case("no-server", [stops_early])])
+    assert judge("sends/what-was-asked", unreached).verdict == "pass", "there reports/not-sent speaks"
+
+
+def test_what_an_earlier_process_settled_may_be_remembered_and_what_it_lost_may_not() -> None:
+    restart = Case("restart", [process(cancel("1"), orders=("1",))])
+
+    def found(before: str, after: str) -> str:
+        first = process(cancel("1"), orders=("1",), reports=[Reported("1", before)])
+        second = process(orders=("1",), reports=[Reported("1", after)])
+        seen = Evidence("by hand", [restart, Case(case_of(fault("drop")), [first, second])])
+        return judge("sends/what-was-asked", seen).verdict
+
+    assert found("accepted", "accepted") == "pass"
+    assert found("unknown", "accepted") == found("rejected", "accepted") == found("unknown", "rejected") == "fail"
+
+
 def test_an_order_id_that_is_no_number_is_shown_as_what_it_is() -> None:
     sent = evidence(process(cancel(" 1"), orders=("1",)), case="restart")
     assert judge("sends/what-was-asked", sent).finding.actual.startswith("cancels of ' 1', in case")

@@ -20,6 +20,8 @@ from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest, parse_fields
 ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
 FIELDS = {"apiKey", "cmd", "nonce", "params"}
+# Where nothing can be sent, reports/not-sent judges what is said of it.
+UNREACHED = [spec.id for spec in cases().values() if not spec.server or spec.certificate != "good"]
 # A timestamp that is off by more than this is no reading of a clock that is set.
 TIMESTAMP_SLACK = 300
 
@@ -111,24 +113,37 @@ def _keys(value: object) -> set[str]:
     "sends/what-was-asked",
     "cancels the orders asked for, in that order",
     clause="client-cancels-what-was-asked",
-    cases=("restart",),
+    cases=(spec.id for spec in cases().values() if len(spec.processes) > 1),
 )
 def sends_what_was_asked(evidence: Evidence) -> Finding:
     """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside.
 
-    In other cases a program may end before its last order, but what it cancels keeps the order.
+    In other cases a program may end before its last order, but what it cancels keeps the order, and of what it never
+    sent it reports nothing settled.
     """
     live = evidence.case("")
     if live and any(process.reports for process in live.processes):
         return _reported_orders_were_sent(live)
     restart = _case(evidence, "restart")
     for case in evidence.cases:
+        settled: set[tuple[str, str]] = set()
         for process in case.processes if case.id != "plain" else ():  # whose long ids have checks of their own
             wanted = list(dict.fromkeys(process.order_ids))
             named = list(dict.fromkeys(sent.order_id for sent in process.cancels() if not sent.follows_redirect))
             if named != (wanted if case is restart else [each for each in wanted if each in named]):
                 told = f"cancels of {_listed(named)}"
                 raise Seen(failed(f"cancels of {', '.join(wanted)}", f"{told}, in case {case.id}"), *process.sent)
+            if case.id in UNREACHED:
+                continue
+            # What an earlier process settled may be remembered: it was sent then.
+            said = {
+                (each.order_id, each.outcome) for each in process.reports if each.outcome in ("accepted", "rejected")
+            }
+            for order_id, outcome in sorted(said - settled):
+                if order_id in wanted and order_id not in named:
+                    told = f"a report that order {order_id} was {outcome}, and no cancel of it, in case {case.id}"
+                    raise Seen(failed(f"a cancel of {order_id}", told), *process.sent)
+            settled |= said
     return passed("the orders asked for, in that order", "so in every process")
 
 
