@@ -288,10 +288,13 @@ drawing("draws-by-the-clock-alone", "draws/rising-after-clock-step", nonce=lambd
 drawing(
     "draws-from-a-counter", "draws/rising-after-restart",
     nonce=lambda self: self.memory.update(nonce=self.memory.get("nonce", 0) + 1) or self.memory["nonce"],
+    also={"draws/anew-after-lost-replies": "a process that follows a loss starts at 1 too"},
 )  # fmt: skip
 
 
-@instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
+@instead_of("next_nonce", "draws/rising", also={
+    "draws/rising-after-*": "it falls here too", "draws/anew-after-lost-replies": "each process throws the same dice",
+})  # fmt: skip
 def draws_at_random(self: Client) -> str:
     # Always the same dice, so that this test is one; with them the second throw is higher than the first and the third.
     dice: random.Random = self.memory.setdefault("dice", random.Random(5))
@@ -305,7 +308,8 @@ def from_a_random_start(self: Client) -> int:
     return int(nonce)
 
 
-drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start)
+drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start,
+        also={"draws/anew-after-lost-replies": "who is asked for the same order starts alike"})  # fmt: skip
 
 
 @instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
@@ -343,6 +347,25 @@ reusing_nonces("reuses-nonces-after-lost-replies", "draws/anew-after-lost-replie
                when=lambda outcome, got: outcome["outcome"] == "unknown" and got is None)  # fmt: skip
 reusing_nonces("reuses-nonces-after-unclear-replies", "draws/anew-after-unclear-replies",
                when=lambda outcome, got: outcome["outcome"] == "unknown" and got is not None)  # fmt: skip
+
+
+NONCES_BY_KEY: dict[str, int] = {}  # as a file would keep them
+
+
+@instead_of("cancel", "draws/anew-after-lost-replies")
+def saves_nonces_after_a_success_alone(self: Client, order_id: str) -> dict[str, Any]:
+    outcome = Client.cancel(self, order_id)
+    if outcome["outcome"] == "accepted":
+        NONCES_BY_KEY[self.key] = self.memory["nonce"]
+    return outcome
+
+
+def after_the_saved_one(self: Client) -> str:
+    self.memory["nonce"] = self.memory.get("nonce", NONCES_BY_KEY.get(self.key, 0)) + 1
+    return str(self.memory["nonce"])
+
+
+DEFECTS["saves-nonces-after-a-success-alone"].attributes["next_nonce"] = after_the_saved_one
 
 
 @instead_of("cancel", "draws/rising", also={"draws/rising-after-clock-step": "the pair repeats here too"})

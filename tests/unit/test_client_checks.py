@@ -309,6 +309,26 @@ def test_a_nonce_is_not_used_again_whatever_came_of_it(check_id: str, order_id: 
     assert verdict(check_id, cancel(nonce="5"), cancel(nonce="5")) == "skipped"
 
 
+def test_a_nonce_that_lost_its_reply_is_not_used_again_by_the_next_process() -> None:
+    def found(*nonces: str) -> str:
+        runs = [process(cancel(fault("drop"), nonce)) for nonce in nonces]
+        return judge("draws/anew-after-lost-replies", evidence(*runs, case=case_of(fault("drop")))).verdict
+
+    assert (found("5", "6", "7"), found("5", "6", "6"), found("5", "6", "5")) == ("pass", "fail", "fail")
+
+
+def test_a_nonce_of_another_case_is_a_nonce_of_another_key() -> None:
+    lost = Case(case_of(fault("drop")), [process(cancel(fault("drop"), "5"), cancel(nonce="6"))])
+    seen = Evidence("by hand", [lost, Case("restart", [process(cancel(nonce="5"))])])
+    assert judge("draws/anew-after-lost-replies", seen).verdict == "pass"
+
+
+def test_whoever_remembers_a_nonce_only_after_a_success_meets_its_memory() -> None:
+    for name in ("drop", "reset"):
+        asked = cases()[case_of(fault(name))].processes
+        assert ((fault(name),), (ORDINARY, fault(name))) == asked[1:], "one ends with the loss, and another follows"
+
+
 def test_a_cookie_must_not_come_back() -> None:
     order_id = magic("success-with-cookie")
     with_cookie = cancel(headers=[("Cookie", "SID=1")])

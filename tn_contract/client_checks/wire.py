@@ -348,10 +348,10 @@ def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
 
 def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
-    for process in evidence.processes:
-        for place, sent in enumerate(process.sent):
+    for case in evidence.cases:  # each with one key, whose nonces a new process must not take up again either
+        for place, sent in enumerate(case.sent):
             if sent.order_id in order_ids and sent.is_cancel and sent.nonce is not None:
-                for later in [later for later in process.sent[place + 1 :] if not later.follows_redirect]:
+                for later in [later for later in case.sent[place + 1 :] if not later.follows_redirect]:
                     pairs += 1
                     if later.nonce == sent.nonce:
                         told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later, 'nonce-')}"
