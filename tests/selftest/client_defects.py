@@ -403,6 +403,8 @@ def naming_orders(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
 
 defect("cancels-in-reverse", "sends/what-was-asked", order_ids=lambda self: self.asked[::-1], report=naming_orders)
 defect("sorts-its-orders", "sends/what-was-asked", order_ids=lambda self: sorted(self.asked), report=naming_orders)
+defect("sorts-its-orders-by-length", "sends/what-was-asked",
+       order_ids=lambda self: sorted(self.asked, key=len), report=naming_orders)  # fmt: skip
 LAST_ONE_MISSING = {"sends/ids-to-63-bits": "the largest id is the last"}
 defect("skips-the-last-order", "sends/what-was-asked", "runs/reports-each-order",
        order_ids=lambda self: self.asked[:-1] or self.asked, also=LAST_ONE_MISSING)  # fmt: skip

@@ -329,6 +329,13 @@ def test_whoever_remembers_a_nonce_only_after_a_success_meets_its_memory() -> No
         assert ((fault(name),), (ORDINARY, fault(name))) == asked[1:], "one ends with the loss, and another follows"
 
 
+def test_no_way_of_sorting_the_restarted_orders_keeps_them() -> None:
+    asked = list(cases()["restart"].processes[0])
+    for way in (int, str, len, lambda order_id: order_id[::-1]):
+        for backwards in (False, True):
+            assert sorted(asked, key=way, reverse=backwards) != asked  # type: ignore[arg-type]
+
+
 def test_a_cookie_must_not_come_back() -> None:
     order_id = magic("success-with-cookie")
     with_cookie = cancel(headers=[("Cookie", "SID=1")])
