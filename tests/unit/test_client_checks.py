@@ -336,6 +336,28 @@ def test_no_way_of_sorting_the_restarted_orders_keeps_them() -> None:
             assert sorted(asked, key=way, reverse=backwards) != asked  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (None, "SID=of-the-reply", "warn"),
+        ("mine=1", "mine=1", "pass"),
+        ("mine=1", "mine=2", "pass"),
+        ("mine=1; b=2", "b=2;mine=1", "pass"),
+        ("mine=1", "mine=1; SID=of-the-reply", "warn"),
+        ("mine=1", "mine=1; other=3", "warn"),
+        ("SID=mine", "SID=mine", "pass"),
+        ("SID=mine", "SID=of-the-reply", "warn"),
+    ],
+)
+def test_a_cookie_of_the_client_s_own_never_came_back(before: str | None, after: str, found: str) -> None:
+    order_id = magic("success-with-cookie")
+    first = cancel(order_id, headers=[("Cookie", before)] if before else [])
+    reply = first.exchange.reply
+    assert reply
+    reply.headers.append(("set-cookie", "SID=of-the-reply; Path=/"))
+    assert verdict("keeps/no-cookies", first, cancel(headers=[("cookie", after)])) == found
+
+
 def test_a_cookie_must_not_come_back() -> None:
     order_id = magic("success-with-cookie")
     with_cookie = cancel(headers=[("Cookie", "SID=1")])

@@ -434,10 +434,44 @@ def keeps_the_secret_out_of_its_output(evidence: Evidence) -> Finding:
     clause="client-no-cookies", cases=(case_of(load_corpus().replies["success-with-cookie"]),),
 )  # fmt: skip
 def keeps_no_cookies(evidence: Evidence) -> Finding:
-    """Set a session cookie in a reply, and look for it in the next request."""
+    """Set a session cookie in a reply, and look for it in the next request; what a client always sends is its own."""
     order_id = load_corpus().replies["success-with-cookie"]
-    after = [sent for process in evidence.cancelling(order_id) for sent in _after(process, order_id)]
-    return none_of(after, "no Cookie header", lambda sent: "a cookie came back" if sent.header("cookie") else "")
+    expected, count = "no cookie of a reply", 0
+    for process in evidence.cancelling(order_id):
+        after = _after(process, order_id)
+        before = process.sent[: len(process.sent) - len(after)]
+        given = {cookie for sent in before for cookie in _cookies_given(sent)}
+        own = {name for sent in before for name, _value in _cookies(sent)}
+        count += len(after)
+        for sent in after:
+            if any(cookie in given or cookie[0] not in own for cookie in _cookies(sent)):
+                raise Seen(failed(expected, f"a cookie came back: {sent.told}"), sent)
+    if not count:
+        raise NotApplicable("the client sent no request that this speaks of")
+    return passed(expected, f"so in {count} requests")
+
+
+def _cookies(sent: Sent) -> list[tuple[str, str]]:
+    """Read the names and values of its cookies."""
+    return [
+        _cookie(part)
+        for name, value in sent.exchange.request.headers
+        if name.lower() == "cookie"
+        for part in value.split(";")
+        if part.strip()
+    ]
+
+
+def _cookies_given(sent: Sent) -> list[tuple[str, str]]:
+    """Read those that the reply to it set."""
+    reply = sent.exchange.reply
+    headers = reply.headers if reply else []
+    return [_cookie(value.partition(";")[0]) for name, value in headers if name.lower() == "set-cookie"]
+
+
+def _cookie(text: str) -> tuple[str, str]:
+    name, _equals, value = text.strip().partition("=")
+    return name, value
 
 
 @client_check(
