@@ -154,6 +154,10 @@ changing_fields("adds-a-field", "sends/nothing-else", change=lambda self, fields
 changing_fields("adds-a-parameter", "sends/nothing-else", change=lambda self, fields: [*fields, ("params[force]", "1")])
 
 
+defect("adds-a-field-to-the-query", "sends/nothing-else",
+       address=lambda self, fields: "/api/v2/cmd/delTradeOrder?force=1")  # fmt: skip
+
+
 @instead_of("body", "sends/fields")
 def sends_a_field_twice(self: Client, fields: Fields) -> bytes:
     return Client.body(self, [*fields, ("cmd", "delTradeOrder")])
@@ -182,6 +186,7 @@ changing_fields(
 defect(
     "puts-the-secret-into-the-address", "keeps/secret-out-of-address",
     address=lambda self, fields: f"/api/v2/cmd/delTradeOrder?secret={self.secret}",
+    also={"sends/nothing-else": "it is one more field"},
 )  # fmt: skip
 
 

@@ -159,6 +159,9 @@ JSON = [("Content-Type", "application/json"), ("X-NtApi-Timestamp", "1767225600"
         ("sends/fields", {}, {"body": "apiKey=k&cmd=delTradeOrder&nonce=1&nonce=2&params[order_id]=5"}),
         ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&sid=1"}),
         ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&params[id]=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?order_id=5&params%5Border_id%5D=5"}, {"line": f"{V2}?force=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?apiKey={KEY}&k={KEY}"}, {"line": f"{V2}?params[force]=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?cmd=delTradeOrder"}, {"line": f"{V2}?%ff"}),
         ("signs/each-request", {}, {"situation": "signature-invalid"}),
         ("signs/each-request", {"situation": "nonce-missing"}, {"situation": "key-unknown"}),
         ("draws/whole-numbers", {"nonce": "9223372036854775807"}, {"nonce": "9223372036854775808"}),
@@ -541,6 +544,7 @@ def test_what_may_have_been_done_is_not_sent_again(check_id: str, order_id: str)
     [
         "draws/anew-after-unclear-replies",
         "draws/rising",
+        "sends/nothing-else",
         "resends/nothing-after-unclear-replies",
         "sends/address",
         "signs/each-request",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
@@ -15,7 +16,7 @@ from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
 from tn_contract.nonce import parse_nonce
 from tn_contract.verdicts import Finding, NotApplicable, failed, passed
-from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest, parse_fields
+from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest
 
 ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
@@ -94,15 +95,22 @@ def sends_fields(evidence: Evidence) -> Finding:
 
 @client_check("sends/nothing-else", "sends no other fields", clause="client-nothing-else")
 def sends_nothing_else(evidence: Evidence) -> Finding:
-    """Look for names in the body that the page does not show."""
+    """Look for names that the page does not show, in the body and in the query, which may repeat the body."""
 
     def wrong(sent: Sent) -> str:
-        tree = sent.members
-        params = tree.get("params")
-        extra = sorted(set(tree) - FIELDS) + sorted(f"params[{name}]" for name in _keys(params) - {"order_id"})
-        return f"also {', '.join(extra)}" if extra else ""
+        extra = _undocumented(sent.members)
+        # The key has a check of its own, under whichever name it stands there.
+        asked = [(name, value) for name, value in sent.query_fields if value != sent.exchange.session]
+        beside = _undocumented({name: value for name, value in nest(asked).items() if name != "order_id"})
+        told = [", ".join(extra)] * bool(extra) + [f"{', '.join(beside)} in the query"] * bool(beside)
+        return f"also {'; '.join(told)}" if told else ""
 
     return none_of(_cancels(evidence), "nothing but the documented fields", wrong)
+
+
+def _undocumented(tree: Mapping[str, Any]) -> list[str]:
+    params = tree.get("params")
+    return sorted(set(tree) - FIELDS) + sorted(f"params[{name}]" for name in _keys(params) - {"order_id"})
 
 
 def _keys(value: object) -> set[str]:
@@ -407,7 +415,7 @@ def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
         address = f"{sent.path}?{sent.query}"
         found = key and any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
         # A request without a key in its body belongs to no session, so only the name tells.
-        named = any(name == "apiKey" for name, _ in parse_fields(sent.query.encode("utf-8", "surrogateescape")))
+        named = any(name == "apiKey" for name, _ in sent.query_fields)
         return "the API key is in the address" if found or named else ""
 
     return none_of(evidence.sent, "no API key in the address", wrong)
