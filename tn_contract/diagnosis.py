@@ -62,6 +62,8 @@ _UNITS = {
 }
 # Nonces so close together (ns) come from requests under way at the same time; clocks differ by more.
 _CLOSE_NS = 5 * 10**9
+# No counter that began near zero comes so far.
+_COUNTED = 10**9
 # Longer texts are not shown: nobody would compare them by eye.
 _SHOWN = 4000
 
@@ -632,17 +634,26 @@ def _nonce(read: _Read, at_ns: int, last_nonce: str | None, earlier: Sequence[Re
     return _stale(nonce, last, at_ns)
 
 
-def _unit(nonce: int, at_ns: int) -> str:
-    """Name the unit that makes a nonce a time of about now; "" when none does."""
-    return next((name for name, ns in _UNITS.items() if at_ns / 2 < nonce * ns < at_ns * 3 / 2), "")
+def _unit(nonce: int, at_ns: int, *, oldest: float = 0.5) -> str:
+    """Name the unit that makes a nonce a time of about now; "" when none does.
+
+    `oldest` is the part of the years since 1970 that must have passed: half of them for a clock that was never set.
+    """
+    # Not far ahead lie 2^31 seconds, and dates whose digits are read as one number.
+    return next((name for name, ns in _UNITS.items() if at_ns * oldest < nonce * ns < at_ns * 1.1), "")
 
 
 def _stale(nonce: int, last: int, at_ns: int) -> _Found:
-    unit, before = _unit(nonce, at_ns), _unit(last, at_ns)
-    if not before:
-        if not unit and nonce < 10**6 and last < 10**9:
-            return _Found(("counter-restarted" if nonce <= 10 < last or nonce * 4 < last else "nonces-out-of-order",))
-        return _Found(("nonce-ran-ahead",), (f"The last one accepted is {last}.",))
+    unit, before = _unit(nonce, at_ns), _unit(last, at_ns, oldest=0.9)
+    if not before and not unit and nonce < 10**6 and last < _COUNTED:
+        return _Found(("counter-restarted" if nonce <= 10 < last or nonce * 4 < last else "nonces-out-of-order",))
+    if not before or (not unit and nonce >= _COUNTED):
+        told = (
+            f"{nonce} counts {unit}, and {last} is no time of about now; with a new key pair nonces begin anew"
+            if unit
+            else "not both are times in a known unit; what is drawn at random, hashed, cut or wrapped does not rise"
+        )
+        return _Found(hint=f"{nonce} is below {last}, the last one accepted, in a way not known: {told}")
     if not unit:
         return _Found(("nonce-from-counter",), (f"{last} was taken from a clock, {nonce} was not.",))
     if unit != before:
