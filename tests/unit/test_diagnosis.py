@@ -233,6 +233,32 @@ def test_each_wrong_signature_is_traced_back_to_a_mistake() -> None:
         assert mistakes(dress("delTradeOrder", FIELDS, signature)), mistake
 
 
+def test_params_without_their_name_are_no_map_as_it_is_printed() -> None:
+    signed = PAIR.secret.mac(b"apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=2929292929")
+    assert mistakes(dress("delTradeOrder", FIELDS, signed)) == ("values-only",)
+    printed = PAIR.secret.mac(b"apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=[object Object]")
+    assert mistakes(dress("delTradeOrder", FIELDS, printed)) == ("params-as-repr",)
+
+
+@pytest.mark.parametrize("written", ['{"order_id":5}', '{"order_id": 5}'])
+def test_a_name_sent_twice_and_signed_once_is_no_matter_of_white_space(written: str) -> None:
+    right = compose_v3(PAIR, "delTradeOrder", 1_700_000_000, {"order_id": 5}).request
+    twice = replace(right, body=b'{"order_id":7,"order_id":5}')
+    found = judge(with_signature(twice, PAIR.secret.mac(f"{written}1700000000".encode())))
+    assert found is not None
+    assert (found.mistakes, found.told, found.fix) == ((), "", "")
+    assert found.hint == "the body was sent with the name order_id twice, and signed with it once"
+    assert found.signed == f"{written}1700000000"
+    assert found.difference == 12
+    stamp_first = judge(with_signature(twice, PAIR.secret.mac(f"1700000000{written}".encode())))
+    assert stamp_first is not None
+    assert stamp_first.mistakes == ("timestamp-first",)
+    spaced = b'{"order_id": 7, "order_id":5}1700000000'
+    assert mistakes(with_signature(replace(twice, body=spaced[:-10]), PAIR.secret.mac(spaced.replace(b" ", b"")))) == (
+        "json-spacing",
+    )
+
+
 def test_an_earlier_request_tells_which_nonce_was_signed() -> None:
     earlier = dress("delTradeOrder", {**FIELDS, "nonce": "16123456789"}, "")
     wrong = sign({**FIELDS, "nonce": "16123456789"}, "secret").signature
