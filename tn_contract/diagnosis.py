@@ -7,6 +7,7 @@ when they stand in the request. Secrets are blanked before a diagnosis leaves th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from tn_contract.digests import read_signature
 from tn_contract.errors import InvalidRequest
 from tn_contract.journal import Diagnosis
 from tn_contract.nonce import NONCE_MAX, parse_nonce
-from tn_contract.search import find
+from tn_contract.search import Finding, find
 from tn_contract.signers import Case, as_texts, from_json, stamps_of
 from tn_contract.signers_v3 import CaseV3
 from tn_contract.signing import (
@@ -62,6 +63,8 @@ _UNITS = {
 }
 # Nonces so close together (ns) come from requests under way at the same time; clocks differ by more.
 _CLOSE_NS = 5 * 10**9
+# No counter that began near zero comes so far.
+_COUNTED = 10**9
 # Longer texts are not shown: nobody would compare them by eye.
 _SHOWN = 4000
 
@@ -330,13 +333,35 @@ def _signature(
     case = _case(read, read.fields, credentials, earlier, others)
     found = find(case, received)
     if found:
-        return _Found(found.mistakes, (), found.signed, expected)
+        return _borne_out(found, case, expected)
     if _PLACEHOLDER.fullmatch(received.strip()):
         return _Found(("signature-placeholder",), (f"It came as {received.strip()[:40]}.",), None, expected)
     for each in earlier[-16:]:
         if each.header(SIGNATURE_HEADER) == received:
             return _Found(("signature-sent-again",), (), _read(each).string_to_sign(), expected)
     return _Found((), (), None, expected, _shape(received))
+
+
+def _borne_out(found: Finding, case: Case, expected: str) -> _Found:
+    """Take back the names that the search gives to what it came upon, where the text tells of another mistake."""
+    mistakes, hint = found.mistakes, ""
+    params = case.fields.get("params")
+    if "params-as-repr" in mistakes and isinstance(params, dict):
+        bare = f"params={'&'.join(map(str, params.values()))}"
+        if re.search(f"(^|&){re.escape(bare)}(&|$)", found.signed):
+            mistakes = tuple("values-only" if each == "params-as-repr" else each for each in mistakes)
+    if isinstance(case, CaseV3) and (name := _lost_twin(case.text, found.signed)):
+        # Written from what was read, which holds each name once, so that no writing is to blame.
+        mistakes = tuple(each for each in mistakes if not each.startswith("json-"))
+        hint = f"the body was sent with the name {name[:40]} twice, and signed with it once"
+    return _Found(mistakes, (), found.signed, expected, hint)
+
+
+def _lost_twin(body: str, signed: str) -> str:
+    """Find a name that a body has twice, where the signed text has it once; "" when there is none."""
+    names = Counter(re.findall(r'"([^"\\]*)"\s*:', body))
+    kept = Counter(re.findall(r'"([^"\\]*)"\s*:', signed))
+    return next((name for name, count in names.items() if count > 1 == kept[name]), "")
 
 
 def _shape(received: str) -> str:
@@ -632,17 +657,26 @@ def _nonce(read: _Read, at_ns: int, last_nonce: str | None, earlier: Sequence[Re
     return _stale(nonce, last, at_ns)
 
 
-def _unit(nonce: int, at_ns: int) -> str:
-    """Name the unit that makes a nonce a time of about now; "" when none does."""
-    return next((name for name, ns in _UNITS.items() if at_ns / 2 < nonce * ns < at_ns * 3 / 2), "")
+def _unit(nonce: int, at_ns: int, *, oldest: float = 0.5) -> str:
+    """Name the unit that makes a nonce a time of about now; "" when none does.
+
+    `oldest` is the part of the years since 1970 that must have passed: half of them for a clock that was never set.
+    """
+    # Not far ahead lie 2^31 seconds, and dates whose digits are read as one number.
+    return next((name for name, ns in _UNITS.items() if at_ns * oldest < nonce * ns < at_ns * 1.1), "")
 
 
 def _stale(nonce: int, last: int, at_ns: int) -> _Found:
-    unit, before = _unit(nonce, at_ns), _unit(last, at_ns)
-    if not before:
-        if not unit and nonce < 10**6 and last < 10**9:
-            return _Found(("counter-restarted" if nonce <= 10 < last or nonce * 4 < last else "nonces-out-of-order",))
-        return _Found(("nonce-ran-ahead",), (f"The last one accepted is {last}.",))
+    unit, before = _unit(nonce, at_ns), _unit(last, at_ns, oldest=0.9)
+    if not before and not unit and nonce < 10**6 and last < _COUNTED:
+        return _Found(("counter-restarted" if nonce <= 10 < last or nonce * 4 < last else "nonces-out-of-order",))
+    if not before or (not unit and nonce >= _COUNTED):
+        told = (
+            f"{nonce} counts {unit}, and {last} is no time of about now; with a new key pair nonces begin anew"
+            if unit
+            else "not both are times in a known unit; what is drawn at random, hashed, cut or wrapped does not rise"
+        )
+        return _Found(hint=f"{nonce} is below {last}, the last one accepted, in a way not known: {told}")
     if not unit:
         return _Found(("nonce-from-counter",), (f"{last} was taken from a clock, {nonce} was not.",))
     if unit != before:

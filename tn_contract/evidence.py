@@ -130,6 +130,11 @@ class Sent:
         """The form's names and values, in order."""
         return parse_fields(self.exchange.request.body.encode("utf-8", "surrogateescape"))
 
+    @property
+    def query_fields(self) -> list[tuple[str, str]]:
+        """The query's names and values, in order."""
+        return parse_fields(self.query.encode("utf-8", "surrogateescape"))
+
     @cached_property
     def members(self) -> dict[str, Any]:
         """The body as a tree: of a form all fields, of v3 its JSON under params."""

@@ -154,6 +154,10 @@ changing_fields("adds-a-field", "sends/nothing-else", change=lambda self, fields
 changing_fields("adds-a-parameter", "sends/nothing-else", change=lambda self, fields: [*fields, ("params[force]", "1")])
 
 
+defect("adds-a-field-to-the-query", "sends/nothing-else",
+       address=lambda self, fields: "/api/v2/cmd/delTradeOrder?force=1")  # fmt: skip
+
+
 @instead_of("body", "sends/fields")
 def sends_a_field_twice(self: Client, fields: Fields) -> bytes:
     return Client.body(self, [*fields, ("cmd", "delTradeOrder")])
@@ -182,6 +186,7 @@ changing_fields(
 defect(
     "puts-the-secret-into-the-address", "keeps/secret-out-of-address",
     address=lambda self, fields: f"/api/v2/cmd/delTradeOrder?secret={self.secret}",
+    also={"sends/nothing-else": "it is one more field"},
 )  # fmt: skip
 
 
@@ -288,10 +293,13 @@ drawing("draws-by-the-clock-alone", "draws/rising-after-clock-step", nonce=lambd
 drawing(
     "draws-from-a-counter", "draws/rising-after-restart",
     nonce=lambda self: self.memory.update(nonce=self.memory.get("nonce", 0) + 1) or self.memory["nonce"],
+    also={"draws/anew-after-lost-replies": "a process that follows a loss starts at 1 too"},
 )  # fmt: skip
 
 
-@instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
+@instead_of("next_nonce", "draws/rising", also={
+    "draws/rising-after-*": "it falls here too", "draws/anew-after-lost-replies": "each process throws the same dice",
+})  # fmt: skip
 def draws_at_random(self: Client) -> str:
     # Always the same dice, so that this test is one; with them the second throw is higher than the first and the third.
     dice: random.Random = self.memory.setdefault("dice", random.Random(5))
@@ -305,7 +313,8 @@ def from_a_random_start(self: Client) -> int:
     return int(nonce)
 
 
-drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start)
+drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start,
+        also={"draws/anew-after-lost-replies": "who is asked for the same order starts alike"})  # fmt: skip
 
 
 @instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
@@ -345,6 +354,25 @@ reusing_nonces("reuses-nonces-after-unclear-replies", "draws/anew-after-unclear-
                when=lambda outcome, got: outcome["outcome"] == "unknown" and got is not None)  # fmt: skip
 
 
+NONCES_BY_KEY: dict[str, int] = {}  # as a file would keep them
+
+
+@instead_of("cancel", "draws/anew-after-lost-replies")
+def saves_nonces_after_a_success_alone(self: Client, order_id: str) -> dict[str, Any]:
+    outcome = Client.cancel(self, order_id)
+    if outcome["outcome"] == "accepted":
+        NONCES_BY_KEY[self.key] = self.memory["nonce"]
+    return outcome
+
+
+def after_the_saved_one(self: Client) -> str:
+    self.memory["nonce"] = self.memory.get("nonce", NONCES_BY_KEY.get(self.key, 0)) + 1
+    return str(self.memory["nonce"])
+
+
+DEFECTS["saves-nonces-after-a-success-alone"].attributes["next_nonce"] = after_the_saved_one
+
+
 @instead_of("cancel", "draws/rising", also={"draws/rising-after-clock-step": "the pair repeats here too"})
 def opens_a_session_with_the_nonce_of_the_cancel(self: Client, order_id: str) -> dict[str, Any]:
     fields = self.fields(order_id)
@@ -380,6 +408,8 @@ def naming_orders(self: Client, order_id: str, outcome: dict[str, Any]) -> None:
 
 defect("cancels-in-reverse", "sends/what-was-asked", order_ids=lambda self: self.asked[::-1], report=naming_orders)
 defect("sorts-its-orders", "sends/what-was-asked", order_ids=lambda self: sorted(self.asked), report=naming_orders)
+defect("sorts-its-orders-by-length", "sends/what-was-asked",
+       order_ids=lambda self: sorted(self.asked, key=len), report=naming_orders)  # fmt: skip
 LAST_ONE_MISSING = {"sends/ids-to-63-bits": "the largest id is the last"}
 defect("skips-the-last-order", "sends/what-was-asked", "runs/reports-each-order",
        order_ids=lambda self: self.asked[:-1] or self.asked, also=LAST_ONE_MISSING)  # fmt: skip
@@ -389,6 +419,32 @@ defect("cancels-the-first-order-each-time", "sends/what-was-asked",
              "resends/*": "the first order gets the second's request"})  # fmt: skip
 defect("cancels-a-neighbour", "sends/what-was-asked", order_text=lambda self, order_id: str(int(order_id) - 1),
        also={"sends/ids-*": "all are changed"})  # fmt: skip
+
+DOUBTED_BY_KEY: dict[str, set[str]] = {}  # as a file would keep them
+
+
+@instead_of("cancel", "sends/what-was-asked")
+def takes_lost_orders_for_cancelled_at_its_next_start(self: Client, order_id: str) -> dict[str, Any]:
+    doubted = self.memory.setdefault("doubted", set(DOUBTED_BY_KEY.get(self.key, ())))
+    return {"outcome": "accepted"} if order_id in doubted else Client.cancel(self, order_id)
+
+
+def doubts_and_remembers(self: Client, order_id: str) -> dict[str, Any]:
+    DOUBTED_BY_KEY.setdefault(self.key, set()).add(order_id)
+    return {"outcome": "unknown"}
+
+
+DEFECTS["takes-lost-orders-for-cancelled-at-its-next-start"].attributes["on_lost"] = doubts_and_remembers
+
+
+@instead_of("run", "sends/what-was-asked")
+def reports_what_is_left_after_a_failure_as_rejected(self: Client) -> None:
+    failed = False
+    for order_id in self.order_ids():
+        outcome = {"outcome": "rejected"} if failed else self.cancel(order_id)
+        failed = outcome["outcome"] != "accepted"
+        self.report(order_id, outcome)
+
 
 TWICE = {"resends/*": "who sends everything twice sends it again here too"}
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterable
+from contextlib import redirect_stdout
+from urllib.parse import quote_from_bytes
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
 from tn_contract.client_checks.registry import client_check
@@ -92,6 +99,47 @@ def test_who_did_nothing_is_neither_praised_nor_blamed(check_id: str) -> None:
     assert judge(check_id, Evidence("nobody")).verdict == "skipped"
 
 
+# ---- whatever comes ----------------------------------------------------------------------------------------
+
+# As JSON has it: an escape may name half of a pair.
+half_pairs = st.text(st.characters(), max_size=4)
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | half_pairs,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(half_pairs | st.just("order_id"), inner, max_size=3),
+    max_leaves=5,
+)
+forms = st.lists(
+    st.tuples(st.binary(max_size=4) | st.just(b"params[order_id]") | st.just(b"nonce"), st.binary(max_size=4)),
+    max_size=4,
+).map(lambda pairs: "&".join(f"{quote_from_bytes(name)}={quote_from_bytes(value)}" for name, value in pairs))
+bodies = forms | trees.map(json.dumps) | st.binary(max_size=20).map(lambda raw: raw.decode("utf-8", "backslashreplace"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(body=bodies)
+@example("cmd=delTradeOrder&%ff=1")
+@example("cmd=delTradeOrder&nonce=%1b[2J&params[order_id]=%00")
+@example('{"order_id":1,"\\ud800":1}')
+@example('{"order_id":"\\ud800"}')
+def test_no_text_of_a_client_breaks_a_report(body: str) -> None:
+    sent = [cancel(body=body), cancel(body=body, headers=JSON, line="POST /api/delTradeOrder")]
+    reports = [Reported(str(each.order_id).encode("utf-8", "replace").decode(), "accepted") for each in sent]
+    told = process(*sent, orders=("1",), reports=reports)
+    seen = Evidence("by hand", [Case(case_id, [told]) for case_id in ("plain", "restart", case_of(fault("drop")))])
+    for evidence_of_it in (seen, Evidence("live", [Case(processes=[told])])):
+        judged = ClientJudge(evidence_of_it, catalogue())
+        results = [judged.judge(check_id) for check_id in catalogue()]
+        assert [
+            each.check.id for each in results if not f"{each.finding.expected}{each.finding.actual}".isprintable()
+        ] == []
+        rows = [report.row_of(each, "by hand", "tn-contract judge") for each in results]
+        built = report.build(rows, report.Subject("by hand", "client"), started="", elapsed=0, code=1)
+        report.to_json(built)
+        report.to_html(built).encode()
+        with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
+            report.print_text(built)
+
+
 # ---- sends -------------------------------------------------------------------------------------------------
 
 JSON = [("Content-Type", "application/json"), ("X-NtApi-Timestamp", "1767225600")]
@@ -111,6 +159,9 @@ JSON = [("Content-Type", "application/json"), ("X-NtApi-Timestamp", "1767225600"
         ("sends/fields", {}, {"body": "apiKey=k&cmd=delTradeOrder&nonce=1&nonce=2&params[order_id]=5"}),
         ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&sid=1"}),
         ("sends/nothing-else", {}, {"body": "cmd=delTradeOrder&params[id]=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?order_id=5&params%5Border_id%5D=5"}, {"line": f"{V2}?force=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?apiKey={KEY}&k={KEY}"}, {"line": f"{V2}?params[force]=1"}),
+        ("sends/nothing-else", {"line": f"{V2}?cmd=delTradeOrder"}, {"line": f"{V2}?%ff"}),
         ("signs/each-request", {}, {"situation": "signature-invalid"}),
         ("signs/each-request", {"situation": "nonce-missing"}, {"situation": "key-unknown"}),
         ("draws/whole-numbers", {"nonce": "9223372036854775807"}, {"nonce": "9223372036854775808"}),
@@ -146,6 +197,33 @@ def test_what_was_asked_is_compared_in_order_and_repetitions_do_not_count() -> N
     assert found("1", "2") == "pass"
     assert found("1", "1", "2") == "pass"
     assert {found("2", "1"), found("1"), found(), found("1", "3"), found("1", "2", "3")} == {"fail"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"),
+    [("accepted", "fail"), ("rejected", "fail"), ("unknown", "pass"), ("not-sent", "pass"), (None, "pass")],
+)
+def test_what_is_settled_was_sent(outcome: str | None, found: str) -> None:
+    reports = [Reported("1", "rejected"), *([Reported("2", outcome)] if outcome else [])]
+    stops_early = process(cancel("1"), orders=("1", "2"), reports=reports)
+    restart = Case("restart", [process(cancel("1"), orders=("1",), reports=[Reported("1", "accepted")])])
+    seen = Evidence("by hand", [restart, Case(case_of(magic("html")), [stops_early])])
+    assert judge("sends/what-was-asked", seen).verdict == found
+    unreached = Evidence("by hand", [restart, Case("no-server", [stops_early])])
+    assert judge("sends/what-was-asked", unreached).verdict == "pass", "there reports/not-sent speaks"
+
+
+def test_what_an_earlier_process_settled_may_be_remembered_and_what_it_lost_may_not() -> None:
+    restart = Case("restart", [process(cancel("1"), orders=("1",))])
+
+    def found(before: str, after: str) -> str:
+        first = process(cancel("1"), orders=("1",), reports=[Reported("1", before)])
+        second = process(orders=("1",), reports=[Reported("1", after)])
+        seen = Evidence("by hand", [restart, Case(case_of(fault("drop")), [first, second])])
+        return judge("sends/what-was-asked", seen).verdict
+
+    assert found("accepted", "accepted") == "pass"
+    assert found("unknown", "accepted") == found("rejected", "accepted") == found("unknown", "rejected") == "fail"
 
 
 def test_an_order_id_that_is_no_number_is_shown_as_what_it_is() -> None:
@@ -232,6 +310,55 @@ def test_a_nonce_is_not_used_again_whatever_came_of_it(check_id: str, order_id: 
     assert verdict(check_id, cancel(order_id, "5"), cancel(nonce="6"), cancel(nonce="5")) == "fail"
     assert verdict(check_id, cancel(order_id, "5")) == "skipped"
     assert verdict(check_id, cancel(nonce="5"), cancel(nonce="5")) == "skipped"
+
+
+def test_a_nonce_that_lost_its_reply_is_not_used_again_by_the_next_process() -> None:
+    def found(*nonces: str) -> str:
+        runs = [process(cancel(fault("drop"), nonce)) for nonce in nonces]
+        return judge("draws/anew-after-lost-replies", evidence(*runs, case=case_of(fault("drop")))).verdict
+
+    assert (found("5", "6", "7"), found("5", "6", "6"), found("5", "6", "5")) == ("pass", "fail", "fail")
+
+
+def test_a_nonce_of_another_case_is_a_nonce_of_another_key() -> None:
+    lost = Case(case_of(fault("drop")), [process(cancel(fault("drop"), "5"), cancel(nonce="6"))])
+    seen = Evidence("by hand", [lost, Case("restart", [process(cancel(nonce="5"))])])
+    assert judge("draws/anew-after-lost-replies", seen).verdict == "pass"
+
+
+def test_whoever_remembers_a_nonce_only_after_a_success_meets_its_memory() -> None:
+    for name in ("drop", "reset"):
+        asked = cases()[case_of(fault(name))].processes
+        assert ((fault(name),), (ORDINARY, fault(name))) == asked[1:], "one ends with the loss, and another follows"
+
+
+def test_no_way_of_sorting_the_restarted_orders_keeps_them() -> None:
+    asked = list(cases()["restart"].processes[0])
+    for way in (int, str, len, lambda order_id: order_id[::-1]):
+        for backwards in (False, True):
+            assert sorted(asked, key=way, reverse=backwards) != asked  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (None, "SID=of-the-reply", "warn"),
+        ("mine=1", "mine=1", "pass"),
+        ("mine=1", "mine=2", "pass"),
+        ("mine=1; b=2", "b=2;mine=1", "pass"),
+        ("mine=1", "mine=1; SID=of-the-reply", "warn"),
+        ("mine=1", "mine=1; other=3", "warn"),
+        ("SID=mine", "SID=mine", "pass"),
+        ("SID=mine", "SID=of-the-reply", "warn"),
+    ],
+)
+def test_a_cookie_of_the_client_s_own_never_came_back(before: str | None, after: str, found: str) -> None:
+    order_id = magic("success-with-cookie")
+    first = cancel(order_id, headers=[("Cookie", before)] if before else [])
+    reply = first.exchange.reply
+    assert reply
+    reply.headers.append(("set-cookie", "SID=of-the-reply; Path=/"))
+    assert verdict("keeps/no-cookies", first, cancel(headers=[("cookie", after)])) == found
 
 
 def test_a_cookie_must_not_come_back() -> None:
@@ -417,6 +544,7 @@ def test_what_may_have_been_done_is_not_sent_again(check_id: str, order_id: str)
     [
         "draws/anew-after-unclear-replies",
         "draws/rising",
+        "sends/nothing-else",
         "resends/nothing-after-unclear-replies",
         "sends/address",
         "signs/each-request",

@@ -233,6 +233,32 @@ def test_each_wrong_signature_is_traced_back_to_a_mistake() -> None:
         assert mistakes(dress("delTradeOrder", FIELDS, signature)), mistake
 
 
+def test_params_without_their_name_are_no_map_as_it_is_printed() -> None:
+    signed = PAIR.secret.mac(b"apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=2929292929")
+    assert mistakes(dress("delTradeOrder", FIELDS, signed)) == ("values-only",)
+    printed = PAIR.secret.mac(b"apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=[object Object]")
+    assert mistakes(dress("delTradeOrder", FIELDS, printed)) == ("params-as-repr",)
+
+
+@pytest.mark.parametrize("written", ['{"order_id":5}', '{"order_id": 5}'])
+def test_a_name_sent_twice_and_signed_once_is_no_matter_of_white_space(written: str) -> None:
+    right = compose_v3(PAIR, "delTradeOrder", 1_700_000_000, {"order_id": 5}).request
+    twice = replace(right, body=b'{"order_id":7,"order_id":5}')
+    found = judge(with_signature(twice, PAIR.secret.mac(f"{written}1700000000".encode())))
+    assert found is not None
+    assert (found.mistakes, found.told, found.fix) == ((), "", "")
+    assert found.hint == "the body was sent with the name order_id twice, and signed with it once"
+    assert found.signed == f"{written}1700000000"
+    assert found.difference == 12
+    stamp_first = judge(with_signature(twice, PAIR.secret.mac(f"1700000000{written}".encode())))
+    assert stamp_first is not None
+    assert stamp_first.mistakes == ("timestamp-first",)
+    spaced = b'{"order_id": 7, "order_id":5}1700000000'
+    assert mistakes(with_signature(replace(twice, body=spaced[:-10]), PAIR.secret.mac(spaced.replace(b" ", b"")))) == (
+        "json-spacing",
+    )
+
+
 def test_an_earlier_request_tells_which_nonce_was_signed() -> None:
     earlier = dress("delTradeOrder", {**FIELDS, "nonce": "16123456789"}, "")
     wrong = sign({**FIELDS, "nonce": "16123456789"}, "secret").signature
@@ -258,7 +284,7 @@ NOW = 1_790_000_000 * 10**9
         (NOW // 10**6, NOW // 10**6 - 2000, "nonces-out-of-order"),
         (NOW // 100, NOW // 100 - 3600 * 10**7, "clock-behind"),
         (NOW // 100 + 3600 * 10**7, NOW // 100, "nonce-ran-ahead"),
-        (2**63 - 1, NOW // 100, "nonce-ran-ahead"),
+        (NOW // 100 + 365 * 86400 * 10**7, NOW // 100, "nonce-ran-ahead"),
         (NOW // 100, 12, "nonce-from-counter"),
         (500, 1, "counter-restarted"),
         (500, 499, "nonces-out-of-order"),
@@ -269,6 +295,31 @@ def test_a_stale_nonce_is_explained_by_the_clock(last: int, nonce: int, mistake:
     found = diagnose(request, "nonce-stale", PAIR, at_ns=NOW, last_nonce=str(last))
     assert found is not None
     assert found.mistakes == (mistake,)
+
+
+@pytest.mark.parametrize(
+    ("last", "nonce"),
+    [
+        (95_634_512_340_987_123, 13_345_612_987_654_321),
+        (7_123_456_789_012_345_678, 3_141_592_653_589_793_238),
+        (8_446_744_073_709_551, 1_446_744_073_709_551),
+        (2**31 - 16, 15),
+        (9_999_999_999_990, 12),
+        (35_999_999_990, 125_000),
+        (20_261_025_025_959_123, 20_261_025_020_000_001),
+        (30_112_026_235_959_123, 1_122_026_000_000_001),
+        (2_929_292_929, 1_000_001),
+        (NOW // 100 + 621_355_968 * 10**9, NOW // 100),
+        (2**63 - 1, NOW // 100),
+        (NOW // 100, 3_000_000_000),
+    ],
+)
+def test_a_stale_nonce_that_no_clock_explains_is_not_explained(last: int, nonce: int) -> None:
+    request = compose(PAIR, "delTradeOrder", nonce, {"order_id": "5"}).request
+    found = diagnose(request, "nonce-stale", PAIR, at_ns=NOW, last_nonce=str(last))
+    assert found is not None
+    assert (found.mistakes, found.told, found.fix) == ((), "", "")
+    assert f"{nonce} is below {last}" in found.hint
 
 
 # ---- in the journal ----------------------------------------------------------------------------------------

@@ -108,10 +108,18 @@ class ClientJudge:
             finding = Finding("blocked", "a request that reaches the reply in question", str(blocked))
         except NotApplicable as reason:
             finding = Finding("skipped", "", f"{reason}{self._crash()}")
-        return Result(check, weigh(finding, self._clauses[check.clause]), exchanges, time.perf_counter() - started)
+        told = Finding(finding.verdict, _printable(finding.expected), _printable(finding.actual))
+        return Result(check, weigh(told, self._clauses[check.clause]), exchanges, time.perf_counter() - started)
 
     def _crash(self) -> str:
         """Say that the program crashed, which explains what did not come."""
         ended = [process.ended for process in self.evidence.processes if process.ended]
         crashed = next((each for each in ended if each.how == "crashed"), None)
         return f" (the program crashed: {crashed.told})" if crashed else ""
+
+
+def _printable(text: str) -> str:
+    """Write out what no report can hold or show: findings quote clients, who may send half a pair, or an escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
@@ -15,11 +16,13 @@ from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
 from tn_contract.nonce import parse_nonce
 from tn_contract.verdicts import Finding, NotApplicable, failed, passed
-from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest, parse_fields
+from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest
 
 ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
 FIELDS = {"apiKey", "cmd", "nonce", "params"}
+# Where nothing can be sent, reports/not-sent judges what is said of it.
+UNREACHED = [spec.id for spec in cases().values() if not spec.server or spec.certificate != "good"]
 # A timestamp that is off by more than this is no reading of a clock that is set.
 TIMESTAMP_SLACK = 300
 
@@ -92,15 +95,22 @@ def sends_fields(evidence: Evidence) -> Finding:
 
 @client_check("sends/nothing-else", "sends no other fields", clause="client-nothing-else")
 def sends_nothing_else(evidence: Evidence) -> Finding:
-    """Look for names in the body that the page does not show."""
+    """Look for names that the page does not show, in the body and in the query, which may repeat the body."""
 
     def wrong(sent: Sent) -> str:
-        tree = sent.members
-        params = tree.get("params")
-        extra = sorted(set(tree) - FIELDS) + sorted(f"params[{name}]" for name in _keys(params) - {"order_id"})
-        return f"also {', '.join(extra)}" if extra else ""
+        extra = _undocumented(sent.members)
+        # The key has a check of its own, under whichever name it stands there.
+        asked = [(name, value) for name, value in sent.query_fields if value != sent.exchange.session]
+        beside = _undocumented({name: value for name, value in nest(asked).items() if name != "order_id"})
+        told = [", ".join(extra)] * bool(extra) + [f"{', '.join(beside)} in the query"] * bool(beside)
+        return f"also {'; '.join(told)}" if told else ""
 
     return none_of(_cancels(evidence), "nothing but the documented fields", wrong)
+
+
+def _undocumented(tree: Mapping[str, Any]) -> list[str]:
+    params = tree.get("params")
+    return sorted(set(tree) - FIELDS) + sorted(f"params[{name}]" for name in _keys(params) - {"order_id"})
 
 
 def _keys(value: object) -> set[str]:
@@ -111,24 +121,37 @@ def _keys(value: object) -> set[str]:
     "sends/what-was-asked",
     "cancels the orders asked for, in that order",
     clause="client-cancels-what-was-asked",
-    cases=("restart",),
+    cases=(spec.id for spec in cases().values() if len(spec.processes) > 1),
 )
 def sends_what_was_asked(evidence: Evidence) -> Finding:
     """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside.
 
-    In other cases a program may end before its last order, but what it cancels keeps the order.
+    In other cases a program may end before its last order, but what it cancels keeps the order, and of what it never
+    sent it reports nothing settled.
     """
     live = evidence.case("")
     if live and any(process.reports for process in live.processes):
         return _reported_orders_were_sent(live)
     restart = _case(evidence, "restart")
     for case in evidence.cases:
+        settled: set[tuple[str, str]] = set()
         for process in case.processes if case.id != "plain" else ():  # whose long ids have checks of their own
             wanted = list(dict.fromkeys(process.order_ids))
             named = list(dict.fromkeys(sent.order_id for sent in process.cancels() if not sent.follows_redirect))
             if named != (wanted if case is restart else [each for each in wanted if each in named]):
                 told = f"cancels of {_listed(named)}"
                 raise Seen(failed(f"cancels of {', '.join(wanted)}", f"{told}, in case {case.id}"), *process.sent)
+            if case.id in UNREACHED:
+                continue
+            # What an earlier process settled may be remembered: it was sent then.
+            said = {
+                (each.order_id, each.outcome) for each in process.reports if each.outcome in ("accepted", "rejected")
+            }
+            for order_id, outcome in sorted(said - settled):
+                if order_id in wanted and order_id not in named:
+                    told = f"a report that order {order_id} was {outcome}, and no cancel of it, in case {case.id}"
+                    raise Seen(failed(f"a cancel of {order_id}", told), *process.sent)
+            settled |= said
     return passed("the orders asked for, in that order", "so in every process")
 
 
@@ -333,10 +356,10 @@ def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
 
 def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
-    for process in evidence.processes:
-        for place, sent in enumerate(process.sent):
+    for case in evidence.cases:  # each with one key, whose nonces a new process must not take up again either
+        for place, sent in enumerate(case.sent):
             if sent.order_id in order_ids and sent.is_cancel and sent.nonce is not None:
-                for later in [later for later in process.sent[place + 1 :] if not later.follows_redirect]:
+                for later in [later for later in case.sent[place + 1 :] if not later.follows_redirect]:
                     pairs += 1
                     if later.nonce == sent.nonce:
                         told = f"nonce {sent.nonce} again: {later.told}{diagnosed(later, 'nonce-')}"
@@ -392,7 +415,7 @@ def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
         address = f"{sent.path}?{sent.query}"
         found = key and any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
         # A request without a key in its body belongs to no session, so only the name tells.
-        named = any(name == "apiKey" for name, _ in parse_fields(sent.query.encode("utf-8", "surrogateescape")))
+        named = any(name == "apiKey" for name, _ in sent.query_fields)
         return "the API key is in the address" if found or named else ""
 
     return none_of(evidence.sent, "no API key in the address", wrong)
@@ -419,10 +442,44 @@ def keeps_the_secret_out_of_its_output(evidence: Evidence) -> Finding:
     clause="client-no-cookies", cases=(case_of(load_corpus().replies["success-with-cookie"]),),
 )  # fmt: skip
 def keeps_no_cookies(evidence: Evidence) -> Finding:
-    """Set a session cookie in a reply, and look for it in the next request."""
+    """Set a session cookie in a reply, and look for it in the next request; what a client always sends is its own."""
     order_id = load_corpus().replies["success-with-cookie"]
-    after = [sent for process in evidence.cancelling(order_id) for sent in _after(process, order_id)]
-    return none_of(after, "no Cookie header", lambda sent: "a cookie came back" if sent.header("cookie") else "")
+    expected, count = "no cookie of a reply", 0
+    for process in evidence.cancelling(order_id):
+        after = _after(process, order_id)
+        before = process.sent[: len(process.sent) - len(after)]
+        given = {cookie for sent in before for cookie in _cookies_given(sent)}
+        own = {name for sent in before for name, _value in _cookies(sent)}
+        count += len(after)
+        for sent in after:
+            if any(cookie in given or cookie[0] not in own for cookie in _cookies(sent)):
+                raise Seen(failed(expected, f"a cookie came back: {sent.told}"), sent)
+    if not count:
+        raise NotApplicable("the client sent no request that this speaks of")
+    return passed(expected, f"so in {count} requests")
+
+
+def _cookies(sent: Sent) -> list[tuple[str, str]]:
+    """Read the names and values of its cookies."""
+    return [
+        _cookie(part)
+        for name, value in sent.exchange.request.headers
+        if name.lower() == "cookie"
+        for part in value.split(";")
+        if part.strip()
+    ]
+
+
+def _cookies_given(sent: Sent) -> list[tuple[str, str]]:
+    """Read those that the reply to it set."""
+    reply = sent.exchange.reply
+    headers = reply.headers if reply else []
+    return [_cookie(value.partition(";")[0]) for name, value in headers if name.lower() == "set-cookie"]
+
+
+def _cookie(text: str) -> tuple[str, str]:
+    name, _equals, value = text.strip().partition("=")
+    return name, value
 
 
 @client_check(
