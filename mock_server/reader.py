@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,7 @@ from tn_contract.wire import Reply, Request
 
 HEADER_LIMIT = 32 * 1024
 _MEND = "the request never reached the API: mend the HTTP"
+_ORIGIN = re.compile(rb"(?i)https?://([^/?#]+)")
 _USUAL_TARGET, _USUAL_NAME = 256, 64  # longer ones are not remembered: a stranger chooses them
 
 
@@ -129,8 +131,11 @@ class Reader:
             raise _Refusal(refused(f"HTTP/{version} is not spoken here", 505))
         if self._size + len(self._target) > HEADER_LIMIT:
             raise _Refusal(refused("the request line and the headers are too large", 431))
-        address = _usual_address if len(self._target) <= _USUAL_TARGET else _address
-        self._path, self._query = address(self._target)
+        target = self._target
+        if target[:1] != b"/" and (origin := _ORIGIN.match(target)):  # as proxies are asked: it outweighs Host
+            headers["Host"] = origin[1].decode("latin-1")
+            target = b"/" + target[origin.end() :].removeprefix(b"/")
+        self._path, self._query = (_usual_address if len(target) <= _USUAL_TARGET else _address)(target)
         self._method = parser.get_method().decode("ascii")
         if self._method == "CONNECT":
             raise _Refusal(refused("CONNECT was refused: this is no proxy"))

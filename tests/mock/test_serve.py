@@ -225,7 +225,7 @@ NONSENSE = {
     "HTTP/0.9": raw("GET /api/v2 HTTP/0.9"),
     "a version in letters": raw("GET /api/v2 HTTP/one.one"),
     "a lower-case method": raw("post /api/v2 HTTP/1.1"),
-    "an absolute address": raw("POST http://tradernet.example/api/v2 HTTP/1.1"),
+    "an absolute address without host": raw("POST http:///api/v2 HTTP/1.1"),
     "an address without a slash": raw("POST api/v2 HTTP/1.1"),
     "two slashes": raw("POST //api/v2 HTTP/1.1"),
     "a broken IPv6 host": raw("POST //[ HTTP/1.1"),

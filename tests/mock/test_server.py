@@ -165,6 +165,24 @@ def test_headers_are_joined_in_order_and_those_with_an_underscore_left_out(
     assert received.headers == (("Host", "localhost"), ("X-A", "1, 3"), ("Content-Type", "a/b"), ("X-B", "\xe9"))
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("http://tradernet.example/a?b", "/a", "b"),
+        ("HTTPS://tradernet.example", "/", ""),
+        ("http://tradernet.example?b", "/", "b"),
+        ("http://tradernet.example//a", "//a", ""),
+    ],
+)
+def test_a_whole_address_is_taken_as_rfc_9112_says(
+    app: Recorder, address: tuple[str, int], target: str, path: str, query: str
+) -> None:
+    say(address, request(target))
+    [received] = app.requests
+    assert (received.path, received.query) == (path, query)
+    assert received.header("Host") == "tradernet.example", "what it names outweighs Host"
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 3", CHUNKED, None])
 def test_an_offer_of_another_protocol_is_no_reason_to_lose_the_body(
     app: Recorder, address: tuple[str, int], framing: str | None
@@ -265,7 +283,7 @@ REFUSED = {
     "a value with a control character": request("/", "X-A: \x01"),
     "no name": request("/", ": 1"),
     "no colon": request("/", "X-A"),
-    "an absolute address": request("http://mock/"),
+    "an absolute address without host": request("http:///a"),
     "an address of another scheme": request("file:///etc"),
     "an asterisk": request("*", method="OPTIONS"),
     "no address": b"POST  HTTP/1.1\r\n\r\n",
