@@ -575,7 +575,8 @@ accepts_the_string(
 accepts_the_string("accepts-the-reverse-order", lambda call, fields: "&".join(reversed(canonical(fields).split("&"))))
 accepts_the_string("accepts-params-signed-as-json", lambda call, fields: canonical(
     {**fields, "params": json.dumps({"order_id": int(o)}, separators=(",", ":"))}
-    if isinstance(p := fields.get("params"), dict) and str(o := p.get("order_id")).isdecimal() else fields
+    if isinstance(p := fields.get("params"), dict) and re.fullmatch("[0-9]{1,19}", str(o := p.get("order_id")))
+    else fields
 ))  # fmt: skip
 
 
@@ -1569,7 +1570,7 @@ setting("v3-strips-the-body-too", right_v3_signatures=also_over(lambda call, sta
 def compact(call: Call) -> bytes:
     try:
         return json.dumps(json.loads(call.body), separators=(",", ":")).encode() if call.body else b""
-    except ValueError:
+    except (ValueError, RecursionError):
         return call.body
 
 
