@@ -78,6 +78,11 @@ def runs_by(slug: str, allowed: Callable[[Call], bool]) -> None:
 
 runs_by("runs-commands-by-put", lambda call: call.method == "PUT")
 runs_by("runs-commands-by-delete", lambda call: call.method == "DELETE")
+runs_by("lets-a-field-override-the-method", lambda call: "_method=POST" in call.query)
+runs_by(
+    "lets-another-header-override-the-method",
+    lambda call: "POST" in (call.headers.get("x-http-method"), call.headers.get("x-method-override")),
+)
 runs_by("lets-a-header-override-the-method", lambda call: call.headers.get("x-http-method-override") == "POST")
 
 
@@ -236,6 +241,11 @@ def finds_keys_by(slug: str, alike: Callable[[str, str], bool]) -> None:
 
 finds_keys_by("ignores-the-letter-case-of-keys", lambda key, asked: key.lower() == asked.lower())
 finds_keys_by("ignores-spaces-around-keys", lambda key, asked: key == asked.strip())
+finds_keys_by("ignores-line-ends-after-keys", lambda key, asked: key == asked.removesuffix("\n"))
+finds_keys_by("finds-the-first-of-several-keys", lambda key, asked: key == asked.split(",")[0])
+finds_keys_by("finds-keys-up-to-a-nul", lambda key, asked: key == asked.split("\0")[0])
+finds_keys_by("decodes-keys-twice", lambda key, asked: key == urllib.parse.unquote(asked))
+finds_keys_by("finds-keys-by-pasted-sql", lambda key, asked: key == asked or "' or '1'='1" in asked)
 finds_keys_by("finds-keys-by-their-beginning", lambda key, asked: asked.startswith(key))
 finds_keys_by("finds-keys-by-a-part", lambda key, asked: asked in key)
 finds_keys_by(
@@ -256,6 +266,46 @@ def breaks_without_a_key(server: Server, call: Call) -> None:
     Server.check_key(server, call)
 
 
+def remembers(slug: str, step: str, known: Callable[[Call], str | None], put: Callable[[Call, str], None]) -> None:
+    """Register a server that fills in what a request lacks from the one before it on the same connection."""
+
+    def check(server: Server, call: Call) -> None:
+        earlier = server.memory.get(f"{slug} {call.connection}")
+        if not known(call) and earlier:
+            put(call, earlier)
+        server.memory[f"{slug} {call.connection}"] = known(call)
+        getattr(Server, step)(server, call)
+
+    DEFECTS[slug] = {step: check}
+
+
+remembers(
+    "remembers-the-command-of-a-connection",
+    "check_command",
+    lambda call: call.fields.get("cmd"),
+    lambda call, earlier: call.fields.update(cmd=earlier),
+)
+remembers(
+    "v3-remembers-the-key-of-a-connection",
+    "check_v3_key",
+    lambda call: call.headers.get("x-ntapi-publickey"),
+    lambda call, earlier: call.headers.update({"x-ntapi-publickey": earlier}),
+)
+remembers(
+    "v3-remembers-the-timestamp-of-a-connection",
+    "check_v3_key",
+    lambda call: call.headers.get("x-ntapi-timestamp"),
+    lambda call, earlier: call.headers.update({"x-ntapi-timestamp": earlier}),
+)
+
+
+@instead_of("read_key")
+def remembers_the_key_of_a_connection(server: Server, call: Call) -> Any:
+    named = call.fields.get("apiKey") or server.memory.get(f"key {call.connection}")
+    server.memory[f"key {call.connection}"] = named
+    return named
+
+
 # ---- signature: is it there? ---------------------------------------------------------------------------------
 
 
@@ -267,6 +317,17 @@ def verifies_only_when(slug: str, verified: Callable[[Server, Call], bool]) -> N
             Server.check_signature(server, call)
 
     DEFECTS[slug] = {"check_signature": check_signature}
+
+
+@instead_of("read_signature")
+def takes_the_signature_from_authorization(server: Server, call: Call) -> str | None:
+    return Server.read_signature(server, call) or call.headers.get("authorization", "").rpartition(" ")[2]
+
+
+@instead_of("read_signature")
+def takes_the_signature_from_a_cookie(server: Server, call: Call) -> str | None:
+    found = re.search(r"\bsig=(\w+)", call.headers.get("cookie", ""))
+    return Server.read_signature(server, call) or (found[1] if found else None)
 
 
 verifies_only_when("never-verifies", lambda server, call: False)
@@ -399,6 +460,9 @@ compares("compares-up-to-a-semicolon", lambda given, right: given.split(";")[0] 
 compares("compares-the-last-word", lambda given, right: given.split()[-1:] == [right])
 compares("compares-without-quotes", lambda given, right: given.strip('"') == right)
 compares("compares-without-dashes", lambda given, right: given.replace("-", "") == right)
+compares("compares-percent-decoded", lambda given, right: urllib.parse.unquote(given) == right)
+compares("compares-without-spaces", lambda given, right: given.replace(" ", "") == right)
+compares("compares-halves", lambda given, right: {given[:32], given[32:]} == {right[:32], right[32:]})
 compares("compares-sorted-digits", lambda given, right: sorted(given) == sorted(right))
 compares("compares-as-sets-of-digits", lambda given, right: set(given) == set(right) and given[:4] == right[:4])
 
@@ -511,7 +575,8 @@ accepts_the_string(
 accepts_the_string("accepts-the-reverse-order", lambda call, fields: "&".join(reversed(canonical(fields).split("&"))))
 accepts_the_string("accepts-params-signed-as-json", lambda call, fields: canonical(
     {**fields, "params": json.dumps({"order_id": int(o)}, separators=(",", ":"))}
-    if isinstance(p := fields.get("params"), dict) and str(o := p.get("order_id")).isdecimal() else fields
+    if isinstance(p := fields.get("params"), dict) and re.fullmatch("[0-9]{1,19}", str(o := p.get("order_id")))
+    else fields
 ))  # fmt: skip
 
 
@@ -648,7 +713,17 @@ reads_nonces("reads-nonces-as-json", json.loads)
 reads_nonces("reads-nonces-without-tabs", lambda text: decimal(text.rstrip("\t")))
 reads_nonces("reads-nonces-up-to-a-nul", lambda text: decimal(text.split("\0")[0]))
 reads_nonces("reads-nonces-without-no-break-spaces", lambda text: decimal(text.rstrip("\u00a0")))
+reads_nonces("reads-nonces-before-a-zero-fraction", lambda text: decimal(text.removesuffix(".0")))
+reads_nonces("reads-nonces-in-parentheses", lambda text: decimal(text.strip("()")))
+reads_nonces("reads-nonces-with-marks-around", lambda text: decimal(text.strip("#;'")))
+reads_nonces("reads-nonces-without-invisible-signs", lambda text: decimal(text.strip("\u200b\ufeff\v")))
+reads_nonces("reads-nonces-before-a-line-end", lambda text: decimal(text.removesuffix("\r\n")))
 reads_nonces("reads-nonces-with-separators", lambda text: int(text.replace(",", "")))
+
+
+@instead_of("read_nonce")
+def breaks_on_thousands_of_digits(server: Server, text: str) -> Any:
+    return int(text) and Server.read_nonce(server, text) if text.isdigit() and text.isascii() else None
 
 
 @instead_of("read_nonce")
@@ -690,6 +765,13 @@ nonces_for("keeps-nonces-for-each-path", lambda call: (call.key, call.path))
 nonces_for("keeps-nonces-for-each-query", lambda call: (call.key, call.query))
 
 
+def nonces_for_each(header: str) -> None:
+    nonces_for(f"keeps-nonces-for-each-{header}", lambda call: (call.key, call.headers.get(header)))
+
+
+for header in ("cookie", "referer", "accept", "accept-language", "x-real-ip", "forwarded"):
+    nonces_for_each(header)
+nonces_for("keeps-nonces-for-each-version", lambda call: (call.key, dict(pairs_of(call.query)).get("v")))
 nonces_for("keeps-nonces-for-each-user-agent", lambda call: (call.key, call.headers.get("user-agent")))
 nonces_for("keeps-nonces-for-each-origin", lambda call: (call.key, call.headers.get("origin")))
 nonces_for("keeps-nonces-for-each-address", lambda call: (call.key, call.headers.get("x-forwarded-for")))
@@ -711,6 +793,17 @@ forgets_nonces_after("forgets-nonces-after-a-bad-order", lambda why, call: why =
 forgets_nonces_after("forgets-nonces-after-a-malformed-one", lambda why, call: why == "nonce" and not call.nonce)
 forgets_nonces_after("forgets-nonces-after-an-unknown-key", lambda why, call: why == "key")
 forgets_nonces_after("forgets-nonces-after-a-bad-signature", lambda why, call: why == "signature")
+
+
+@instead_of("admit")
+def takes_no_nonce_of_another_key(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    return Server.admit(server, ledger, nonce) and server.memory.setdefault(f"nonce {nonce}", ledger) == ledger
+
+
+@instead_of("admit")
+def remembers_the_nonce_of_one_key_alone(server: Server, ledger: Hashable, nonce: Any) -> bool:
+    server.last = {key: last for key, last in server.last.items() if key == ledger}
+    return Server.admit(server, ledger, nonce)
 
 
 @instead_of("admit")
@@ -822,6 +915,11 @@ def obeys_commands_with_spaces(server: Server, call: Call) -> Any:
 
 
 @instead_of("read_command")
+def obeys_commands_with_an_extension(server: Server, call: Call) -> Any:
+    return (call.fields.get("cmd") or "").removesuffix(".php")
+
+
+@instead_of("read_command")
 def obeys_commands_up_to_a_nul(server: Server, call: Call) -> Any:
     return (call.fields.get("cmd") or "").split("\0")[0]
 
@@ -865,6 +963,7 @@ finds_order_ids("takes-the-order-id-under-a-name-with-a-space", lambda params, c
 finds_order_ids("takes-the-order-id-with-a-hyphen", lambda params, call: params.get("order-id"))
 finds_order_ids("takes-the-first-of-order-ids", lambda params, call: below(params.get("order_ids"), "0"))
 finds_order_ids("takes-the-id-of-an-order", lambda params, call: below(params.get("order"), "id"))
+finds_order_ids("takes-the-order-id-below-data", lambda params, call: below(params.get("data"), "order_id"))
 finds_order_ids("takes-the-users-order-id", lambda params, call: params.get("user_order_id"))
 finds_order_ids("takes-the-order-id-under-a-dotted-name", lambda params, call: call.fields.get("params.order_id"))
 
@@ -945,6 +1044,9 @@ reads_order_ids("reads-order-ids-up-to-a-dot", lambda text: decimal(text.rstrip(
 reads_order_ids("reads-order-ids-up-to-a-semicolon", lambda text: decimal(text.rstrip(";")))
 reads_order_ids("reads-order-ids-up-to-a-bar", lambda text: decimal(text.split("|")[0]))
 reads_order_ids("reads-order-ids-after-a-hash", lambda text: decimal(text.lstrip("#")))
+reads_order_ids("reads-order-ids-in-parentheses", lambda text: decimal(text.strip("()")))
+reads_order_ids("reads-order-ids-without-invisible-signs", lambda text: decimal(text.strip("\u200b\ufeff\v")))
+reads_order_ids("reads-order-ids-before-a-line-end", lambda text: decimal(text.removesuffix("\r\n")))
 reads_order_ids("cuts-order-ids-to-32-bits", lambda text: decimal(text) % 2**32)
 reads_order_ids("saturates-order-ids-at-31-bits", lambda text: min(decimal(text), 2**31 - 1))
 reads_order_ids("saturates-order-ids-at-63-bits", lambda text: min(decimal(text), 2**63 - 1))
@@ -1335,6 +1437,16 @@ def v3_takes_another_header_for_the_signature(server: Server, call: Call) -> str
     return Server.read_v3_signature(server, call) or call.headers.get("x-ntapi-signature")
 
 
+@instead_of("read_v3_signature")
+def v3_takes_the_signature_from_authorization(server: Server, call: Call) -> str | None:
+    return Server.read_v3_signature(server, call) or call.headers.get("authorization", "").rpartition(" ")[2]
+
+
+@instead_of("same_v3")
+def v3_compares_percent_decoded(server: Server, given: str, right: str) -> bool:
+    return urllib.parse.unquote(given) == right
+
+
 @instead_of("same_v3")
 def v3_compares_32_digits(server: Server, given: str, right: str) -> bool:
     return given[:32] == right[:32]
@@ -1445,6 +1557,12 @@ def v3_cleans(slug: str, clean: Callable[[bytes], bytes]) -> None:
 
 v3_cleans("v3-drops-what-is-not-utf-8", lambda body: body.decode("utf-8", "ignore").encode())
 v3_cleans("v3-drops-a-bom", lambda body: body.removeprefix(b"\xef\xbb\xbf"))
+setting(
+    "v3-verifies-only-short-bodies",
+    check_v3_signature=lambda server, call: (
+        None if len(call.body) > 10_000 else Server.check_v3_signature(server, call)
+    ),
+)
 v3_cleans("v3-drops-nuls", lambda body: body.replace(b"\0", b""))
 setting("v3-strips-the-body-too", right_v3_signatures=also_over(lambda call, stamp: call.body.strip() + stamp.encode()))
 
@@ -1452,7 +1570,7 @@ setting("v3-strips-the-body-too", right_v3_signatures=also_over(lambda call, sta
 def compact(call: Call) -> bytes:
     try:
         return json.dumps(json.loads(call.body), separators=(",", ":")).encode() if call.body else b""
-    except ValueError:
+    except (ValueError, RecursionError):
         return call.body
 
 
@@ -1549,6 +1667,11 @@ def v3_ignores_the_letter_case_of_keys(server: Server, call: Call) -> str | None
 
 
 @instead_of("read_v3_key")
+def v3_takes_the_first_of_several_keys(server: Server, call: Call) -> str | None:
+    return (Server.read_v3_key(server, call) or "").split(",")[0]
+
+
+@instead_of("read_v3_key")
 def v3_looks_for_keys_by_their_beginning(server: Server, call: Call) -> str | None:
     key = Server.read_v3_key(server, call)
     return next((known for known in server.pairs if key and known.startswith(key)), None)
@@ -1624,6 +1747,11 @@ def v3_looks_for_commands_by_their_end(server: Server, call: Call) -> str:
     return "getAuthInfo" if command.endswith("getAuthInfo") else command
 
 
+@instead_of("read_v3_command")
+def v3_obeys_commands_with_an_extension(server: Server, call: Call) -> str:
+    return Server.read_v3_command(server, call).removesuffix(".php")
+
+
 @instead_of("check_body")
 def v3_needs_a_body(server: Server, call: Call) -> None:
     if not call.body:
@@ -1664,6 +1792,31 @@ def v3_reads_json_in_json(server: Server, call: Call) -> Any:
 @instead_of("read_json")
 def v3_reads_json_with_comments(server: Server, call: Call) -> Any:
     call.body = re.sub(rb"/\*.*?\*/", b"", call.body)
+    return Server.read_json(server, call)
+
+
+def v3_reads_json_after(slug: str, clean: Callable[[str], str]) -> None:
+    """Register a reader of something that is nearly JSON."""
+
+    def read_json(server: Server, call: Call) -> Any:
+        call.body = clean(call.body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        return Server.read_json(server, call)
+
+    DEFECTS[slug] = {"read_json": read_json}
+
+
+v3_reads_json_after("v3-reads-json-with-names-unquoted", lambda text: re.sub(r"([{,])(\w+):", r'\1"\2":', text))
+v3_reads_json_after("v3-reads-json-up-to-a-semicolon", lambda text: text.rstrip(";"))
+v3_reads_json_after("v3-reads-json-with-hash-comments", lambda text: re.sub(r"#.*", "", text))
+v3_reads_json_after("v3-reads-json-with-other-numbers", lambda text: re.sub(r":(\+|0x)", ":", text))
+v3_reads_json_after("v3-reads-false-as-nothing", lambda text: "{}" if text == "false" else text)
+v3_reads_json_after("v3-reads-json-with-bytes-replaced", lambda text: re.sub("[\udc80-\udcff]", "?", text))
+
+
+@instead_of("read_json")
+def v3_breaks_on_deep_json(server: Server, call: Call) -> Any:
+    if call.body.count(b"[") > 500:
+        raise RecursionError
     return Server.read_json(server, call)
 
 
@@ -1729,6 +1882,16 @@ def v3_takes_an_order_from_the_query(server: Server, call: Call) -> Any:
 
 
 @instead_of("find_v3_order_id")
+def v3_takes_an_order_with_a_hyphen(server: Server, call: Call) -> Any:
+    return call.fields.get("order_id", call.fields.get("order-id"))
+
+
+@instead_of("find_v3_order_id")
+def v3_takes_the_first_of_order_ids(server: Server, call: Call) -> Any:
+    return call.fields.get("order_id", (call.fields.get("order_ids") or [None])[0])
+
+
+@instead_of("find_v3_order_id")
 def v3_takes_an_order_in_any_letter_case(server: Server, call: Call) -> Any:
     return {name.lower(): value for name, value in call.fields.items()}.get("order_id")
 
@@ -1736,6 +1899,10 @@ def v3_takes_an_order_in_any_letter_case(server: Server, call: Call) -> Any:
 @instead_of("find_v3_order_id")
 def v3_takes_an_order_of_any_depth(server: Server, call: Call) -> Any:
     return call.fields.get("order_id", below(call.fields.get("data"), "order_id"))
+
+
+def decimal_or_0(text: str) -> int:
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,18}", text) else 0
 
 
 def v3_reads_order_texts(slug: str, read: Callable[[str], Any]) -> None:
@@ -1753,6 +1920,13 @@ v3_reads_order_texts(
 v3_reads_order_texts(
     "v3-reads-order-texts-with-a-dollar", lambda text: int(text) if re.match("[1-9][0-9]*$", text) else 0
 )
+
+
+v3_reads_order_texts("v3-reads-order-texts-without-minus", lambda text: decimal_or_0(text.lstrip("-")))
+v3_reads_order_texts("v3-reads-order-texts-with-marks", lambda text: decimal_or_0(text.strip("#;'")))
+v3_reads_order_texts("v3-reads-order-texts-up-to-a-comma", lambda text: decimal_or_0(text.split(",")[0]))
+v3_reads_order_texts("v3-reads-order-texts-up-to-a-nul", lambda text: decimal_or_0(text.split("\0")[0]))
+v3_reads_order_texts("v3-reads-order-texts-without-spaces", lambda text: decimal_or_0(text.strip("\u00a0\v")))
 
 
 @instead_of("parse_v3_order_id")
@@ -1803,6 +1977,18 @@ def v3_tells_the_secret_in_a_cancel(server: Server, call: Call) -> Any:
 @instead_of("success_v3")
 def v3_echoes_the_next_order(server: Server, call: Call) -> Any:
     return {"order_id": call.order_id + 1}
+
+
+def v3_succeeds_with(slug: str, members: Callable[[int], Any]) -> None:
+    """Register what a cancel over v3 answers."""
+    DEFECTS[slug] = {"success_v3": lambda server, call: members(call.order_id)}
+
+
+v3_succeeds_with("v3-echoes-text", lambda order_id: {"order_id": str(order_id)})
+v3_succeeds_with("v3-echoes-a-float", lambda order_id: {"order_id": float(order_id)})
+v3_succeeds_with("v3-echoes-null", lambda order_id: {"order_id": None})
+v3_succeeds_with("v3-echoes-nothing", lambda order_id: {})
+v3_succeeds_with("v3-echoes-under-another-name", lambda order_id: {"id": order_id})
 
 
 @instead_of("success_v3")

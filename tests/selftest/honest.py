@@ -288,7 +288,7 @@ class Server:
 
         try:
             return json.loads(call.body.decode(), parse_constant=no_constant)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def check_v3_command(self, call: Call) -> None:

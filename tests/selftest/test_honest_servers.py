@@ -206,21 +206,55 @@ variant("JSON declared as text", {"reply/is-declared-json": "warn"}, headers=hea
 variant(
     "nonces read by isdecimal",
     {"nonce/refuses-malformed": "warn", "nonce/refuses-malformed-on-cancel": "warn"},
-    read_nonce=lambda server, text: int(text) if text.isdecimal() else None,
+    read_nonce=lambda server, text: int(text) if text.isdecimal() and len(text) < 30 else None,
 )
 
 variant(
     "order ids read by isdecimal",
     {"request/refuses-malformed-order-id": "warn"},
-    parse_order_id=lambda server, text: int(text) if text.isdecimal() and 0 < int(text) < 2**63 else None,
+    parse_order_id=lambda server, text: int(text) if text.isdecimal() and len(text) < 30 and int(text) else None,
 )
 variant(
     "v3 order ids in quotes read by isdecimal",
     {"v3/refuses-malformed-order-id": "warn"},
     parse_v3_order_id=lambda server, value: Server.parse_v3_order_id(
-        server, int(value) if isinstance(value, str) and value.isdecimal() else value
+        server, int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 30 else value
     ),
 )
+
+
+def _in_session(server: Server, call: Call) -> bool:
+    """Whether a request carries the id that getAuthInfo answers, as a cookie or as a field."""
+    known = Server.open_session(server, call)["sess_id"]
+    return f"SID={known}" in (call.headers.get("cookie"), call.query)
+
+
+def _signature_or_session(step: str) -> Callable[[Server, Call], None]:
+    return lambda server, call: None if _in_session(server, call) else getattr(Server, step)(server, call)
+
+
+variant(
+    "a session's cookie in place of a signature",
+    {
+        f"{check_id}{twin}": "warn"
+        for check_id in ("signature/refuses-absent", "v3/refuses-absent")
+        for twin in ("", "-on-cancel")
+    },
+    check_signature=_signature_or_session("check_signature"),
+    check_v3_signature=_signature_or_session("check_v3_signature"),
+)
+variant(
+    "commands in any letter case",
+    {"request/refuses-unknown-command": "warn", "v3/refuses-unknown-command": "warn"},
+    read_command=lambda server, call: _in_its_case(call.fields.get("cmd")),
+    read_v3_command=lambda server, call: _in_its_case(Server.read_v3_command(server, call)),
+)
+
+
+def _in_its_case(command: Any) -> Any:
+    known = {name.lower(): name for name in ("getAuthInfo", "delTradeOrder")}
+    return known.get(command.lower(), command) if isinstance(command, str) else command
+
 
 # Our own rule, or the seed's: not honest by the contract, and each named by its own check alone.
 variant(

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil, Target
@@ -70,18 +71,21 @@ def check(
 # ---- findings ----------------------------------------------------------------------------------------------
 
 
-def refuses(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Finding:
+def refuses(
+    probe: Probe, command: str, variants: Mapping[str, Spoil], soft: Mapping[str, Spoil] = MappingProxyType({})
+) -> Finding:
     """Judge that the target refuses each variant of a request that differs in one thing from an accepted one.
 
-    A valid request is accepted before and after, so that the refusal has no other reason.
+    A valid request is accepted before and after, so that the refusal has no other reason. `soft` are variants that are
+    loose but plain: whoever accepts those is warned, not failed.
     """
     probe.control(command)
     seen: list[str] = []
-    for what, spoil in variants.items():
+    for what, spoil in {**variants, **soft}.items():
         observed = probe.send(spoil(probe, probe.compose(command)))
         finding = judge_refusal(what, observed)
         if finding.verdict != "pass":
-            return finding
+            return replace(finding, verdict="warn") if what in soft else finding
         seen.append(f"{what}: {observed.told}")
     try:
         probe.control(command)
@@ -89,29 +93,26 @@ def refuses(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Findin
         raise Blocked(
             f"after the refusal a valid request is refused too, so it proves nothing ({blocked})"
         ) from blocked
-    return passed(f"refused: {', '.join(variants)}", "; ".join(seen))
+    return passed(f"refused: {', '.join((*variants, *soft))}", "; ".join(seen))
 
 
-def refuses_unless_soft(
-    probe: Probe, command: str, variants: Mapping[str, Spoil], soft: Mapping[str, Spoil]
-) -> Finding:
-    """Judge refusals; `soft` are numbers that are loose but plain: whoever reads those is warned, not failed."""
-    finding = refuses(probe, command, variants)
-    if finding.verdict != "pass":
-        return finding
-    finding = refuses(probe, command, soft)
-    return finding if finding.verdict == "pass" else Finding("warn", finding.expected, finding.actual)
-
-
-def refuses_after_a_right_one(probe: Probe, command: str) -> Finding:
-    """Judge that a bad signature is refused on the connection that has just carried a right one."""
-    if not probe.send(probe.compose(SESSION).request, keep=True).understood:
+def refuses_after_a_right_one(probe: Probe, what: str, wrong: Callable[[SignedRequest], Request]) -> Finding:
+    """Judge that a wrong request (made after the right one is known) is refused on a connection that carried that."""
+    right = probe.compose(SESSION)
+    if not probe.send(right.request, keep=True).understood:
         raise Blocked(f"a valid {SESSION} on a connection that is kept was not accepted")
-    observed = probe.send(with_signature(probe.compose(command).request, "0" * 64))
-    what = "a bad signature on a connection that has carried a right one"
+    observed = probe.send(wrong(right))
+    what = f"{what} on a connection that has carried a right request"
     if observed.reply is None:
         return passed(f"a refusal of: {what}", "the connection was not kept")
     return judge_refusal(what, observed)
+
+
+def refuses_forgery_after_a_right_one(probe: Probe, command: str) -> Finding:
+    """Judge that a bad signature is refused on the connection that has just carried a right one."""
+    return refuses_after_a_right_one(
+        probe, "a bad signature", lambda _right: with_signature(probe.compose(command).request, "0" * 64)
+    )
 
 
 def judge_refusal(what: str, observed: Observation) -> Finding:
@@ -131,9 +132,11 @@ def accepts(what: str, observed: Observation) -> Finding:
 
 
 def accepts_order(order_id: int, observed: Observation) -> Finding:
-    """Judge that one reply accepts the cancel of an order, and names no other."""
+    """Judge that one reply accepts the cancel of an order and echoes it; an integer result (attested) will do."""
     finding = accepts(f"order {order_id}", observed)
-    if finding.verdict == "pass" and observed.reading.order_id not in (order_id, None):
+    reading = observed.reading
+    attested = "order_id" not in reading.members and reading.result is not None
+    if finding.verdict == "pass" and reading.order_id != order_id and not attested:
         return failed(f"order_id {order_id} comes back", observed.told)
     return finding
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tn_contract.checks.registry import (
     accepts,
@@ -12,7 +12,19 @@ from tn_contract.checks.registry import (
     keeps_or_refuses,
     on_both_commands,
     refuses,
-    refuses_unless_soft,
+    refuses_after_a_right_one,
+)
+from tn_contract.checks.spoils import (
+    ALIKE_COMMANDS,
+    BAD_COMMANDS,
+    HARMFUL_INTEGERS,
+    NO_INTEGERS,
+    NO_ORDERS,
+    OTHER_INTEGERS,
+    RARE_NO_INTEGERS,
+    SOFT_INTEGERS,
+    keys_like,
+    misplaced,
 )
 from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Probe, Spoil
 from tn_contract.signing import Parameters, Value, sign
@@ -28,6 +40,7 @@ from tn_contract.wire import (
     dress,
     encode_form,
     replace,
+    with_header,
 )
 
 ORIGIN = "https://app.example"
@@ -44,8 +57,13 @@ def refuses_get(probe: Probe, command: str) -> Finding:
     """Send the signed form by GET, in the query string and in the body, as an overridden POST, by PUT and DELETE."""
 
     def in_query(_probe: Probe, valid: SignedRequest) -> Request:
-        headers = tuple(pair for pair in valid.request.headers if pair[0] != "Content-Type")
-        return Request("GET", valid.request.path, headers, query=valid.request.body.decode())
+        return replace(valid.request, method="GET", query=valid.request.body.decode(), body=b"")
+
+    def untyped(inner: Probe, valid: SignedRequest) -> Request:
+        return with_header(in_query(inner, valid), "Content-Type", None)
+
+    def overridden(_probe: Probe, valid: SignedRequest) -> Request:
+        return replace(valid.request, method="GET", query="_method=POST")
 
     def by(method: str, **headers: str) -> Spoil:
         more = tuple((name.replace("_", "-"), value) for name, value in headers.items())
@@ -55,9 +73,13 @@ def refuses_get(probe: Probe, command: str) -> Finding:
         probe,
         command,
         {
-            "GET with a query string": in_query,
+            "GET with a query string": untyped,
+            "GET with a query string and the form's Content-Type": in_query,
             "GET with a body": by("GET"),
-            "GET with X-HTTP-Method-Override": by("GET", X_HTTP_Method_Override="POST"),
+            "GET with headers that override the method": by(
+                "GET", X_HTTP_Method_Override="POST", X_HTTP_Method="POST", X_Method_Override="POST"
+            ),
+            "GET with _method=POST": overridden,
             "PUT": by("PUT"),
             "DELETE": by("DELETE"),
         },
@@ -66,7 +88,7 @@ def refuses_get(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("request/refuses-missing-key", "refuses a request without a key", clause="key-required")
 def refuses_missing_key(probe: Probe, command: str) -> Finding:
-    """Leave apiKey out, or leave it empty; the signature is right for what is sent."""
+    """Leave apiKey out, or leave it empty, also after a right request; the signature is right for what is sent."""
 
     def absent(_probe: Probe, valid: SignedRequest) -> Request:
         return _resigned(probe, command, {name: value for name, value in valid.fields.items() if name != "apiKey"})
@@ -74,15 +96,19 @@ def refuses_missing_key(probe: Probe, command: str) -> Finding:
     def empty(_probe: Probe, valid: SignedRequest) -> Request:
         return _resigned(probe, command, {**valid.fields, "apiKey": ""})
 
-    return refuses(probe, command, {"no apiKey": absent, "an empty apiKey": empty})
+    finding = refuses(probe, command, {"no apiKey": absent, "an empty apiKey": empty})
+    if finding.verdict != "pass":
+        return finding
+    return refuses_after_a_right_one(probe, "no apiKey", lambda _right: absent(probe, probe.compose(command)))
 
 
 @on_both_commands("request/refuses-unknown-key", "refuses a key that it does not know", clause="key-required")
 def refuses_unknown_key(probe: Probe, command: str) -> Finding:
     """Name keys that nobody has, some of them much like this one; the signature is made with this key's secret."""
     known = probe.credentials.api_key
-    alike = (f"{known}0", known[:-1] or "-", known.swapcase(), f"{known} ", "%", "*")
-    unknown = ("tn-contract-nobodys-key", *(key for key in alike if key != known))
+    unknown = (*keys_like(known, disposable=probe.target.disposable), f"{known} ", f"{known}\n")
+    if probe.target.disposable:
+        unknown += (f"{known}\0x", f"\t{known}", f"{known}' -- ")
 
     def naming(key: str) -> Spoil:
         return lambda _probe, valid: _resigned(probe, command, {**valid.fields, "apiKey": key})
@@ -92,7 +118,7 @@ def refuses_unknown_key(probe: Probe, command: str) -> Finding:
 
 @check("request/refuses-unknown-command", "refuses an unknown command", clause="command-known")
 def refuses_unknown_command(probe: Probe) -> Finding:
-    """Send commands that cannot exist, properly signed: to their own paths, and with a space or NUL in the body."""
+    """Send commands that cannot exist, properly signed: to their own paths, and in the body alone."""
 
     def commanding(command: str) -> Spoil:
         return lambda inner, _valid: compose(inner.credentials, command, inner.nonces.next()).request
@@ -107,14 +133,17 @@ def refuses_unknown_command(probe: Probe) -> Finding:
     def in_body(command: str) -> Spoil:
         return lambda inner, valid: _resigned(inner, SESSION, {**valid.fields, "cmd": command})
 
+    def all_in_body(names: tuple[str, ...]) -> dict[str, Spoil]:
+        return {f"the command {name!r}": in_body(name) for name in names}
+
     variants = {f"the command {name!r}": commanding(name) for name in names}
-    variants |= {f"the command {name!r}": in_body(name) for name in ("getAuthInfo ", "getAuthInfo\0x")}
-    return refuses(probe, SESSION, variants)
+    variants |= all_in_body(("getAuthInfo ", "getAuthInfo\0x", *BAD_COMMANDS))
+    return refuses(probe, SESSION, variants, all_in_body(ALIKE_COMMANDS))
 
 
 @check("request/refuses-missing-command", "refuses a request without cmd", clause="command-required")
 def refuses_missing_command(probe: Probe) -> Finding:
-    """Leave cmd out, or leave it empty; the path names the command, and the signature is right for what is sent."""
+    """Leave cmd out, also after a right request, or leave it empty; the path names it, and what is sent is signed."""
 
     def absent(_probe: Probe, valid: SignedRequest) -> Request:
         return _resigned(probe, SESSION, {name: value for name, value in valid.fields.items() if name != "cmd"})
@@ -122,7 +151,10 @@ def refuses_missing_command(probe: Probe) -> Finding:
     def empty(_probe: Probe, valid: SignedRequest) -> Request:
         return _resigned(probe, SESSION, {**valid.fields, "cmd": ""})
 
-    return refuses(probe, SESSION, {"no cmd": absent, "an empty cmd": empty})
+    finding = refuses(probe, SESSION, {"no cmd": absent, "an empty cmd": empty})
+    if finding.verdict != "pass":
+        return finding
+    return refuses_after_a_right_one(probe, "no cmd", lambda _right: absent(probe, probe.compose(SESSION)))
 
 
 def _with_params(probe: Probe, params: Parameters | None, more: Parameters | None = None) -> Spoil:
@@ -172,15 +204,7 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
         CANCEL,
         {
             "order_id at the top level": _with_params(probe, None, {"order_id": order_id}),
-            "params[id]": _with_params(probe, {"id": order_id}),
-            "params[orderId]": _with_params(probe, {"orderId": order_id}),
-            "params[Order_ID]": _with_params(probe, {"Order_ID": order_id}),
-            "params[order_id ]": _with_params(probe, {"order_id ": order_id}),
-            "params[order-id]": _with_params(probe, {"order-id": order_id}),
-            "params[order_ids][0]": _with_params(probe, {"order_ids": [order_id]}),
-            "params[order][id]": _with_params(probe, {"order": {"id": order_id}}),
-            "params[user_order_id]": _with_params(probe, {"user_order_id": order_id}),
-            "params[params][order_id]": _with_params(probe, {"params": {"order_id": order_id}}),
+            **{f"in params: {params}": _with_params(probe, params) for params in misplaced(order_id)},
             "params.order_id": _with_params(probe, None, {"params.order_id": order_id}),
             "params as the text order_id=…": _with_params(probe, None, {"params": f"order_id={order_id}"}),
             "params as a JSON text": _with_params(probe, None, {"params": f'{{"order_id":{order_id}}}'}),
@@ -200,42 +224,17 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
 def refuses_malformed_order_id(probe: Probe) -> Finding:
     """Send order ids that careless readers turn into an order's number, properly signed."""
     number = probe.order_id
-    malformed: dict[str, Parameters] = {
-        "letters": {"order_id": "abc"},
-        "letters after it": {"order_id": f"{number}abc"},
-        "a fraction": {"order_id": f"{number}.5"},
-        "a decimal point": {"order_id": f"{number}.0"},
-        "an exponent": {"order_id": "3e9"},
-        "hexadecimal": {"order_id": hex(number)},
-        "two numbers": {"order_id": f"{number},{number + 1}"},
-        "a minus sign": {"order_id": f"-{number}"},
-        "a plus sign": {"order_id": f"+{number}"},
-        "a space before it": {"order_id": f" {number}"},
-        "a line end after it": {"order_id": f"{number}\n"},
-        "a space after it": {"order_id": f"{number} "},
-        "a tab after it": {"order_id": f"{number}\t"},
-        "a NUL and letters after it": {"order_id": f"{number}\0abc"},
-        "a dot after it": {"order_id": f"{number}."},
-        "a semicolon after it": {"order_id": f"{number};"},
-        "a # before it": {"order_id": f"#{number}"},
-        "a bar between two": {"order_id": f"{number}|{number + 1}"},
-        "zero": {"order_id": "0"},
-        "an underscore": {"order_id": f"{str(number)[0]}_{str(number)[1:]}"},
-        "a list": {"order_id": [str(number)]},
-        "a map": {"order_id": {"id": str(number)}},
-        "quotes": {"order_id": f'"{number}"'},
-        "null": {"order_id": "null"},
-        "infinity": {"order_id": "Infinity"},
-    }
-    if probe.target.free_orders:
-        malformed["a superscript digit"] = {"order_id": f"{number}\u00b2"}  # some may read another order's number
-    wide = str(number).translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
-    soft = {
-        "a leading zero": _with_params(probe, {"order_id": f"0{number}"}),
-        "full-width digits": _with_params(probe, {"order_id": wide}),
-    }
-    variants = {what: _with_params(probe, params) for what, params in malformed.items()}
-    return refuses_unless_soft(probe, CANCEL, variants, soft)
+    writings = NO_INTEGERS | RARE_NO_INTEGERS | NO_ORDERS
+    if probe.target.free_orders:  # some may read another order's number
+        writings |= OTHER_INTEGERS | HARMFUL_INTEGERS | {"an exponent": "3e9"}
+    malformed: dict[str, Value] = {what: pattern.format(number) for what, pattern in writings.items()}
+    malformed |= {"a list": [str(number)], "a map": {"id": str(number)}}
+    soft = {what: write(number) for what, write in SOFT_INTEGERS.items()}
+
+    def naming(values: Mapping[str, Value]) -> dict[str, Spoil]:
+        return {what: _with_params(probe, {"order_id": value}) for what, value in values.items()}
+
+    return refuses(probe, CANCEL, naming(malformed), naming(soft))
 
 
 def _echoes(probe: Probe, order_ids: tuple[int, ...]) -> Finding:

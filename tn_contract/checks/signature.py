@@ -14,20 +14,22 @@ from tn_contract.checks.registry import (
     check,
     on_both_commands,
     refuses,
-    refuses_after_a_right_one,
+    refuses_forgery_after_a_right_one,
 )
 from tn_contract.checks.spoils import (
     NOBODY,
     OTHER_DIGESTS,
+    OTHER_WRITINGS,
+    UNSIGNED,
+    by_session_id,
     digested,
-    in_query_string,
+    instead_of_header,
     other_digit,
     plain,
     rewritten,
     signed_by,
     signed_by_other,
     signed_over,
-    under_other_name,
 )
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Secret, Value, canonical_string
@@ -71,36 +73,27 @@ def recovers_after_bad(probe: Probe) -> Finding:
 
 @on_both_commands("signature/refuses-absent", "refuses a request without a signature", clause=REQUIRED)
 def refuses_absent(probe: Probe, command: str) -> Finding:
-    """Leave the header out, leave it empty, and put the right signature where it does not belong."""
+    """Leave the header out or empty; put the right signature, or a session's id, where it does not belong."""
 
-    def in_a_field(_probe: Probe, valid: SignedRequest) -> Request:
-        bare = with_signature(valid.request, None)
+    def in_a_field(bare: Request, right: str) -> Request:
         names = ("sig", "sign", "signature", SIGNATURE_HEADER)
-        return replace(bare, body=b"&".join((bare.body, *(f"{name}={valid.signature}".encode() for name in names))))
+        return replace(bare, body=b"&".join((bare.body, *(f"{name}={right}".encode() for name in names))))
 
-    return refuses(
-        probe,
-        command,
-        {
-            "no signature header": rewritten(lambda _right: None),
-            "an empty signature": rewritten(lambda _right: ""),
-            "the signature in the query string": in_query_string,
-            "the signature in the body": in_a_field,
-            "the signature under another header's name": under_other_name,
-        },
-    )
+    variants = UNSIGNED | {"the signature in the body": instead_of_header(in_a_field)}
+    return refuses(probe, command, variants, by_session_id(probe, command))
 
 
 @on_both_commands("signature/refuses-modified", "refuses a signature with one digit changed", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change one digit: at both ends and between; then send a bad signature on a connection that carried a right one.
+    """Change one digit: at both ends and between; write the digits otherwise; be wrong after having been right.
 
     On a session of a disposable target each of the 64 digits is changed.
     """
     every = probe.target.disposable and command == SESSION
     places = range(64) if every else (0, 1, 7, 8, 15, 16, 31, 32, 47, 48, 55, 56, 62, 63)
-    finding = refuses(probe, command, {f"digit {place + 1} of 64 changed": other_digit(place) for place in places})
-    return refuses_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
+    variants = {f"digit {place + 1} of 64 changed": other_digit(place) for place in places} | OTHER_WRITINGS
+    finding = refuses(probe, command, variants)
+    return refuses_forgery_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
 
 
 @on_both_commands("signature/refuses-truncated", "refuses a signature cut short or made longer", clause=REQUIRED)

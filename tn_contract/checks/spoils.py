@@ -8,9 +8,9 @@ import hmac
 from collections.abc import Callable
 from urllib.parse import quote
 
-from tn_contract.checks.target import Probe, Spoil
-from tn_contract.signing import Credentials, Secret, signature_of
-from tn_contract.wire import SIGNATURE_HEADER, Request, SignedRequest, replace, with_header, with_signature
+from tn_contract.checks.target import SESSION, Probe, Spoil
+from tn_contract.signing import Credentials, Secret, Value, signature_of
+from tn_contract.wire import FORM_TYPE, SIGNATURE_HEADER, Request, SignedRequest, replace, with_header, with_signature
 
 NOBODY = Secret("tn-contract: nobody's secret")
 
@@ -25,15 +25,58 @@ def other_digit(place: int) -> Spoil:
     return rewritten(lambda right: right[:place] + ("0" if right[place] != "0" else "1") + right[place + 1 :])
 
 
-def in_query_string(_probe: Probe, valid: SignedRequest) -> Request:
-    """Put the right signature into the query string instead of the header."""
-    bare = with_signature(valid.request, None)
-    return replace(bare, query=f"sign={valid.signature}&{SIGNATURE_HEADER}={valid.signature}")
+def instead_of_header(put: Callable[[Request, str], Request]) -> Spoil:
+    """Put the right signature somewhere else than into its header."""
+    return lambda _probe, valid: put(with_signature(valid.request, None), valid.signature)
 
 
-def under_other_name(_probe: Probe, valid: SignedRequest) -> Request:
-    """Put the right signature under a header's name that only looks like the documented one."""
-    return with_header(with_signature(valid.request, None), "X-NtApi-Signature", valid.signature)
+# Where a signature does not belong: the same places for both generations of the protocol.
+UNSIGNED: dict[str, Spoil] = {
+    "no signature header": rewritten(lambda _right: None),
+    "an empty signature": rewritten(lambda _right: ""),
+    "the signature in the query string": instead_of_header(
+        lambda bare, right: replace(bare, query=f"sign={right}&{SIGNATURE_HEADER}={right}")
+    ),
+    "the signature under other headers' names": instead_of_header(
+        lambda bare, right: replace(
+            bare,
+            headers=(
+                *bare.headers,
+                *((name, right) for name in ("X-NtApi-Signature", "X-NtApi-Sign", "X-Signature")),
+            ),
+        )
+    ),
+    "the signature in Authorization": instead_of_header(
+        lambda bare, right: with_header(bare, "Authorization", f"HMAC {right}")
+    ),
+    "the signature in a cookie": instead_of_header(
+        lambda bare, right: with_header(bare, "Cookie", f"sig={right}; sign={right}; {SIGNATURE_HEADER}={right}")
+    ),
+}
+
+
+def by_session_id(probe: Probe, command: str) -> dict[str, Spoil]:
+    """Name the id of a session that was just opened instead of signing; nothing where it could be a real one.
+
+    An SDK knows of such a cookie, so that whoever takes it for a signature is loose, not broken.
+    """
+
+    def spoil(inner: Probe, _valid: SignedRequest) -> Request:
+        opened = inner.send(inner.compose(SESSION).request).reading.members.get("sess_id")
+        field = f"SID={quote(str(opened), safe='')}"
+        bare = with_header(with_signature(inner.compose(command).request, None), "Cookie", field)
+        form = bare.header("Content-Type") == FORM_TYPE
+        return replace(bare, query=field, body=bare.body + f"&{field}".encode() if form else bare.body)
+
+    return {"the session's id instead of a signature": spoil} if probe.target.disposable else {}
+
+
+# The right digits of a signature, written otherwise.
+OTHER_WRITINGS: dict[str, Spoil] = {
+    "percent-encoded digits": rewritten(lambda right: "".join(f"%{ord(digit):02X}" for digit in right)),
+    "its halves exchanged": rewritten(lambda right: right[32:] + right[:32]),
+    "spaces between its digits": rewritten(" ".join),
+}
 
 
 def signed_over(write: Callable[[SignedRequest], str]) -> Spoil:
@@ -89,4 +132,107 @@ OTHER_DIGESTS: dict[str, Spoil] = {
     ),
     "base64 instead of hex": _in_base64(base64.b64encode),
     "base64url instead of hex": _in_base64(lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"=")),
+}
+
+
+def keys_like(known: str, *, disposable: bool) -> tuple[str, ...]:
+    """Keys that nobody has, some of them much like a known one."""
+    alike: tuple[str, ...] = (
+        "tn-contract-nobodys-key",
+        f"{known}0",
+        known[:-1] or "-",
+        known.swapcase(),
+        "%",
+        "*",
+    )
+    if disposable:  # elsewhere a guard may take the last for an attack, and the budget ends
+        alike += (f"{known},x", f"%{ord(known[0]):02X}{known[1:]}", f'"{known}"', "x' or '1'='1")
+    return tuple(key for key in alike if key != known)
+
+
+# ---- commands and names --------------------------------------------------------------------------------------
+
+BAD_COMMANDS = ("getAuthInfo.php", "getAuthInfo,x")
+# Some languages and servers read these alike.
+ALIKE_COMMANDS = ("getauthinfo", "getAuthInfo;x")
+
+
+def misplaced(order_id: int | str) -> tuple[dict[str, Value], ...]:
+    """Params that name an order by something else than their order_id."""
+    return (
+        {"id": order_id},
+        {"orderId": order_id},
+        {"Order_ID": order_id},
+        {"order_id ": order_id},
+        {"order-id": order_id},
+        {"order.id": order_id},
+        {"order_ids": [order_id]},
+        {"order": {"id": order_id}},
+        {"user_order_id": order_id},
+        {"params": {"order_id": order_id}},
+        {"data": {"order_id": order_id}},
+    )
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------
+
+# Writings of a number that are no plain integer. Whoever reads one nevertheless reads that number, or none.
+NO_INTEGERS: dict[str, str] = {
+    "letters after it": "{}abc",
+    "a minus sign": "-{}",
+    "a plus sign": "+{}",
+    "a space before it": " {}",
+    "a space after it": "{} ",
+    "a line end after it": "{}\n",
+    "a tab after it": "{}\t",
+    "a NUL after it": "{}\0",
+    "a no-break space after it": "{}\u00a0",
+    "quotes": '"{}"',
+    "hexadecimal": "0x{0:x}",
+    "a fraction": "{}.5",
+    "null": "null",
+}
+# The same, of a rarer kind.
+RARE_NO_INTEGERS: dict[str, str] = {
+    "a decimal point": "{}.0",
+    "parentheses": "({})",
+    "a # before it": "#{}",
+    "a semicolon after it": "{};",
+    "single quotes": "'{}'",
+    "a zero-width space after it": "{}\u200b",
+    "a vertical tab after it": "{}\v",
+    "CR and LF after it": "{}\r\n",
+    "a BOM before it": "\ufeff{}",
+}
+# Beyond the form of a number: no order is named by these, or one is named twice.
+NO_ORDERS: dict[str, str] = {
+    "letters": "abc",
+    "zero": "0",
+    "two numbers": "{0},{0}",
+    "a bar between two": "{0}|{0}",
+    "a NUL and letters after it": "{}\0abc",
+    "a dot after it": "{}.",
+}
+# Whoever stops at the first separator, or reads the last digit, reads another number.
+OTHER_INTEGERS: dict[str, str] = {
+    "an underscore": "{0:_}",
+    "commas": "{0:,}",
+}
+# Some read the first two as another number, and all three break careless servers.
+HARMFUL_INTEGERS: dict[str, str] = {
+    "infinity": "Infinity",
+    "a superscript digit": "{}\u00b2",
+    "5000 zeros": "0" * 5000,  # Python's int() raises beyond 4300 digits
+}
+
+
+def _in_digits_from(zero: int) -> Callable[[int], str]:
+    return lambda number: str(number).translate({ord(str(digit)): zero + digit for digit in range(10)})
+
+
+# Loose, but plain.
+SOFT_INTEGERS: dict[str, Callable[[int], str]] = {
+    "a leading zero": lambda number: f"0{number}",
+    "full-width digits": _in_digits_from(0xFF10),
+    "Devanagari digits": _in_digits_from(0x0966),
 }

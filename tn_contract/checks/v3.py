@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -28,18 +28,29 @@ from tn_contract.checks.registry import (
     refusals,
     refuses,
     refuses_after_a_right_one,
-    refuses_unless_soft,
+    refuses_forgery_after_a_right_one,
 )
 from tn_contract.checks.spoils import (
+    ALIKE_COMMANDS,
+    BAD_COMMANDS,
+    HARMFUL_INTEGERS,
+    NO_INTEGERS,
+    NO_ORDERS,
     NOBODY,
     OTHER_DIGESTS,
-    in_query_string,
+    OTHER_INTEGERS,
+    OTHER_WRITINGS,
+    RARE_NO_INTEGERS,
+    SOFT_INTEGERS,
+    UNSIGNED,
+    by_session_id,
+    keys_like,
+    misplaced,
     other_digit,
     rewritten,
     signed_by,
     signed_by_other,
     signed_over,
-    under_other_name,
 )
 from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, HUGE_ORDER_IDS, SESSION, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
@@ -129,22 +140,13 @@ def accepts_cancel(probe: Probe) -> Finding:
 
 @on_both_commands("v3/refuses-absent", "refuses v3 without a signature", clause=REQUIRED)
 def refuses_absent(probe: Probe, command: str) -> Finding:
-    """Leave the header out, leave it empty, and put the right signature where it does not belong."""
-    return refuses(
-        probe,
-        command,
-        {
-            "no signature header": rewritten(lambda _right: None),
-            "an empty signature": rewritten(lambda _right: ""),
-            "the signature in the query string": in_query_string,
-            "the signature under another header's name": under_other_name,
-        },
-    )
+    """Leave the header out or empty; put the right signature, or a session's id, where it does not belong."""
+    return refuses(probe, command, UNSIGNED, by_session_id(probe, command))
 
 
 @on_both_commands("v3/refuses-modified", "refuses v3 with a changed signature", clause=REQUIRED)
 def refuses_modified(probe: Probe, command: str) -> Finding:
-    """Change a digit, cut the signature short, make it longer, send a fixed text: last after a right one."""
+    """Change a digit, cut it short, make it longer, write it otherwise, send a fixed text; first be right."""
     finding = refuses(
         probe,
         command,
@@ -155,9 +157,10 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
             "one digit more": rewritten(lambda right: f"{right}0"),
             "a wrong one after it": rewritten(lambda right: f"{right}, {'0' * 64}"),
             "64 zeros": rewritten(lambda _right: "0" * 64),
+            **OTHER_WRITINGS,
         },
     )
-    return refuses_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
+    return refuses_forgery_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
 
 
 @on_both_commands("v3/refuses-other-key", "refuses the v3 signature of another secret", clause=REQUIRED)
@@ -240,7 +243,12 @@ def covers_body(probe: Probe, command: str) -> Finding:
     }
     if command == SESSION:
         changes["a member more"] = lambda _body: b'{"note":1}'
+
+    def long(note: str) -> bytes:
+        return encode_json({**(probe.params(command) or {}), "note": "x" * 20_000 + note})
+
     variants = {what: _tampered(change) for what, change in changes.items()}
+    variants["another end of 20 kB"] = lambda inner, _valid: replace(_signed(inner, command, long("a")), body=long("b"))
     # The message stays the same, for nothing separates body and timestamp.
     variants["a digit moved from the timestamp into the body"] = lambda _probe, valid: replace(
         with_header(valid.request, TIMESTAMP_HEADER, _timestamp(valid)[1:]),
@@ -265,8 +273,11 @@ def covers_timestamp(probe: Probe, command: str) -> Finding:
 
 @check("v3/takes-bytes-as-sent", "verifies the bytes of a v3 body as they were sent", clause="v3-signature-over-bytes")
 def takes_bytes_as_sent(probe: Probe) -> Finding:
-    """Open sessions with white space in, before and after the braces."""
-    return _accepts_bodies(probe, SESSION, (b"{ }", b" {}", b"{}\n", b"{\r\n\t}\r\n"))
+    """Open sessions with white space in, before and after the braces; with escapes, if members may be added at all."""
+    bodies: tuple[bytes, ...] = (b"{ }", b" {}", b"{}\n", b"{\r\n\t}\r\n")
+    if probe.send(_signed(probe, SESSION, b'{"note":"e/"}')).understood:
+        bodies += ('{"note":"é\\/"}'.encode(),)
+    return _accepts_bodies(probe, SESSION, bodies)
 
 
 @check(
@@ -301,7 +312,7 @@ def _accepts_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Fi
 
 @on_both_commands("v3/refuses-missing-key", "refuses v3 without a key", clause="v3-key-required")
 def refuses_missing_key(probe: Probe, command: str) -> Finding:
-    """Leave X-NtApi-PublicKey out, leave it empty, put the key into query string, Authorization or body instead."""
+    """Leave X-NtApi-PublicKey out (also after a right request) or empty; put it into query, Authorization or body."""
     key = probe.credentials.api_key
 
     def without(query: str = "") -> Spoil:
@@ -311,7 +322,7 @@ def refuses_missing_key(probe: Probe, command: str) -> Finding:
         body = encode_json({"apiKey": key, **(inner.params(command) or {})})
         return with_header(_signed(inner, command, body), PUBLIC_KEY_HEADER, None)
 
-    return refuses(
+    finding = refuses(
         probe,
         command,
         {
@@ -324,25 +335,25 @@ def refuses_missing_key(probe: Probe, command: str) -> Finding:
             "the key in the body": in_body,
         },
     )
+    if finding.verdict != "pass":
+        return finding
+    return refuses_after_a_right_one(probe, "no key", lambda _right: without()(probe, probe.compose(command)))
 
 
 @on_both_commands("v3/refuses-unknown-key", "refuses a v3 key that it does not know", clause="v3-key-required")
 def refuses_unknown_key(probe: Probe, command: str) -> Finding:
     """Name keys that nobody has, some of them much like this one; the signature is made with this key's secret."""
-    known = probe.credentials.api_key
-    unknown = ("tn-contract-nobodys-key", f"{known}0", known[:-1] or "-", known.swapcase(), "%", "*")
+    unknown = keys_like(probe.credentials.api_key, disposable=probe.target.disposable)
 
     def naming(key: str) -> Spoil:
         return lambda _probe, valid: with_header(valid.request, PUBLIC_KEY_HEADER, key)
 
-    return refuses(
-        probe, command, {f"unknown key {place}": naming(key) for place, key in enumerate(unknown, 1) if key != known}
-    )
+    return refuses(probe, command, {f"unknown key {place}": naming(key) for place, key in enumerate(unknown, 1)})
 
 
 @on_both_commands("v3/refuses-missing-timestamp", "refuses v3 without a timestamp", clause="v3-timestamp-required")
 def refuses_missing_timestamp(probe: Probe, command: str) -> Finding:
-    """Leave X-NtApi-Timestamp out, or leave it empty, and sign the body alone; put it into the query string."""
+    """Leave X-NtApi-Timestamp out or empty and sign the body alone; put it into the query string; let it be known."""
 
     def absent(_probe: Probe, valid: SignedRequest) -> Request:
         return with_header(
@@ -356,11 +367,17 @@ def refuses_missing_timestamp(probe: Probe, command: str) -> Finding:
         query = f"{TIMESTAMP_HEADER}={_timestamp(valid)}&timestamp={_timestamp(valid)}"
         return replace(with_header(valid.request, TIMESTAMP_HEADER, None), query=query)
 
-    return refuses(
+    def known(right: SignedRequest) -> Request:
+        body = encode_json(probe.params(command) or {})
+        signed = sign_body(probe.credentials, command, _timestamp(right), body)
+        return with_header(signed.request, TIMESTAMP_HEADER, None)
+
+    finding = refuses(
         probe,
         command,
         {"no timestamp": absent, "an empty timestamp": empty, "the timestamp in the query string": in_query},
     )
+    return refuses_after_a_right_one(probe, "no timestamp", known) if finding.verdict == "pass" else finding
 
 
 @check("v3/refuses-malformed-timestamp", "refuses a v3 timestamp that is no integer", clause="v3-timestamp-is-integer")
@@ -391,8 +408,12 @@ def refuses_malformed_timestamp(probe: Probe) -> Finding:
 @check("v3/refuses-unknown-command", "refuses an unknown command over v3", clause="v3-command-known")
 def refuses_unknown_command(probe: Probe) -> Finding:
     """Send commands that cannot exist, properly signed, to their own paths."""
-    names = ("tnContractNoSuchCommand", "getAuthInfoTnContract", "tnContractgetAuthInfo")
-    return refuses(probe, SESSION, {f"the command {name!r}": _body(name, b"{}") for name in names})
+    names = ("tnContractNoSuchCommand", "getAuthInfoTnContract", "tnContractgetAuthInfo", *BAD_COMMANDS)
+
+    def commanding(names: tuple[str, ...]) -> dict[str, Spoil]:
+        return {f"the command {name!r}": _body(name, b"{}") for name in names}
+
+    return refuses(probe, SESSION, commanding(names), commanding(ALIKE_COMMANDS))
 
 
 @check("v3/refuses-malformed-body", "refuses a v3 body that is no JSON", clause="v3-body-is-json")
@@ -400,7 +421,11 @@ def refuses_malformed_body(probe: Probe) -> Finding:
     """Open sessions with bodies that are no JSON object, properly signed."""
     texts = ("{", "{}}", "{'a':1}", '{"a":1,}', '{"a":NaN}', "no JSON", '"text"', "1", "cmd=getAuthInfo")
     more = ("null", "[]", '"{}"', "{/* x */}")
-    return _refuses_bodies(probe, SESSION, tuple(text.encode() for text in (*texts, *more)))
+    bodies = tuple(text.encode() for text in (*texts, *more))
+    if probe.target.disposable:  # more than the budget of others allows
+        rare = ("false", "{};", "{a:1}", '{"a":0x1}', '{"a":+1}', "{} # x", "[" * 1000 + "]" * 1000)
+        bodies += (*(text.encode() for text in rare), b'{"a":"\xff"}')
+    return _refuses_bodies(probe, SESSION, bodies)
 
 
 @check(
@@ -429,7 +454,9 @@ def refuses_malformed_body_on_cancel(probe: Probe) -> Finding:
 
 
 def _refuses_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Finding:
-    return refuses(probe, command, {f"the body {body.decode()!r}": _body(command, body) for body in bodies})
+    return refuses(
+        probe, command, {f"the body {body.decode('latin-1')[:40]!r}": _body(command, body) for body in bodies}
+    )
 
 
 @check(
@@ -462,11 +489,7 @@ def refuses_misplaced_order_id(probe: Probe) -> Finding:
         probe,
         CANCEL,
         {
-            "params.order_id": _body(CANCEL, encode_json({"params": {"order_id": number}})),
-            "id": _body(CANCEL, encode_json({"id": number})),
-            "orderId": _body(CANCEL, encode_json({"orderId": number})),
-            "Order_ID": _body(CANCEL, encode_json({"Order_ID": number})),
-            "data.order_id": _body(CANCEL, encode_json({"data": {"order_id": number}})),
+            **{f"the body {params}": _body(CANCEL, encode_json(params)) for params in misplaced(number)},
             "order_id in the query string": in_query,
         },
     )
@@ -489,22 +512,18 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
         "true",
         f"[{number}]",
         f'{{"id":{number}}}',
-        '"abc"',
-        f'"{number}abc"',
-        f'"{number}.0"',
-        f'" {number}"',
-        f'"+{number}"',
-        f'"{hex(number)}"',
-        f'"{number} "',
-        f'"{number}\\n"',
-        *((f'"{number}\u00b2"',) if probe.target.free_orders else ()),  # some may read another order's number
     )
-    wide = str(number).translate({ord(str(digit)): 0xFF10 + digit for digit in range(10)})
+    writings = NO_INTEGERS | RARE_NO_INTEGERS | NO_ORDERS
+    if probe.target.free_orders:  # some may read another order's number
+        writings |= OTHER_INTEGERS | HARMFUL_INTEGERS | {"an exponent": "1e9"}
 
-    def naming(*texts: str) -> dict[str, Spoil]:
-        return {f"order_id {text}": _body(CANCEL, f'{{"order_id":{text}}}'.encode()) for text in texts}
+    def naming(values: Mapping[str, str]) -> dict[str, Spoil]:
+        return {what: _body(CANCEL, f'{{"order_id":{value}}}'.encode()) for what, value in values.items()}
 
-    finding = refuses_unless_soft(probe, CANCEL, naming(*values), naming(f'"0{number}"', f'"{wide}"'))
+    malformed = {value: value for value in values}
+    malformed |= {f"{what} in a text": json.dumps(pattern.format(number)) for what, pattern in writings.items()}
+    soft = {what: json.dumps(write(number)) for what, write in SOFT_INTEGERS.items()}
+    finding = refuses(probe, CANCEL, naming(malformed), naming(soft))
     if finding.verdict != "pass" or not probe.target.free_orders:
         return finding
     return all_pass(
