@@ -343,13 +343,8 @@ def _signature(
 
 
 def _borne_out(found: Finding, case: Case, expected: str) -> _Found:
-    """Take back the names that the search gives to what it came upon, where the text tells of another mistake."""
+    """Take back the names of writings that the search came upon, where a name was lost before anything was written."""
     mistakes, hint = found.mistakes, ""
-    params = case.fields.get("params")
-    if "params-as-repr" in mistakes and isinstance(params, dict):
-        bare = f"params={'&'.join(map(str, params.values()))}"
-        if re.search(f"(^|&){re.escape(bare)}(&|$)", found.signed):
-            mistakes = tuple("values-only" if each == "params-as-repr" else each for each in mistakes)
     if isinstance(case, CaseV3) and (name := _lost_twin(case.text, found.signed)):
         # Written from what was read, which holds each name once, so that no writing is to blame.
         mistakes = tuple(each for each in mistakes if not each.startswith("json-"))

@@ -550,7 +550,7 @@ FORMS = (
     Choice("params-as-repr", 3, _nested_as(lambda _tree: "[object Object]")),
     Choice("params-as-repr", 3, _nested_as(lambda _tree: "Array")),
     Choice("params-as-repr", 4, _nested_as(lambda tree: ",".join(written({k: v}) for k, v in tree.items()))),
-    Choice("params-as-repr", 3, _nested_as(_values_only("&"))),
+    Choice("values-only", 3, _nested_as(_values_only("&"))),
     Choice("no-separators", 2, _joined("")),
     Choice("no-separators", 3, _joined("", "")),
     Choice("values-only", 2, _values_only("")),

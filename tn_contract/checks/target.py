@@ -30,7 +30,7 @@ CONTROL = "/__tn__/"
 CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
 
 # On an account that is not ours: enough for every check of effect `none`, slow enough not to be a load.
-SANDBOX_BUDGET = 500
+SANDBOX_BUDGET = 600
 SANDBOX_PAUSE = 0.5
 
 _TIMEOUTS = Timeouts(connect=5, send=5, receive=5, total=10)
