@@ -21,7 +21,8 @@ from mock_server.door import CONTROL, answered
 from mock_server.guard import Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
-from mock_server.server import Server, Visitor, stop_signals
+from mock_server.server import Server, Visitor
+from mock_server.signals import stop_signals
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import Request

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import signal
 import socket
 import threading
 import time
@@ -32,14 +31,6 @@ _ROUNDS = 5 + _BACKLOG // _AT_ONCE  # of the loop, until it has accepted and hea
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _log = logging.getLogger("mock_server")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that a process stops at: a closed terminal's, too, unless it was started to outlive that."""
-    usual = (signal.SIGTERM, signal.SIGINT)
-    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-        return usual
-    return (*usual, signal.SIGHUP)
 
 
 class Server:

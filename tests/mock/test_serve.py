@@ -475,6 +475,7 @@ def test_a_process_does_not_wait_for_who_computes_when_it_stops() -> None:
 
 
 CHILD = """
+import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves outlive a terminal
 from mock_server.serve import listen, run_until_stopped
 mock = listen()
 print(mock.base_url, flush=True)
@@ -482,6 +483,7 @@ run_until_stopped(mock)
 """
 
 WORKERS = """
+import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from mock_server.serve import run_workers
 run_workers({workers}, lambda entrance, _: print(entrance.base_url, flush=True), state="{state}")
 """
@@ -567,10 +569,9 @@ def test_a_signal_lets_the_request_under_way_be_answered(how: signal.Signals) ->
 def test_a_closed_terminal_stops_all_processes_unless_they_shall_outlive_it(
     tmp_path: Path, workers: int, ignored: bool
 ) -> None:
-    nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
     child = CHILD if workers == 1 else WORKERS.format(workers=workers, state=f"sqlite:{tmp_path / 'state.db'}")
     with subprocess.Popen(
-        [sys.executable, "-c", nohup + child],
+        [sys.executable, "-c", child.replace("SIG_DFL", "SIG_IGN") if ignored else child],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

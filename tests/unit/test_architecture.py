@@ -37,6 +37,7 @@ FLOORS = {
     "tn_contract.client_checks": 4,
     "mock_server.state": 3,
     "mock_server.faults": 3,
+    "mock_server.signals": 3,
     "mock_server.envelopes": 4,
     "mock_server.commands": 4,
     "mock_server.replay": 4,
