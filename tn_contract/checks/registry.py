@@ -178,12 +178,20 @@ def refusals(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) ->
         probe.exchanges.extend(known[probe.scheme][1])
     else:
         probe.control(SESSION)
-        replies = {what: probe.send(request) for what, request in provoke(probe).items()}
-        if any(observed.rate_limited for observed in replies.values()):
+        answers = {what: probe.send(request) for what, request in provoke(probe).items()}
+        if any(observed.rate_limited for observed in answers.values()):
             raise Blocked("the target limits the rate")
-        refused = {what: observed for what, observed in replies.items() if not observed.succeeded}
+        refused = {what: observed for what, observed in answers.items() if not observed.succeeded}
         known[probe.scheme] = refused, list(probe.exchanges)
     return known[probe.scheme][0]
+
+
+def replies(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) -> dict[str, Observation]:
+    """Replies of every kind: those refusals, and accepted requests, a cancel only where orders are free."""
+    seen = dict(refusals(probe, provoke))
+    for command in (SESSION, CANCEL) if probe.target.free_orders else (SESSION,):
+        seen[f"a valid {command}"] = probe.send(probe.compose(command).request)
+    return seen
 
 
 def names_failures(seen: Mapping[str, Observation]) -> Finding:

@@ -12,6 +12,7 @@ from tn_contract.checks.registry import (
     names_failures,
     passed_for,
     refusals,
+    replies,
 )
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
@@ -140,14 +141,6 @@ def _refused(probe: Probe) -> dict[str, Request]:
     }
 
 
-def _replies(probe: Probe) -> dict[str, Observation]:
-    """Replies of every kind; an accepted cancel only where orders are free."""
-    seen = dict(_refusals(probe))
-    for command in (SESSION, CANCEL) if probe.target.free_orders else (SESSION,):
-        seen[f"a valid {command}"] = probe.send(probe.compose(command).request)
-    return seen
-
-
 @check("reply/failure-names-itself", "names a failure as documented", clause="failure-names-itself")
 def failure_names_itself(probe: Probe) -> Finding:
     """Provoke refusals of every kind: each is a JSON object with a text in errMsg, error or errorMsg."""
@@ -178,7 +171,7 @@ def failure_http_status(probe: Probe) -> Finding:
 def is_declared_json(probe: Probe) -> Finding:
     """Look at Content-Type of accepted requests and of refusals of every kind."""
     expected = "Content-Type application/json"
-    seen = _replies(probe)
+    seen = replies(probe, _refused)
     for what, observed in seen.items():
         actual = (observed.reply.header("Content-Type") or "none") if observed.reply else "no reply"
         if actual.partition(";")[0].strip().lower() not in ("application/json", "text/json"):
@@ -196,7 +189,7 @@ def keeps_signature_secret(probe: Probe) -> Finding:
             observed = probe.send(with_signature(valid.request, signature))
             if gives_away(valid, observed):
                 return failed(expected, f"a reply to {command} tells it")
-    return keeps_secret(_replies(probe))
+    return keeps_secret(replies(probe, _refused))
 
 
 # ---- the documented failures, provoked by magic orders -------------------------------------------------------

@@ -29,6 +29,7 @@ from tn_contract.checks.registry import (
     refuses,
     refuses_after_a_right_one,
     refuses_forgery_after_a_right_one,
+    replies,
 )
 from tn_contract.checks.spoils import (
     ALIKE_COMMANDS,
@@ -583,10 +584,7 @@ def keeps_signature_secret(probe: Probe) -> Finding:
         observed = probe.send(with_signature(valid.request, signature))
         if gives_away(valid, observed):
             return failed(expected, "a reply tells it")
-    seen = dict(refusals(probe, _refused))
-    for command in (SESSION, CANCEL) if probe.target.free_orders else (SESSION,):
-        seen[f"a valid {command}"] = probe.send(probe.compose(command).request)
-    return keeps_secret(seen)
+    return keeps_secret(replies(probe, _refused))
 
 
 # ---- what nothing public settles -----------------------------------------------------------------------------
