@@ -16,6 +16,7 @@ FLOORS = {
     "tn_contract.errors": 0,
     "tn_contract.signing": 0,
     "tn_contract.nonce": 0,
+    "tn_contract.text": 0,
     "tn_contract.redislink": 1,
     "tn_contract.nonce_redis": 2,
     "tn_contract.wire": 1,
@@ -76,6 +77,7 @@ FLOORS = {
 SAME_FLOOR = {
     ("tn_contract.signing", "tn_contract.errors"),
     ("tn_contract.nonce", "tn_contract.errors"),
+    ("tn_contract.text", "tn_contract.errors"),
     ("tn_contract.signers_v3", "tn_contract.signers"),
     ("tn_contract.digests", "tn_contract.signers"),
     ("tn_contract.search", "tn_contract.signers"),
