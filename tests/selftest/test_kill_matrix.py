@@ -49,6 +49,7 @@ def kills_of(slug: str) -> tuple[list[str], int]:
     return sorted(kills), code
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("slug", [*DEFECTS, *MUTANTS])
 def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
     kills, code = kills_of(slug)
