@@ -318,6 +318,13 @@ _FILE = _ReportFile()
 @click.option("--budget", type=click.IntRange(1), help="Most requests to send.")
 @click.option("--pause", type=_Number(0), help="Seconds between requests.")
 @click.option("--allow-live", metavar="HOST", default="", help="Name a host known to be live again, to judge it.")
+@click.option(
+    "--control-host",
+    metavar="HOST",
+    envvar="TN_CONTROL_HOST",
+    show_envvar=True,
+    help="Send TN_CONTROL_TOKEN to the mock on this host too; without it only to one on this machine.",
+)
 @click.option("--strict", is_flag=True, help="Let warnings fail.")
 @click.option("--junit", type=_FILE, help="Write a JUnit report.")
 @click.option("--json", "json_file", type=_FILE, help="Write the report as JSON, exchanges included.")
@@ -331,6 +338,7 @@ def verify(
     budget: int | None,
     pause: float | None,
     allow_live: str,
+    control_host: str | None,
     strict: bool,
     junit: str | None,
     json_file: str | None,
@@ -339,9 +347,8 @@ def verify(
     """Judge the server at URL, or the embedded mock.
 
     Credentials come from TN_API_KEY and TN_API_SECRET; TN_API_KEY_2 and TN_API_SECRET_2 enable the checks that
-    need two keys. A mock of this kit hands out its own; one that asks for a control token is brought TN_CONTROL_TOKEN.
-    Elsewhere than on this machine only checks without any
-    effect run unless --effects and --order-id say more.
+    need two keys. A mock of this kit hands out its own; if it asks for a control token, TN_CONTROL_TOKEN is sent.
+    On any other host than this machine only checks without any effect run unless --effects and --order-id say more.
     """
     arguments = [
         *_repeated("--tn-check", checks),
@@ -352,6 +359,7 @@ def verify(
         *_given("--tn-budget", budget),
         *_given("--tn-pause", pause),
         *_given("--tn-allow-live", allow_live or None),
+        *_given("--tn-control-host", control_host),
         *_given("--tn-json", json_file),
         *_given("--tn-html", html),
         *_given("--junit-xml", junit),

@@ -177,7 +177,7 @@ class Status(Record):
 
 
 class Target(Record):
-    """A known host and what stands behind it. A host that is not listed is treated as a sandbox."""
+    """A known host and what stands behind it. One that is not listed is treated as `address.classify` says."""
 
     host: str
     target_class: TargetClass

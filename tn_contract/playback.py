@@ -17,9 +17,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from tn_contract.address import parse_address
 from tn_contract.errors import UsageError
 from tn_contract.journal import Exchange, Redactor
-from tn_contract.transport import Timeouts, Transport, TransportFailure, Unsendable, is_loopback
+from tn_contract.transport import Timeouts, Transport, TransportFailure, Unsendable
 from tn_contract.wire import Reply, Request
 
 NOTHING = "no whole reply"
@@ -92,7 +93,7 @@ def play_back(exchanges: Sequence[Exchange], base_url: str, *, pauses: bool = Tr
 
     Raises `UsageError` when `base_url` is not on this machine, or the time of an exchange cannot be read.
     """
-    if not is_loopback(base_url):
+    if parse_address(base_url).target_class != "loopback":
         raise UsageError(f"{base_url} is not on this machine: journals are played back to mocks only")
     exchanges = [each for number, each in enumerate(exchanges, 1) if not _comes_again(each, exchanges, number)]
     offsets = _offsets(exchanges) if pauses else [0.0] * len(exchanges)

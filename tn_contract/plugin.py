@@ -6,6 +6,7 @@ It is loaded in every project that has this package installed, so it imports not
 from __future__ import annotations
 
 import fnmatch
+import os
 import sys
 import time
 import warnings
@@ -54,6 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tn-budget", metavar="N", type=int, default=None, help="most requests to send")
     group.addoption("--tn-pause", metavar="SECONDS", type=float, default=None, help="pause between requests")
     group.addoption("--tn-allow-live", metavar="HOST", default="", help="name a live host again to judge it")
+    group.addoption(
+        "--tn-control-host", metavar="HOST", default="", help="host off this machine that may get TN_CONTROL_TOKEN"
+    )
     group.addoption("--tn-strict", action="store_true", help="let warnings fail")
     group.addoption("--tn-exec", metavar="CMD", default=None, help="client program to try and judge")
     group.addoption("--tn-agent", metavar="NAME", default="", help="what that client is called (default: CMD)")
@@ -159,6 +163,7 @@ def open_judge(config: pytest.Config) -> Judge:
                 config.getoption("tn_budget"),
                 config.getoption("tn_pause"),
                 config.getoption("tn_allow_live"),
+                config.getoption("tn_control_host") or os.environ.get("TN_CONTROL_HOST", ""),
             )
         )
         if hasattr(config, "workerinput") and not target.is_kit_mock:

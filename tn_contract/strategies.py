@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from tn_contract.checks.target import CANCEL, SANDBOX_BUDGET, SESSION, classify_host
+from tn_contract.address import parse_address
+from tn_contract.checks.target import CANCEL, SANDBOX_BUDGET, SESSION
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import TargetRefused
 from tn_contract.nonce import NONCE_MAX, NonceSource
@@ -304,7 +305,7 @@ def cancel_session(base_url: str, pairs: Sequence[Credentials] | Callable[[], Cr
     `pairs` are key pairs to take turns with, or a function that opens a fresh one for each history. Off this
     machine it never shrinks, and sends at most a handful of short histories; a live host is refused.
     """
-    target_class = classify_host(base_url)
+    target_class = parse_address(base_url).target_class
     if target_class == "live":
         raise TargetRefused(f"{base_url} is known to be live: random histories cancel real orders")
     source = iter(pairs, object()) if callable(pairs) else cycle(pairs)

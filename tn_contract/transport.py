@@ -1,7 +1,8 @@
 """Sends one request once, and says in which phase it failed. The only room that knows httpx.
 
 No retries, no redirects followed, no cookies kept, TLS verified (against SSL_CERT_FILE or SSL_CERT_DIR where set). The
-system's proxy settings count, except for addresses of this machine.
+system's proxy settings count, except for addresses of this machine. It connects to the host that `address` judged, and
+to no other: names of this machine are not looked up, its loopback addresses are tried one after the other.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 
 from tn_contract import __version__
+from tn_contract.address import Address, parse_address
 from tn_contract.errors import TnContractError, UsageError
 from tn_contract.wire import Headers, Reply, Request
 
@@ -51,31 +51,6 @@ class TransportFailure(TnContractError):
 
 class Unsendable(TransportFailure):
     """The request cannot be written down as one."""
-
-
-def is_loopback(base_url: str) -> bool:
-    """Say if the address is this machine's own, by name or number; names are not looked up."""
-    try:
-        host = (urlsplit(base_url).hostname or "").rstrip(".")
-        if host == "localhost" or host.endswith(".localhost"):
-            return True
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def check_base_url(base_url: str) -> str:
-    """Return the address without trailing slash. Raises `UsageError` when it is no plain http(s) address."""
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{base_url!r} is no address of a server: write it like https://host or http://127.0.0.1:8080")
-    if parts.query or parts.fragment or "@" in parts.netloc or parts.path.strip("/"):
-        raise UsageError(f"{base_url!r} must end after host and port: the kit adds the documented path itself")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _failure(error: httpx.HTTPError | httpx.InvalidURL | ValueError) -> TransportFailure:
@@ -114,8 +89,18 @@ class _Reader:
 
 class _Transport:
     def __init__(self, base_url: str, timeouts: Timeouts | None = None) -> None:
-        self.base_url = check_base_url(base_url)
+        self.address: Address = parse_address(base_url)
+        self.base_url = self.address.base_url
         self.timeouts = timeouts or Timeouts()
+        self._routes = self.address.routes
+        for route, host in zip(self._routes, self.address.connects_to, strict=True):
+            if not _leads_to(route, host):
+                raise UsageError(f"{base_url!r} is not the address of a server: its name cannot exist")
+
+    @property
+    def _direct(self) -> bool:
+        """Whether the address itself is connected to, and not what its name stands for."""
+        return self.address.connects_to == (self.address.host,)
 
     @property
     def _timeout(self) -> httpx.Timeout:
@@ -125,21 +110,31 @@ class _Transport:
     @property
     def _options(self) -> dict[str, Any]:
         return {
-            "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
+            "headers": {
+                **({} if self._direct else {"Host": self.address.authority}),
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
             "cookies": _no_cookies(),
             "timeout": self._timeout,
             # httpx means both by this: proxies and the variables of trust. The latter count everywhere.
-            "trust_env": not is_loopback(self.base_url),
+            "trust_env": self.address.target_class != "loopback",
             "verify": _trusted(),
         }
 
-    def _build(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
-        url = f"{self.base_url}{request.path}" + (f"?{request.query}" if request.query else "")
+    def _build(self, client: httpx.Client | httpx.AsyncClient, request: Request, route: str) -> httpx.Request:
+        url = f"{route}{request.path}" + (f"?{request.query}" if request.query else "")
         try:
             if request.path[:1] != "/":  # it would be part of the host
                 raise ValueError(f"{request.path!r} is no path")
             return client.build_request(
-                request.method, _read_url(url), headers=list(request.headers), content=request.body
+                request.method,
+                _read_url(url),
+                headers=list(request.headers),
+                content=request.body,
+                # The name that its certificate must have.
+                extensions=None if self._direct else {"sni_hostname": self.address.host},
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise Unsendable("connect", type(error).__name__, str(error)) from error
@@ -149,6 +144,15 @@ class _Transport:
 def _read_url(url: str) -> httpx.URL:
     """Read an address. Commands are few, and this would be a tenth of what a call costs."""
     return httpx.URL(url)
+
+
+def _leads_to(url: str, host: str) -> bool:
+    """Whether httpx reads the same host, and can write it into a request."""
+    try:
+        parsed = httpx.URL(url)
+        return parsed.raw_host == host.encode() and bool(parsed.host)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _trusted() -> ssl.SSLContext:
@@ -185,7 +189,18 @@ class Transport(_Transport):
 
     def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
-        built = self._build(self._client, request)
+        try:
+            return self._send(request, self._routes[0])
+        except TransportFailure as failure:
+            if failure.phase != "connect" or len(self._routes) == 1:
+                raise
+            try:
+                return self._send(request, self._routes[1])
+            except TransportFailure as other:
+                raise (failure if other.phase == "connect" else other) from None
+
+    def _send(self, request: Request, route: str) -> Reply:
+        built = self._build(self._client, request, route)
         reader = _Reader(self.timeouts)
         with _translated(), closing(self._client.send(built, stream=True)) as response:
             for part in response.iter_bytes():
@@ -207,7 +222,18 @@ class AsyncTransport(_Transport):
 
     async def send(self, request: Request) -> Reply:
         """Send once. Raises `TransportFailure`."""
-        built = self._build(self._client, request)
+        try:
+            return await self._send(request, self._routes[0])
+        except TransportFailure as failure:
+            if failure.phase != "connect" or len(self._routes) == 1:
+                raise
+            try:
+                return await self._send(request, self._routes[1])
+            except TransportFailure as other:
+                raise (failure if other.phase == "connect" else other) from None
+
+    async def _send(self, request: Request, route: str) -> Reply:
+        built = self._build(self._client, request, route)
         reader = _Reader(self.timeouts)
         with _translated():
             response = await self._client.send(built, stream=True)

@@ -15,11 +15,11 @@ import pytest
 
 from mock_server.broker import Broker
 from mock_server.serve import RunningMock, running
+from tn_contract import address
 from tn_contract import report as reports
-from tn_contract import transport
 from tn_contract.checks import Judge, catalogue
 from tn_contract.checks import target as targets
-from tn_contract.checks.target import Target, TargetOptions, classify_host
+from tn_contract.checks.target import Target, TargetOptions
 from tn_contract.errors import BudgetExceeded, TargetRefused, UsageError
 from tn_contract.journal import Exchange
 from tn_contract.report import row_of, target_subject
@@ -35,8 +35,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningMock]:
     broker = Broker()
     broker.open_session(KEY, SECRET)
     broker.open_session(SECOND_KEY, SECOND_SECRET)
-    monkeypatch.setattr(targets, "is_loopback", lambda _url: False)
-    monkeypatch.setattr(transport, "is_loopback", lambda _url: False)
+    monkeypatch.setattr(address, "is_loopback", lambda _host: False)
     monkeypatch.setenv("no_proxy", "*")
     for name, value in {"TN_API_KEY": KEY, "TN_API_SECRET": SECRET}.items():
         monkeypatch.setenv(name, value)
@@ -182,12 +181,20 @@ def test_a_clause_of_our_own_is_only_noted(sandbox: RunningMock) -> None:
         ("https://wss.tradernet.com.", "live"),
         ("https://TRADERNET.com", "live"),
         ("https://mytradernet.com", "sandbox"),
+        ("http://tradernet-mock:8787", "sandbox"),
+        ("https://demo.tradernet.example", "live"),
+        ("https://freedom24.example", "live"),
+        ("https://xn--tradernet-9za.example", "live"),
+        ("https://freedomfinance.eu", "live"),
+        ("https://api.tradernet-demo.example", "live"),
+        ("http://tradernet", "live"),
+        ("http://any.name.localhost:1", "loopback"),
         ("https://sandbox.example", "sandbox"),
         ("http://127.0.0.1.example", "sandbox"),
     ],
 )
 def test_hosts_have_classes(url: str, expected: str) -> None:
-    assert classify_host(url) == expected
+    assert address.parse_address(url).target_class == expected
 
 
 def test_a_live_host_must_be_named_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mock_server.guard import Guard, is_loopback
 from mock_server.serve import RunningMock, running
-from tn_contract import Client
+from tn_contract import Client, address
 from tn_contract.checks.target import Target, TargetOptions
 from tn_contract.errors import OutcomeUnknown, TargetUnreachable, UsageError
 
@@ -173,6 +173,25 @@ def test_verify_brings_the_token_of_a_mock_that_asks_for_it(
             target.new_credentials()
         monkeypatch.setenv("TN_CONTROL_TOKEN", TOKEN)
         assert target.new_credentials() is not None
+
+
+@pytest.mark.parametrize(("named", "sent"), [("", False), ("other.example", False), ("127.0.0.1", True)])
+def test_the_token_leaves_this_machine_only_for_the_host_that_the_user_names(
+    named: str, sent: bool, open_to_all: RunningMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://127.0.0.1:{open_to_all.base_url.rpartition(':')[2]}"
+    monkeypatch.setattr(address, "is_loopback", lambda _host: False)  # as if it were on another machine
+    for name in ("TN_API_KEY", "TN_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("TN_CONTROL_TOKEN", TOKEN)
+    with closing(Target(TargetOptions(url, control_host=named))) as target:
+        assert target.is_kit_mock
+        if sent:
+            assert target.new_credentials() is not None
+        else:
+            with pytest.raises(TargetUnreachable, match=r"--control-host 127\.0\.0\.1"):
+                target.new_credentials()
 
 
 @pytest.mark.parametrize("path", ["health", "ready"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +25,6 @@ from tn_contract.transport import (
     Timeouts,
     Transport,
     TransportFailure,
-    check_base_url,
-    is_loopback,
 )
 from tn_contract.wire import Reply, Request, compose
 
@@ -270,77 +269,57 @@ def test_the_timeouts_reach_the_http_client() -> None:
 # ---- addresses ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://127.0.0.1", "http://127.0.0.1:8080", "https://127.255.255.254", "http://[::1]", "http://[::1]:8080/",
-        "http://[0:0:0:0:0:0:0:1]", "http://[::1%25lo]", "http://localhost", "http://LOCALHOST:1", "http://localhost.",
-        "http://mock.localhost", "http://127.0.0.1.", "http://evil.com@127.0.0.1",
-    ],
-)  # fmt: skip
-def test_an_address_of_this_machine_is_loopback(address: str) -> None:
-    assert is_loopback(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://127.0.0.1.evil.com", "http://localhost.evil.com", "http://evillocalhost", "http://127.0.0.1@evil.com",
-        "http://localhost:80@evil.com", "http://evil.com#@127.0.0.1", "http://evil.com/127.0.0.1", "http://evil.com?127.0.0.1",
-        "http://0.0.0.0", "http://[::]", "http://127.1", "http://2130706433", "http://0x7f.1", "http://10.0.0.1",
-        "http://[2001:db8::1]", "http://[::1", "http://", "", "localhost", "127.0.0.1", "file:///localhost",
-        "https://tradernet.com",
-    ],
-)  # fmt: skip
-def test_any_other_address_is_not_loopback(address: str) -> None:
-    assert not is_loopback(address)
-
-
-@pytest.mark.parametrize(
-    ("address", "base_url"),
-    [
-        ("https://tradernet.com", "https://tradernet.com"),
-        ("https://tradernet.com/", "https://tradernet.com"),
-        ("HTTP://Tradernet.com:443//", "http://Tradernet.com:443"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ("http://[::1]:8080", "http://[::1]:8080"),
-        ("http://localhost.", "http://localhost."),
-    ],
-)
-def test_an_address_that_ends_after_host_and_port_is_accepted(address: str, base_url: str) -> None:
-    assert check_base_url(address) == base_url
-    assert check_base_url(base_url) == base_url
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "", "tradernet.com", "//tradernet.com", "ftp://tradernet.com", "http://", "https:///api", "http://:80", "http://[::1",
-        "http://host:0", "http://host:65536", "http://host:port", "http://host:-1", "javascript:alert(1)",
-    ],
-)  # fmt: skip
-def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="is no address of a server: write it like"):
-        check_base_url(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://tradernet.com/api/v2", "https://tradernet.com/?a=b", "https://tradernet.com#x", "http://user@host",
-        "http://user:password@host", "http://:password@host", "http://@host", "http://127.0.0.1@evil.com",
-        "http://127.0.0.1:80@evil.com", "http://evil.com\\@127.0.0.1",
-    ],
-)  # fmt: skip
-def test_an_address_that_goes_on_or_hides_its_host_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="must end after host and port"):
-        check_base_url(address)
-
-
 @pytest.mark.parametrize("kind", [Transport, AsyncTransport])
 def test_a_transport_checks_its_address_first(kind: type[Transport | AsyncTransport]) -> None:
     with pytest.raises(UsageError):
         kind("tradernet.com")
+
+
+@pytest.mark.parametrize("name", ["localhost", "any.name.localhost", "LOCALHOST."])
+def test_a_name_of_this_machine_leads_here_whatever_a_resolver_says(
+    name: str, raw_server: Any, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server.reply = OK
+    asked: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def hostile(host: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(host if isinstance(host, str) else host.decode())
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hostile)
+    port = raw_server.address.partition(":")[2]
+    send(f"http://{name}:{port}", REQUEST)
+    assert {host.lower() for host in asked} <= {"127.0.0.1", "::1"}, "the name itself is never looked up"
+    assert f"\r\nHost: {name.lower()}:{port}\r\n".encode() in raw_server.received[0]
+
+
+def test_the_second_address_of_this_machine_is_tried_where_the_first_refuses(send: Send) -> None:
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with listener:
+        thread = threading.Thread(target=_answer_once, args=[listener])
+        thread.start()
+        (reply,) = send(f"http://localhost:{listener.getsockname()[1]}", REQUEST)
+        thread.join()
+    assert reply.body == b"ok"
+
+
+def _answer_once(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(OK)
+
+
+def test_a_name_where_nothing_listens_is_a_failure_to_connect(send: Send) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(TransportFailure) as caught:
+            send(f"http://localhost:{taken.getsockname()[1]}", REQUEST)
+    assert caught.value.phase == "connect"
 
 
 # ---- proxies and TLS ---------------------------------------------------------------------------------------

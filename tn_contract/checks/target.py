@@ -11,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from tn_contract.corpus import Scheme, TargetClass, load_corpus
+from tn_contract.address import parse_address
+from tn_contract.corpus import Scheme
 from tn_contract.errors import BudgetExceeded, TargetRefused, TargetUnreachable, UsageError
 from tn_contract.journal import Exchange, Redactor
 from tn_contract.nonce import NonceSource
 from tn_contract.signing import Credentials, Parameters, Secret
-from tn_contract.transport import Timeouts, Transport, TransportFailure, check_base_url, is_loopback
+from tn_contract.transport import Timeouts, Transport, TransportFailure
 from tn_contract.verdicts import Blocked, Effect, NotApplicable
 from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, compose_v3, read_body, replace
 
@@ -92,17 +93,16 @@ class TargetOptions:
     budget: int | None = None
     pause: float | None = None
     allow_live: str = ""
+    control_host: str = ""
 
 
-def classify_host(base_url: str) -> TargetClass:
-    """Say what kind of target an address is: loopback, known to be live, or (all others) a sandbox."""
-    if is_loopback(base_url):
-        return "loopback"
-    host = (urlsplit(base_url).hostname or "").rstrip(".")
-    for target in load_corpus().targets:
-        if host == target.host or host.endswith(f".{target.host}"):
-            return target.target_class
-    return "sandbox"
+def _refuse_live(host: str, allowed: str) -> None:
+    name = host.removesuffix(".")
+    if allowed.lower().removesuffix(".") != name:
+        raise TargetRefused(
+            f"{name} is known to be live, or carries the vendor's brand: real orders and money. Judge the mock or a "
+            f"sandbox instead; if you mean it, name the host a second time with --allow-live {name}"
+        )
 
 
 class Target:
@@ -114,10 +114,13 @@ class Target:
 
     def __init__(self, options: TargetOptions) -> None:
         """Raises `UsageError`, `TargetRefused` or `TargetUnreachable`."""
-        self.base_url = check_base_url(options.base_url)
-        self.target_class = classify_host(self.base_url)
-        self._refuse_live(options)
+        address = parse_address(options.base_url)
+        self.base_url, self.target_class = address.base_url, address.target_class
+        if self.target_class == "live":
+            _refuse_live(address.host, options.allow_live)
+        named = options.control_host.lower().removesuffix(".")
         self._transport = Transport(self.base_url, _TIMEOUTS)
+        self._may_hold_token = self.target_class == "loopback" or address.host.removesuffix(".") == named
         self._own = Credentials.from_environment()
         self.second = Credentials.from_environment("_2")
         self._nonces = NonceSource()
@@ -139,14 +142,6 @@ class Target:
         self._spent: dict[Scheme, Observation] = {}
         self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
         self.takes_no_replay = False  # as v3's control finds out
-
-    def _refuse_live(self, options: TargetOptions) -> None:
-        host = urlsplit(self.base_url).hostname or ""
-        if self.target_class == "live" and options.allow_live != host:
-            raise TargetRefused(
-                f"{host} is known to be live: real orders and money. Judge the mock or a sandbox instead; "
-                f"if you mean it, name the host a second time with --allow-live {host}"
-            )
 
     def _find_control_plane(self) -> dict[str, Any]:
         # A real server is not asked for addresses that are none of its own.
@@ -195,7 +190,7 @@ class Target:
         except TransportFailure as failure:
             raise TargetUnreachable(f"the mock at {self.base_url} opens no session ({failure})") from failure
         if reply.status == 401:
-            raise TargetUnreachable(f"the mock at {self.base_url} asks for its control token: set TN_CONTROL_TOKEN")
+            raise TargetUnreachable(self._asks_for_token())
         members = read_body(reply.body).members
         key, secret = members.get("api_key"), members.get("api_secret")
         if reply.status != 201 or not isinstance(key, str) or not isinstance(secret, str):
@@ -207,10 +202,20 @@ class Target:
         self._control("DELETE", f"{CONTROL}sessions/{quote(credentials.api_key, safe='')}")
 
     def _control(self, method: str, path: str, body: bytes = b"") -> Reply:
-        """Ask the control plane of a mock of this kit, with its token if TN_CONTROL_TOKEN has one."""
-        token = os.environ.get("TN_CONTROL_TOKEN")
+        """Ask the control plane of a mock of this kit, with the token of TN_CONTROL_TOKEN where it may go.
+
+        Any server can claim to be a mock, so off this machine the token goes only to a host that the user named.
+        """
+        token = os.environ.get("TN_CONTROL_TOKEN") if self._may_hold_token else ""
         headers = (("Content-Type", "application/json"), *((("Authorization", f"Bearer {token}"),) if token else ()))
         return self._transport.send(Request(method, path, headers, body))
+
+    def _asks_for_token(self) -> str:
+        host = self._transport.address.host
+        todo = "set TN_CONTROL_TOKEN"
+        if not self._may_hold_token:
+            todo += f" and name the host that may get it: --control-host {host}, or TN_CONTROL_HOST={host}"
+        return f"the mock at {self.base_url} asks for its control token: {todo}"
 
     @contextmanager
     def probe(self, scheme: Scheme = "v2") -> Iterator[Probe]:
