@@ -1,4 +1,10 @@
-"""One client: its requests are answered one after the other, over TLS too, and faults are played on its replies."""
+"""One client: its requests are answered one after the other, over TLS too, and faults are played on its replies.
+
+A connection takes turns with all others. In a turn it parses a slice of what it has read and answers at most one
+request; the rest waits for the next iteration of the loop, and meanwhile nothing more is read. So what a client can
+make the mock hold is one read, one slice's requests and one reply beyond the write buffer's limit, whatever it sends
+and however little it reads.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +30,17 @@ if TYPE_CHECKING:
 
 BODY_SECONDS = 30.0
 IDLE_SECONDS = 10.0
+SLICE = 1024  # bytes that are parsed at a time: some sixty of the smallest requests
+HELD_LIMIT = 64 * 1024 * 1024  # bytes of unfinished requests, of all connections together
 LINGER_SECONDS = 2.0  # who was refused while still sending has this long to read why
 
 
 class Connection(Visitor):
-    """Takes turns with a client: reads ahead no further than one request, and writes when it is read."""
+    """Takes turns with a client: reads ahead no further than a slice, and writes when it is read."""
 
     __slots__ = (
-        "_answering", "_clogged", "_context", "_dismissed", "_done", "_ended", "_plain", "_playing", "_reader",
-        "_timer", "_tls", "_unsent", "_waiting",
+        "_answering", "_clogged", "_context", "_dismissed", "_done", "_ended", "_feeding", "_held", "_plain",
+        "_playing", "_reader", "_scheduled", "_served", "_timer", "_tls", "_unread", "_unsent", "_waiting",
     )  # fmt: skip
 
     def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
@@ -41,7 +49,12 @@ class Connection(Visitor):
         self._tls: Tls | None = None
         self._plain = False  # though the port speaks TLS
         self._reader = Reader(self)
-        self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was read before its turn came
+        self._unread = b""  # was received, and not parsed yet
+        self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was parsed before its turn came
+        self._feeding = False  # the reader is at work, so more requests may come in this slice
+        self._served = False  # a request was answered in this turn
+        self._scheduled = False  # another turn comes
+        self._held = 0  # bytes of an unfinished request, as counted in the server's sum
         self._timer: TimerHandle | None = None
         self._playing: tuple[Iterator[Step], str] | None = None  # what the timer goes on with
         self._answering = False
@@ -65,8 +78,9 @@ class Connection(Visitor):
         """Take what the client said."""
         if self._reader.deaf:
             return
+        self._served = False
         if self._tls is None:
-            self._reader.feed(data)
+            self._read(data)
             return
         from mock_server.tls import NotTls
 
@@ -80,26 +94,64 @@ class Connection(Visitor):
             self._plain = True
             said, ended = error.plain_text, False
         if said:
-            self._reader.feed(said)
+            self._read(said)
         if ended:
             self.eof_received()
 
+    def _read(self, data: bytes) -> None:
+        self._unread = self._unread + data if self._unread else data
+        if not (self._busy() or self._scheduled):
+            self._parse()
+        elif not self._ended:
+            self.transport.pause_reading()
+
+    def _parse(self) -> None:
+        """Parse slice by slice until a request is there to be answered."""
+        reader = self._reader
+        self._feeding = True
+        while self._unread and not (reader.deaf or self._served or self._busy()):
+            data, self._unread = self._unread[:SLICE], self._unread[SLICE:]
+            reader.feed(data)
+        self._feeding = False
+        self._count_held(reader.held)
+        if reader.deaf:
+            self._unread = b""
+        if self._unread or self._waiting:
+            if not (self._ended or reader.deaf):
+                self.transport.pause_reading()
+            self._look_for_more()
+        elif self._ended or self.server.stopping:
+            self._look_for_more()
+
+    def _count_held(self, held: int) -> None:
+        self.server.held += held - self._held
+        grown, self._held = held > self._held, held
+        if grown and self.server.held > HELD_LIMIT:
+            reason = f"unfinished requests of all clients hold more than {HELD_LIMIT // 2**20} MiB"
+            self.refuse(refused(reason, 503, "close idle connections, or send requests whole; then try again"))
+
     def eof_received(self) -> bool:
         """Answer what has come whole, for the client may still listen."""
-        if self._ended:
-            return True
-        self._ended = True
+        if not self._ended:
+            self._ended = True
+            if not self._unread:
+                self._end()
+        return True
+
+    def _end(self) -> None:
+        """Take note that nothing more comes, and that all was parsed."""
         if self._reader.within and not self._reader.deaf:
             self.refuse(refused(f"the {self._reader.within} ends early", hint="mend Content-Length or the chunks"))
         elif self._done or not (self._answering or self._waiting):
             self._close()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was to come."""
         super().connection_lost(exc)
         self._reader.stop()
+        self._unread = b""
         self._waiting.clear()
+        self._count_held(0)
         if self._timer:
             self._timer.cancel()
 
@@ -122,7 +174,7 @@ class Connection(Visitor):
             self.allow(IDLE_SECONDS)
         elif unsent or self._done:
             self.abort()
-        elif self._answering:
+        elif self._answering or self._scheduled:
             self.deadline = inf
         elif self._reader.within:
             self.refuse(refused("the request takes too long", 408))
@@ -150,6 +202,7 @@ class Connection(Visitor):
         if self.transport.is_closing():
             return
         self._reader.deaf = self._done = True
+        self._unread = b""
         self.allow(LINGER_SECONDS)
         if self._tls:
             self._tls.say_goodbye()
@@ -164,7 +217,7 @@ class Connection(Visitor):
 
     def _more(self) -> bool:
         """Say if there is more to answer, part of it yet to come perhaps."""
-        return bool(self._waiting or self._reader.within)
+        return bool(self._waiting or self._unread or self._reader.within)
 
     def request_begins(self) -> None:
         """Give the client time for headers."""
@@ -189,15 +242,11 @@ class Connection(Visitor):
         if self._plain:  # then it was meant for another address, as whoever answers shall see
             request = replace(request, path=f"http://{request.header('Host') or ''}{request.path}")
             connection = "close"
-        busy = self._busy()
-        if not (busy or self.server.stopping):
+        # While the server stops, which reply is the last can be known only when all is parsed.
+        if self._served or self._busy() or self.server.stopping:
+            self._waiting.append((request, connection))
+        else:
             self._answer(request, connection)
-            return
-        if not busy:  # which reply is the last can be told when all is read
-            self.loop.call_soon(self._answer_waiting)
-        self._waiting.append((request, connection))
-        if not self._ended:
-            self.transport.pause_reading()
 
     def refuse(self, reply: Reply) -> None:
         """Answer what is no request, in its turn."""
@@ -210,7 +259,7 @@ class Connection(Visitor):
     # ---- replies -------------------------------------------------------------------------------------------
 
     def _answer(self, request: Request, connection: str) -> None:
-        self._answering = True
+        self._answering = self._served = True
         self.deadline = inf
         if self.server.offload(request.path):
 
@@ -266,30 +315,41 @@ class Connection(Visitor):
         self._answering = False
         if connection == "close":
             self._close()
+        elif self._feeding:  # `_parse` goes on
+            self.allow(IDLE_SECONDS)
         else:
             self._look_for_more()
 
     def _look_for_more(self) -> None:
         """Be ready for the next request."""
-        if self._waiting:
-            self.loop.call_soon(self._answer_waiting)  # not at once, for fairness
+        if self._waiting or self._unread:
+            if not (self._scheduled or self._answering or self._clogged):
+                self._scheduled = True
+                self.loop.call_soon(self._turn)
+        elif self._ended:
+            self._end()
         elif self._reader.within:
             self._expect_body()
-        elif self._ended or self.server.stopping:
+        elif self.server.stopping:
             self._close()
         else:
             self.allow(IDLE_SECONDS)
 
-    def _answer_waiting(self) -> None:
-        if self._answering or self._clogged or not self._waiting:
+    def _turn(self) -> None:
+        """Answer one request that waits, or parse on."""
+        self._scheduled = self._served = False
+        if self._answering or self._clogged:
             return
-        first = self._waiting.popleft()
-        if not self._waiting and not self._ended:
-            self.transport.resume_reading()
-        if isinstance(first, Reply):
-            self._say_last(first)
+        if not self._waiting:
+            self._parse()
         else:
-            self._answer(*first)
+            first = self._waiting.popleft()
+            if isinstance(first, Reply):
+                self._say_last(first)
+            else:
+                self._answer(*first)
+        if not (self._waiting or self._unread or self._ended):
+            self.transport.resume_reading()
 
     def _say_last(self, reply: Reply) -> None:
         self._write(_rendered(self.server.stamp, reply, "close"))

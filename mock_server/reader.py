@@ -18,8 +18,12 @@ from mock_server.broker import READ_LIMIT, TOO_LARGE, failed, harness_error
 from tn_contract.wire import Reply, Request
 
 HEADER_LIMIT = 32 * 1024
+HEADER_FIELDS = 256
 _MEND = "the request never reached the API: mend the HTTP"
 _ORIGIN = re.compile(rb"(?i)https?://([^/?#]+)")
+# RFC 9110, section 7.2: a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port. Of a header that
+# came twice both values are joined by a comma and a space, and no host has a space.
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
 _USUAL_TARGET, _USUAL_NAME = 256, 64  # longer ones are not remembered: a stranger chooses them
 
 
@@ -43,8 +47,8 @@ class Reader:
     """Reads the requests of one connection."""
 
     __slots__ = (
-        "_body", "_connection", "_fed", "_headers", "_in_head", "_keep", "_listener", "_method", "_parser", "_path",
-        "_query", "_size", "_target", "deaf", "uninvited",
+        "_body", "_connection", "_fed", "_head_size", "_headers", "_in_head", "_keep", "_listener", "_method",
+        "_parser", "_path", "_query", "_size", "_target", "deaf", "uninvited",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -55,8 +59,9 @@ class Reader:
         self._headers: dict[str, str] | None = None  # of the request that is being read
         self._target = b""
         self._method = self._path = self._query = self._connection = ""
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._in_head = False
+        self._head_size = 0
         self._size = 0  # of the headers, then of the body
         self._fed = 0  # bytes since the block it began in, framing and all
         self._keep = True
@@ -68,10 +73,16 @@ class Reader:
             return ""
         return "request" if self._in_head else "body"
 
+    @property
+    def held(self) -> int:
+        """How many bytes of an unfinished request are kept."""
+        return 0 if self._headers is None else self._head_size + self._size
+
     def stop(self) -> None:
         """Hear no more."""
         self.deaf = True
         self._headers = None
+        self._body = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Read on."""
@@ -102,8 +113,8 @@ class Reader:
     def on_message_begin(self) -> None:
         """Begin a request."""
         if not self.deaf:
-            self._headers, self._target, self._body, self._in_head = {}, b"", [], True
-            self._size = self._fed = 0
+            self._headers, self._target, self._body, self._in_head = {}, b"", bytearray(), True
+            self._size = self._fed = self._head_size = 0
             self._listener.request_begins()
 
     def on_url(self, part: bytes) -> None:
@@ -117,6 +128,8 @@ class Reader:
             return
         self._size += len(name) + len(value)
         if known := _usual_header_name(name) if len(name) <= _USUAL_NAME else _header_name(name):
+            if len(headers) == HEADER_FIELDS:
+                raise _Refusal(refused(f"there are more than {HEADER_FIELDS} header fields", 431))
             text = value.decode("latin-1").strip(" \t")
             headers[known] = f"{headers[known]}, {text}" if known in headers else text
 
@@ -129,11 +142,18 @@ class Reader:
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise _Refusal(refused(f"HTTP/{version} is not spoken here", 505))
-        if self._size + len(self._target) > HEADER_LIMIT:
+        self._head_size = self._size + len(self._target)
+        if self._head_size > HEADER_LIMIT:
             raise _Refusal(refused("the request line and the headers are too large", 431))
+        if "Host" not in headers and version == "1.1":
+            raise _Refusal(refused("HTTP/1.1 needs a Host header, and there is none"))
+        if not _HOST.fullmatch(headers.get("Host", "")):
+            raise _Refusal(refused("the Host header names no host, or there are two of them"))
         target = self._target
         if target[:1] != b"/" and (origin := _ORIGIN.match(target)):  # as proxies are asked: it outweighs Host
             headers["Host"] = origin[1].decode("latin-1")
+            if not _HOST.fullmatch(headers["Host"]):
+                raise _Refusal(refused("the address names no host"))
             target = b"/" + target[origin.end() :].removeprefix(b"/")
         self._path, self._query = (_usual_address if len(target) <= _USUAL_TARGET else _address)(target)
         self._method = parser.get_method().decode("ascii")
@@ -158,7 +178,7 @@ class Reader:
             self._size += len(part)
             if self._size > READ_LIMIT:
                 raise _Refusal(TOO_LARGE)
-            self._body.append(part)
+            self._body += part
 
     def on_message_complete(self) -> None:
         """Hand the request over."""
@@ -167,7 +187,7 @@ class Reader:
             return
         self._headers, self.uninvited = None, False
         self.deaf = not self._keep
-        request = Request(self._method, self._path, tuple(headers.items()), b"".join(self._body), self._query)
+        request = Request(self._method, self._path, tuple(headers.items()), bytes(self._body), self._query)
         self._listener.request_came(request, self._connection)
 
 

@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 import time
-from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transport
+from asyncio import AbstractEventLoop, BaseTransport, BufferedProtocol, Future, Transport
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
@@ -26,6 +26,7 @@ _BACKLOG = 4096
 _AT_ONCE = 128  # are accepted: where that fails, the loop tries and complains as often
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _COMPLAINT_SECONDS = 10.0  # between two complaints that nobody can be accepted
+_READ = 16 * 1024  # bytes at a time: what every connection may have unparsed
 _TICK = 0.5  # how often limits are looked after
 _ROUNDS = 5 + _BACKLOG // _AT_ONCE  # of the loop, until it has accepted and heard who was there before the stop
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -47,6 +48,8 @@ class Server:
         self.visitors: set[Visitor] = set()
         self.stopping = False  # changes in the loop alone, never while something is taken
         self.stamp = ""
+        self.held = 0  # bytes of unfinished requests, of all connections
+        self.buffer = memoryview(bytearray(_READ))  # one for all: what is read is copied out at once
         self._heard: list[tuple[Visitor, bytes]] = []
         self._written: list[Visitor] | None = None
         self._doors: list[tuple[socket.socket, Callable[[], Visitor]]] = []
@@ -203,7 +206,7 @@ class Server:
         loop.call_later(_TICK, self._tick, loop)
 
 
-class Visitor(Protocol):
+class Visitor(BufferedProtocol):
     """A connection that its server knows of: it is sent away when its time is up, or when the server stops."""
 
     __slots__ = ("_outbox", "deadline", "loop", "server", "transport")
@@ -223,6 +226,14 @@ class Visitor(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """End."""
         self.server.leave(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 # asyncio's signature
+        """Return where to read to."""
+        return self.server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.data_received(bytes(self.server.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says, when it is its turn in this round."""

@@ -52,9 +52,14 @@ def test_a_local_mock_lets_in_who_names_this_machine(local: RunningMock, host: s
     assert asked(local, Host=host) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", ""])
 def test_a_name_of_somebody_elses_that_leads_here_is_refused(local: RunningMock, host: str) -> None:
     assert asked(local, Host=host) == 403
+
+
+@pytest.mark.parametrize("host", ["[::1", "localhost@evil.example"])
+def test_what_is_no_host_is_refused_before_the_control_plane_sees_it(local: RunningMock, host: str) -> None:
+    assert asked(local, Host=host) == 400
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])

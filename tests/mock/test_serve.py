@@ -96,6 +96,8 @@ def replies(received: bytes) -> list[tuple[int, dict[str, str], bytes]]:
 
 
 def raw(*lines: str, body: bytes = b"") -> bytes:
+    if lines[0].endswith("HTTP/1.1"):
+        lines = (lines[0], "Host: localhost", *lines[1:])
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1") + body
 
 
@@ -118,7 +120,6 @@ def test_requests_may_be_sent_ahead_of_the_replies(mock: RunningMock) -> None:
     body = cancel().body
     one = raw(
         "POST /api/v2/cmd/delTradeOrder HTTP/1.1",
-        "Host: x",
         *(f"{name}: {value}" for name, value in cancel().headers),
         f"Content-Length: {len(body)}",
         body=body,
@@ -144,7 +145,6 @@ def test_a_client_that_asks_before_it_sends_is_told_to_continue(mock: RunningMoc
     body = cancel().body
     head = raw(
         "POST /api/v2/cmd/delTradeOrder HTTP/1.1",
-        "Host: x",
         "Expect: 100-continue",
         *(f"{name}: {value}" for name, value in cancel().headers),
         f"Content-Length: {len(body)}",
@@ -441,12 +441,12 @@ def test_a_probe_is_answered_however_many_journals_are_judged(
     with ExitStack() as opened:
         clients = [opened.enter_context(socket.create_connection(address(mock), PATIENCE)) for _ in range(10)]
         for client in clients:
-            client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+            client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1"))
         for _ in range(serve.SLOW_ANSWERS):
             assert entered.acquire(timeout=PATIENCE)
         for probe in ("health", "ready"):
             started = time.monotonic()
-            [(status, _, _)] = replies(say(mock, raw(f"GET /__tn__/{probe} HTTP/1.1", "Host: localhost")))
+            [(status, _, _)] = replies(say(mock, raw(f"GET /__tn__/{probe} HTTP/1.1")))
             assert (status, time.monotonic() - started < 1) == (200, True)
         assert not entered.acquire(timeout=0.1)  # the others wait
         leave.set()
@@ -463,7 +463,7 @@ def test_a_process_does_not_wait_for_who_computes_when_it_stops() -> None:
         try:
             host, port = read_line(process.stdout).removeprefix("http://").split(":")
             with socket.create_connection((host, int(port)), PATIENCE) as client:
-                client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1", "Host: localhost"))
+                client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1"))
                 time.sleep(0.5)
                 started = time.monotonic()
                 process.terminate()

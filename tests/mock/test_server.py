@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,9 @@ class Recorder:
         reply = Reply(200, (("Content-Type", "text/plain"), ("Content-Length", str(len(said)))), said)
         match request.path.strip("/").split("/"):
             case ["slow", *_]:
+                self.entered.set()
+                assert self.leave.wait(PATIENCE)
+            case ["hold"]:
                 self.entered.set()
                 assert self.leave.wait(PATIENCE)
             case ["fail"]:
@@ -281,6 +285,19 @@ REFUSED = {
     "a name with NUL": request("/", "X-A\0: 1"),
     "a value with NUL": request("/", "X-A: 1\0"),
     "a value with a control character": request("/", "X-A: \x01"),
+    "no Host": b"POST / HTTP/1.1\r\nX-A: 1\r\n\r\n",
+    "no Host beside a whole address": b"POST http://a/ HTTP/1.1\r\n\r\n",
+    "two Hosts": request("/", "Host: localhost"),
+    "two Hosts in HTTP/1.0": request("/", "Host: localhost", version="1.0"),
+    "two Hosts, both empty": b"POST / HTTP/1.1\r\nHost:\r\nHost:\r\n\r\n",
+    "a Host with a space": b"POST / HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "a Host with a path": b"POST / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "a Host with a user": b"POST / HTTP/1.1\r\nHost: a@b\r\n\r\n",
+    "a Host with a scheme": b"POST / HTTP/1.1\r\nHost: http://a\r\n\r\n",
+    "a Host with a port that is none": b"POST / HTTP/1.1\r\nHost: a:b\r\n\r\n",
+    "a Host with an open bracket": b"POST / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "a Host beyond ASCII": b"POST / HTTP/1.1\r\nHost: \xe9\r\n\r\n",
+    "an absolute address with a user": request("http://a@b/"),
     "no name": request("/", ": 1"),
     "no colon": request("/", "X-A"),
     "an absolute address without host": request("http:///a"),
@@ -352,7 +369,9 @@ def test_it_does_not_matter_how_bytes_are_cut(parts: list[bytes], sizes: list[in
         client = _Feeding(app)
         for piece in pieces:
             client.connection.take(piece)
+            client.run()
         client.connection.eof_received()
+        client.run()
         return [(received.path, received.body) for received in app.requests], client.said
 
     def cut(data: bytes) -> Iterator[bytes]:
@@ -378,6 +397,20 @@ class _Feeding:
         self.connection.loop = self  # type: ignore[assignment] # of which only the clock is asked
         self.connection.transport = self  # type: ignore[assignment]
         self.closing = False
+        self.called: list[Callable[[], object]] = []
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.called.append(call)
+
+    def run(self) -> None:
+        """Take all turns that are due."""
+        while self.called:
+            self.called.pop(0)()
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
 
     def time(self) -> float:
         return 0.0
@@ -393,6 +426,26 @@ class _Feeding:
 
     def write_eof(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a.example:8080", "127.0.0.1:1", "[::1]", "[::1]:80", "", "a_b", "xn--a", "a:", "%41"]
+)
+def test_every_host_that_may_be_one_is_answered(app: Recorder, address: tuple[str, int], host: str) -> None:
+    assert say(address, f"POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).startswith(b"HTTP/1.1 200 ")
+    assert app.requests[0].header("Host") == host
+
+
+def test_http_1_0_needs_no_host(address: tuple[str, int]) -> None:
+    assert say(address, b"POST /a HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_number_of_headers_is_limited(address: tuple[str, int]) -> None:
+    def sent(count: int) -> bytes:
+        return say(address, request("/a", *(f"X-{number}: 1" for number in range(count))))
+
+    assert sent(reader.HEADER_FIELDS - 1).startswith(b"HTTP/1.1 200 ")
+    assert sent(reader.HEADER_FIELDS).startswith(b"HTTP/1.1 431 ")
 
 
 def test_headers_may_be_no_larger_than_the_limit(app: Recorder, address: tuple[str, int]) -> None:
@@ -419,6 +472,7 @@ def test_what_strangers_call_their_headers_is_not_kept(app: Recorder) -> None:
     try:
         for number in range(200):
             client.connection.take(request("/", f"X{number}{'a' * 20_000}: 1"))
+            client.run()
             app.requests.clear()
         assert tracemalloc.get_traced_memory()[0] < 1_000_000
     finally:
@@ -563,6 +617,98 @@ def test_a_slow_request_that_no_thread_is_left_for_is_answered(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert say(address, request("/slow")).startswith(b"HTTP/1.1 599 ")
+
+
+def test_a_client_that_sends_many_requests_in_one_read_is_answered_one_in_a_turn(app: Recorder) -> None:
+    """Counted in requests and not in seconds: how many of the many come before the one of another client."""
+    ahead = b"".join(request(f"/many/{number}") for number in range(300))  # less than one read
+    with serving(app) as address, ExitStack() as opened:
+        first, greedy, modest = (opened.enter_context(connect(address)) for _ in range(3))
+        first.sendall(request("/hold"))
+        assert app.entered.wait(PATIENCE)  # the loop stands still, so all of this is read in its next iteration
+        greedy.sendall(ahead)
+        modest.sendall(request("/modest"))
+        time.sleep(0.1)
+        app.leave.set()
+        assert modest.recv(65536).startswith(b"HTTP/1.1 200 ")
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 300:
+            received += greedy.recv(1 << 20)
+    paths = [received.path for received in app.requests]
+    assert paths.index("/modest") <= 3
+    assert [path for path in paths if path.startswith("/many/")] == [f"/many/{number}" for number in range(300)]
+
+
+def memory_of(process: subprocess.Popen[str]) -> int:
+    """How many MiB a process holds."""
+    status = Path(f"/proc/{process.pid}/status").read_text("ascii")
+    return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.parametrize("count", [40, 200])
+def test_clients_that_ask_ahead_and_never_read_cost_little_and_hold_up_nobody(count: int) -> None:
+    ahead = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 6_000  # 256 KB
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        ExitStack() as opened,
+    ):
+        try:
+            assert process.stdout
+            host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+            address = host, int(port)
+            assert say(address, request("/api/v2")).startswith(b"HTTP/1.1 200 ")
+            before = memory_of(process)
+            for _ in range(count):
+                client = opened.enter_context(connect(address))
+                client.setblocking(False)
+                with suppress(BlockingIOError):
+                    while client.send(ahead):
+                        pass
+            for _ in range(5):
+                assert say(address, request("/api/v2")).startswith(b"HTTP/1.1 200 ")
+            assert memory_of(process) - before < 16 + count // 4
+            process.terminate()
+            _, errors = process.communicate(timeout=2 * PATIENCE)
+            assert (process.returncode, errors) == (0, "")
+        finally:
+            process.kill()
+
+
+def test_unfinished_requests_of_all_clients_have_one_limit(
+    app: Recorder, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HELD_LIMIT", 100_000)
+    half = request("/", "Content-Length: 50000", body=b"x" * 40_000)
+    with connect(address) as first, connect(address) as second, connect(address) as third:
+        first.sendall(half)
+        second.sendall(half)
+        time.sleep(0.2)
+        third.sendall(half)
+        assert third.recv(65536).startswith(b"HTTP/1.1 503 ")
+        assert bodies(say(address, request("/small", "Content-Length: 3", body=b"abc"))) == [b"/small"]
+        first.sendall(b"x" * 10_000)
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
+    with connect(address) as again:  # what the others held is free
+        again.sendall(half + b"x" * 10_000)
+        assert again.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert len(app.requests) == 3
+
+
+def test_a_body_in_tiny_chunks_is_held_as_bytes_and_not_as_chunks() -> None:
+    client = _Feeding(Recorder())
+    client.connection.take(request("/", CHUNKED))
+    chunks = b"2\r\nxy\r\n" * 10_000
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            client.connection.take(chunks)
+            client.run()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000  # for 200,000 bytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(address: tuple[str, int]) -> None:
