@@ -32,7 +32,7 @@ from mock_server.state import State, open_state
 from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
 from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
 from tn_contract.evidence import Reported
-from tn_contract.journal import BODY_KEPT, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
+from tn_contract.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
@@ -422,7 +422,7 @@ class Broker:
         )
         journal = examination.session.journal if examination.session else self.strays
         lost = done.fault is not None and done.fault.loses_reply
-        failure = f"the mock's fault: {done.fault.kind}" if done.fault else ""
+        failure = f"{PLAYED}{done.fault.kind}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)
         self.missing = ""
         self._count(scheme, done.situation)

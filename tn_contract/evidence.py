@@ -20,7 +20,7 @@ from msgspec import Struct
 from tn_contract import __version__
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import UsageError
-from tn_contract.journal import Exchange
+from tn_contract.journal import PLAYED, Exchange
 from tn_contract.nonce import parse_nonce
 from tn_contract.wire import nest, parse_fields, read_body
 
@@ -175,6 +175,16 @@ class Sent:
     def situation(self) -> str:
         """What the mock made of it."""
         return self.exchange.assessment.situation if self.exchange.assessment else ""
+
+    @property
+    def payload(self) -> str:
+        """The id of the payload that answered it, where the journal says so."""
+        return self.exchange.assessment.payload if self.exchange.assessment else ""
+
+    @property
+    def fault(self) -> str:
+        """The fault that was played on its reply; empty without one."""
+        return self.exchange.failure.removeprefix(PLAYED) if self.exchange.failure.startswith(PLAYED) else ""
 
     @property
     def accepted(self) -> bool:

@@ -22,6 +22,8 @@ from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Req
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
 BODY_KEPT = 4096
 STRANGE_BODY_KEPT = 200
+# How the mock begins to tell of a fault that it played on a reply.
+PLAYED = "the mock's fault: "
 # A diagnosis looks this far back.
 EARLIER_SEEN = 16
 

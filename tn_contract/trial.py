@@ -127,9 +127,9 @@ class Trial:
         library = _find_faketime() if spec.clock_step else ""
         if spec.clock_step and not library:
             return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
-        if spec.certificate != "good" and find_spec("trustme") is None:
+        if spec.certificate and find_spec("trustme") is None:
             return Case(spec.id, skipped="no certificate can be made here: pip install 'PATH-TO-THE-CHECKOUT[tls]'")
-        tls = self.tls or (() if spec.certificate == "good" else ("localhost",))
+        tls = self.tls or (("localhost",) if spec.certificate else ())
         certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
         # A mock of its own: what comes without a known key would belong to no case otherwise.
         with _mock(closing, tls, certified) as mock, _Clock(library, spec.clock_step) as clock:

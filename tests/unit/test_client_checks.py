@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterable
 from contextlib import redirect_stdout
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
+from tn_contract.client_checks.needs import followed
 from tn_contract.client_checks.registry import client_check
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
-from tn_contract.journal import Assessment, Exchange, Message
+from tn_contract.journal import PLAYED, Assessment, Exchange, Message
 from tn_contract.verdicts import Result
 from tn_contract.wire import FORM_TYPE
 
@@ -54,8 +56,11 @@ def cancel(
     payload = CORPUS.payloads[order.payload if order else "success"]
     reply = Message([], payload.fill(order_id).decode(), status=payload.status)
     at = f"2026-01-01T00:00:{second:09.6f}Z"
-    made_of_it = Assessment(situation, order_id=order_id)
-    return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), reply, "", made_of_it, leaks=leaks))
+    accepted = situation == "cancel-accepted"
+    made_of_it = Assessment(situation, payload.id if accepted else situation, order_id=order_id)
+    failure = f"{PLAYED}{order.fault}" if order and order.fault and accepted else ""
+    given = None if failure and order and order.loses_reply else reply
+    return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), given, failure, made_of_it, leaks=leaks))
 
 
 def process(
@@ -64,7 +69,13 @@ def process(
     return Process(tuple(orders), list(sent), list(reports), ended)
 
 
-def evidence(*processes: Process, case: str = "plain", skipped: str = "") -> Evidence:
+def evidence(*processes: Process, case: str = "", skipped: str = "") -> Evidence:
+    """One case: the one named, else that of the magic order which is cancelled, else the plain one."""
+    asked = [str(sent.order_id) for each in processes for sent in each.sent] + [
+        *sum((p.order_ids for p in processes), ())
+    ]
+    named = [order_id for order_id in asked if order_id in CORPUS.magic_orders]
+    case = case or (case_of(named[0]) if named else "plain")
     return Evidence("by hand", [Case(case, list(processes), skipped)])
 
 
@@ -554,7 +565,8 @@ def test_what_follows_a_redirect_has_a_check_of_its_own(check_id: str) -> None:
     order_id = magic("http-307")
     elsewhere = cancel(order_id, line="POST /elsewhere?redirected=1", situation="signature-invalid")
     followed = process(cancel(order_id), elsewhere, cancel(nonce="2"), orders=[order_id, ORDINARY])
-    assert judge(check_id, evidence(followed)).verdict == "pass"
+    case = next(case for case in (case_of(order_id), "plain") if case in catalogue()[check_id].cases)
+    assert judge(check_id, evidence(followed, case=case)).verdict == "pass"
 
 
 @pytest.mark.parametrize(
@@ -583,7 +595,7 @@ def test_after_429_the_pause_is_kept(check_id: str, payload: str, pause: float) 
      (None, "skipped")],
 )  # fmt: skip
 def test_a_program_ends_by_itself(ended: Ended | None, found: str) -> None:
-    result = judge("runs/to-the-end", evidence(process(ended=ended)))
+    result = judge("runs/to-the-end", evidence(process(cancel(), ended=ended)))
     assert result.verdict == found
     assert found != "fail" or "in case plain" in result.finding.actual
 
@@ -609,7 +621,7 @@ def test_who_hangs_on_a_silent_server_fails_another_check() -> None:
 )
 def test_each_order_is_reported_once(outcomes: dict[str, str], found: str) -> None:
     reports = [Reported(*each) for each in outcomes.items()]
-    told = evidence(process(orders=["1", "2"], reports=reports))
+    told = evidence(process(cancel(), orders=["1", "2"], reports=reports))
     assert judge("runs/reports-each-order", told).verdict == found
 
 
@@ -621,3 +633,101 @@ def test_a_crash_where_the_clock_was_set_back_by_force_is_nobody_s_fault() -> No
 def test_who_did_not_end_by_itself_owes_no_report() -> None:
     hung = process(orders=["1"], reports=[Reported("2", "accepted")], ended=Ended("hung"))
     assert judge("runs/reports-each-order", evidence(hung)).verdict == "skipped"
+
+
+# ---- nothing passes that was not exercised -------------------------------------------------------------------
+
+FACE = {"sends/post", "sends/address", "sends/content-type", "sends/fields", "sends/nothing-else",
+        "sends/what-was-asked", "sends/ids-beyond-32-bits", "sends/ids-to-63-bits", "draws/whole-numbers",
+        "draws/rising", "keeps/secret-out-of-body", "keeps/secret-out-of-address", "keeps/secret-out-of-headers",
+        "keeps/key-out-of-address"}  # fmt: skip
+# What is judged where nothing can be sent, because requests came elsewhere.
+BY_CONTROL = {"reports/not-sent", "keeps/to-trusted-servers"}
+
+
+def honest(refused: str = "", first_alone: bool = False, live: bool = False) -> Evidence:
+    """What an honest client does in every case; all its requests `refused`, or only the first of each run sent."""
+    nonces = itertools.count(17_672_256_000_000_000, 10_000)
+    run: list[Case] = []
+    for spec in cases().values():
+        runs = []
+        for order_ids in spec.processes:
+            asked = () if spec.unreachable else order_ids[:1] if first_alone else order_ids
+            sent = [cancel(each, str(next(nonces)), situation=refused or "cancel-accepted") for each in asked]
+            outcomes = {
+                each: "not-sent" if spec.unreachable else "rejected" if refused else CORPUS.expected_report(each)[0]
+                for each in order_ids[: len(asked) or None]
+            }
+            runs.append(process(*sent, orders=order_ids, reports=[Reported(*each) for each in outcomes.items()]))
+        run.append(Case(spec.id, runs))
+    if not live:
+        return Evidence("by hand", run)
+    everything = [each for case in run for each in case.processes]
+    sent = [each for one in everything for each in one.sent]
+    reports = [each for one in everything for each in one.reports if each.outcome != "not-sent"]
+    return Evidence("live", [Case(processes=[Process((), sent, reports)])])
+
+
+def passing(seen: Evidence) -> set[str]:
+    return {check_id for check_id in catalogue() if judge(check_id, seen).verdict == "pass"}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_refused_client_passes_only_what_its_requests_show_by_themselves(live: bool) -> None:
+    assert passing(honest(refused="signature-invalid", live=live)) - FACE <= BY_CONTROL
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_client_that_sends_nothing_passes_nothing(live: bool) -> None:
+    seen = honest(live=live)
+    for one in seen.processes:
+        one.sent.clear()
+    assert passing(seen) == set()
+
+
+def test_client_that_stops_after_its_first_request_passes_nothing_that_needs_another() -> None:
+    seen = honest(first_alone=True)
+    after = {each.id for each in catalogue().values() if each.needs is followed}
+    assert len(after) == 4
+    assert passing(seen) & (after | {"draws/rising", "draws/rising-after-clock-step"}) == set()
+    for one in seen.processes[1:]:
+        one.sent.clear()
+    assert passing(seen) <= FACE | BY_CONTROL | {"signs/each-request"}
+
+
+def test_honest_client_passes_what_it_was_tried_in() -> None:
+    assert set(catalogue()) - passing(honest()) == {"draws/timestamps-in-seconds", "reports/codes-as-sent"}
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_no_check_passes_without_the_replies_of_its_cases(data: st.DataObject) -> None:
+    """Cut every process of an honest client off somewhere, or let its requests be refused from there on."""
+    seen = honest()
+    refuse = data.draw(st.booleans())
+    for one in seen.processes:
+        kept = data.draw(st.integers(0, len(one.sent)))
+        refused = [
+            cancel(str(sent.order_id), str(sent.nonce), situation="signature-invalid") for sent in one.sent[kept:]
+        ]
+        one.sent[kept:] = refused if refuse else []
+    whole = {case_of(order_id) for order_id in CORPUS.magic_orders}
+    reached = {
+        case.id
+        for case in seen.cases
+        if all(
+            any(each.accepted and f"order-{each.order_id}" == case.id for each in one.sent) for one in case.processes
+        )
+    }
+    for check_id in passing(seen) - {"sends/what-was-asked"}:
+        assert set(catalogue()[check_id].cases) & whole <= reached, check_id
+
+
+def test_a_control_that_failed_makes_its_twins_say_nothing() -> None:
+    seen = honest()
+    assert judge("keeps/to-trusted-servers", seen).verdict == "pass"
+    trusted = seen.case("trusted")
+    assert trusted
+    trusted.processes[0].sent.clear()
+    result = judge("keeps/to-trusted-servers", seen)
+    assert (result.verdict, result.finding.actual[:9]) == ("skipped", "not tried")

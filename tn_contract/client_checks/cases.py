@@ -22,8 +22,8 @@ class CaseSpec:
     """Processes to start one after the other, each with the orders that it shall cancel.
 
     `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens;
-    a `certificate` that is not good is of an authority that nobody knows, or is another host's; a `slow` one has a
-    reply that comes late or never.
+    with a `certificate` the server speaks HTTPS: a trusted one is good, an untrusted one is of an authority that the
+    client does not know, a misnamed one is another host's; a `slow` one has a reply that comes late or never.
     """
 
     id: str
@@ -31,8 +31,13 @@ class CaseSpec:
     processes: tuple[tuple[str, ...], ...]
     clock_step: int = 0
     server: bool = True
-    certificate: Literal["good", "untrusted", "misnamed"] = "good"
+    certificate: Literal["", "trusted", "untrusted", "misnamed"] = ""
     slow: bool = False
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether an honest client cannot send anything there."""
+        return not self.server or self.certificate in ("untrusted", "misnamed")
 
 
 def case_of(order_id: str) -> str:
@@ -55,6 +60,7 @@ def cases() -> dict[str, CaseSpec]:
         CaseSpec("restart", "five processes, one after the other", RESTARTED),
         CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP, slow=True),
         CaseSpec("no-server", "nothing listens at the address", only, server=False),
+        CaseSpec("trusted", "HTTPS with a good certificate", only, certificate="trusted"),
         CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", only, certificate="untrusted"),
         CaseSpec("misnamed", "HTTPS with the certificate of another host", only, certificate="misnamed"),
     ]

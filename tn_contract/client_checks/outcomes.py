@@ -7,11 +7,12 @@ from datetime import datetime
 from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
+from tn_contract.client_checks.needs import gave, how_ended
 from tn_contract.client_checks.registry import Seen, client_check
 from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import OUTCOMES, Evidence, Process, Reported, Sent
-from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, passed
+from tn_contract.verdicts import Finding, NotApplicable, failed, passed
 from tn_contract.wire import read_body
 
 CORPUS = load_corpus()
@@ -61,7 +62,9 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
         raise NotApplicable(SPEECHLESS)
     doubts: list[str] = []
     for order_id, process in asked:
-        reached = _reached(process, order_id)
+        reached = gave(process, order_id)
+        if reached is None:
+            continue
         outcome, kind = CORPUS.expected_report(order_id)
         expected = f"{outcome}{f' ({kind})' if kind else ''} for {_described(order_id)}"
         report = process.report(order_id)
@@ -77,23 +80,6 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
     return passed(f"as the corpus says for {', '.join(order_ids)}", "so reported")
 
 
-def _reached(process: Process, order_id: str) -> Sent:
-    """Return the cancel whose reply was the order's own. Raises `Blocked` when there is none."""
-    sent = process.cancels(order_id)
-    if not sent:
-        raise Blocked(f"the client sent no cancel of order {order_id}{_how(process)}")
-    accepted = [each for each in sent if each.accepted]
-    if not accepted:
-        raise Blocked(f"the mock refused the cancel of order {order_id} ({sent[0].situation}), so its reply never came")
-    return accepted[0]
-
-
-def _how(process: Process) -> str:
-    if process.ended is None or process.ended.how == "exited":
-        return ""
-    return f" (it {process.ended.how}: {process.ended.told})" if process.ended.told else f" (it {process.ended.how})"
-
-
 def _got(report: Reported | None, process: Process) -> str:
     if report:
         return report.outcome if report.outcome in OUTCOMES else f"{report.outcome!r}, which is no outcome"
@@ -101,7 +87,7 @@ def _got(report: Reported | None, process: Process) -> str:
     if ended and ended.how == "hung":
         return "nothing: it was still waiting when its time was up"
     if ended and ended.how == "crashed":
-        return f"nothing{_how(process)}"
+        return f"nothing{how_ended(process)}"
     return "nothing"
 
 
@@ -207,14 +193,14 @@ def reports_silence(evidence: Evidence) -> Finding:
     """Never answer a cancel, and wait for the client to give up and to report unknown."""
     for order_id in SILENT:
         for process in evidence.cancelling(order_id):
-            if process.ended and process.ended.how == "hung":
+            if process.ended and process.ended.how == "hung" and gave(process, order_id):
                 raise Seen(failed("gives up and reports unknown", "still waiting at the deadline"), *process.sent)
     return _reported_as_expected(evidence, SILENT, cautious=True)
 
 
 @client_check(
     "reports/not-sent", "reports a refused connection as not sent", clause="client-reports-not-sent",
-    cases=("no-server", "untrusted", "misnamed"),
+    cases=("plain", "no-server", "untrusted", "misnamed"),
 )  # fmt: skip
 def reports_not_sent(evidence: Evidence) -> Finding:
     """Let nothing listen at the address, or what has no good certificate; of that it may also be in doubt."""
@@ -279,14 +265,13 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
         expected, count = "one request, and none after it", 0
         for order_id in wanted:
             for process in evidence.cancelling(order_id):
-                _reached(process, order_id)
+                if gave(process, order_id) is None:
+                    continue
                 sent = [each for each in process.cancels(order_id) if not each.follows_redirect]
                 asked = process.order_ids.count(order_id) if process.order_ids else 1
                 count += 1
                 if len(sent) > asked:
                     raise Seen(failed(expected, f"{len(sent)} requests after {_described(order_id)}"), *sent)
-        if not count:
-            raise NotApplicable("no case led to this reply")
         return passed(expected, f"so {count} times")
 
     resends_nothing.__doc__ = "Count the requests for each order that is answered so."
@@ -317,16 +302,15 @@ def _waits(slug: str, title: str, payload: str, default: float) -> None:
         expected = f"nothing for the same order within {pause:g} s"
         count = 0
         for process in evidence.cancelling(order_id):
-            _reached(process, order_id)
+            if gave(process, order_id) is None:
+                continue
             count += 1
             sent = process.cancels(order_id)
             for before, after in pairwise(sent):
                 gap = (_time(after) - _time(before)).total_seconds()
                 if gap < pause:
                     raise Seen(failed(expected, f"again after {gap:.3f} s"), before, after)
-        if not count:
-            raise NotApplicable("no case led to this reply")
-        return passed(expected, "so it was")
+        return passed(expected, f"so {count} times")
 
     waits.__doc__ = "Measure the time between the requests for an order that is answered with HTTP 429."
 

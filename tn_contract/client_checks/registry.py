@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tn_contract.client_checks.needs import Need, given, require
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Evidence, Sent
@@ -19,9 +20,13 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class ClientCheck(BaseCheck):
-    """Code that judges one clause against a client; `cases` are the ids of those that give the evidence."""
+    """Code that judges one clause against a client; `cases` are the ids of those that give the evidence.
+
+    `needs` must be met in them before it may pass.
+    """
 
     cases: tuple[str, ...] = ()
+    needs: Need = given
 
 
 Run: TypeAlias = Callable[[Evidence], Finding]
@@ -36,13 +41,14 @@ def client_check(
     *,
     clause: str,
     cases: Iterable[str] = ("plain",),
+    needs: Need = given,
 ) -> Callable[[Run], Run]:
-    """Declare a check of clients."""
+    """Declare a check of clients. It passes only where `needs` is met in its cases: see `needs.py`."""
 
     def register(run: Run) -> Run:
         if not _ID.fullmatch(id) or id in REGISTRY:
             raise UsageError(f"the check id {id!r} is malformed or taken")
-        REGISTRY[id] = ClientCheck(id, title, clause, run, cases=tuple(cases))
+        REGISTRY[id] = ClientCheck(id, title, clause, run, cases=tuple(cases), needs=needs)
         return run
 
     return register
@@ -102,6 +108,8 @@ class ClientJudge:
         exchanges: tuple[Exchange, ...] = ()
         try:
             finding = check.run(self.evidence)
+            if finding.verdict == "pass":
+                require(self.evidence, check.cases, check.needs)
         except Seen as seen:
             finding, exchanges = seen.finding, seen.exchanges[:SHOWN]
         except Blocked as blocked:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
+from tn_contract.client_checks.needs import accepted, answers, followed, requested, restarted, trusted
 from tn_contract.client_checks.registry import Seen, client_check, diagnosed, none_of
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
@@ -22,7 +23,7 @@ ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
 FIELDS = {"apiKey", "cmd", "nonce", "params"}
 # Where nothing can be sent, reports/not-sent judges what is said of it.
-UNREACHED = [spec.id for spec in cases().values() if not spec.server or spec.certificate != "good"]
+UNREACHED = [spec.id for spec in cases().values() if spec.unreachable]
 # A timestamp that is off by more than this is no reading of a clock that is set.
 TIMESTAMP_SLACK = 300
 
@@ -122,6 +123,7 @@ def _keys(value: object) -> set[str]:
     "cancels the orders asked for, in that order",
     clause="client-cancels-what-was-asked",
     cases=(spec.id for spec in cases().values() if len(spec.processes) > 1),
+    needs=requested,
 )
 def sends_what_was_asked(evidence: Evidence) -> Finding:
     """Compare the orders asked for, or in a live session those reported, with the requests, repetitions aside.
@@ -175,6 +177,7 @@ def _reported_orders_were_sent(case: Case) -> Finding:
     "sends one request for each cancel",
     clause="client-one-request",
     cases=("plain", "restart", *map(case_of, ACCEPTED)),
+    needs=accepted,
 )
 def sends_once(evidence: Evidence) -> Finding:
     """Count the requests for each order that is accepted, at once or late: there is no reason for another."""
@@ -310,7 +313,7 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
 
 @client_check(
     "draws/rising-after-restart", "goes on above the last nonce after a restart",
-    clause="client-nonce-survives-restart", cases=("restart",),
+    clause="client-nonce-survives-restart", cases=("restart",), needs=restarted,
 )  # fmt: skip
 def draws_rising_after_restart(evidence: Evidence) -> Finding:
     """Run the program again and again with one key, and compare each last nonce with the next run's first one."""
@@ -320,7 +323,7 @@ def draws_rising_after_restart(evidence: Evidence) -> Finding:
 
 @client_check(
     "draws/rising-after-clock-step", "goes on above the last nonce when the clock steps back",
-    clause="client-nonce-survives-clock-step", cases=("clock-steps-back",),
+    clause="client-nonce-survives-clock-step", cases=("clock-steps-back",), needs=accepted,
 )  # fmt: skip
 def draws_rising_after_clock_step(evidence: Evidence) -> Finding:
     """Set the program's clock back by an hour between two requests."""
@@ -329,7 +332,7 @@ def draws_rising_after_clock_step(evidence: Evidence) -> Finding:
 
 @client_check(
     "draws/anew-after-refusals", "does not use a nonce again after a refusal",
-    clause="client-nonce-after-failure", cases=map(case_of, REJECTED),
+    clause="client-nonce-after-failure", cases=map(case_of, REJECTED), needs=followed,
 )  # fmt: skip
 def draws_anew_after_refusals(evidence: Evidence) -> Finding:
     """Answer a cancel with each refusal, and compare its nonce with those that follow."""
@@ -338,7 +341,7 @@ def draws_anew_after_refusals(evidence: Evidence) -> Finding:
 
 @client_check(
     "draws/anew-after-lost-replies", "does not use a nonce again after a lost reply",
-    clause="client-nonce-after-lost-reply", cases=map(case_of, LOST),
+    clause="client-nonce-after-lost-reply", cases=map(case_of, LOST), needs=followed,
 )  # fmt: skip
 def draws_anew_after_lost_replies(evidence: Evidence) -> Finding:
     """Lose the reply to a cancel in each way, and compare its nonce with those that follow."""
@@ -347,7 +350,7 @@ def draws_anew_after_lost_replies(evidence: Evidence) -> Finding:
 
 @client_check(
     "draws/anew-after-unclear-replies", "does not use a nonce again after an unclear reply",
-    clause="client-nonce-after-unclear-reply", cases=map(case_of, UNCLEAR),
+    clause="client-nonce-after-unclear-reply", cases=map(case_of, UNCLEAR), needs=followed,
 )  # fmt: skip
 def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
     """Answer a cancel with what settles nothing, HTTP 5xx among it, and compare its nonce with those that follow."""
@@ -358,7 +361,7 @@ def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
     for case in evidence.cases:  # each with one key, whose nonces a new process must not take up again either
         for place, sent in enumerate(case.sent):
-            if sent.order_id in order_ids and sent.is_cancel and sent.nonce is not None:
+            if sent.order_id in order_ids and answers(sent, sent.order_id) and sent.nonce is not None:
                 for later in [later for later in case.sent[place + 1 :] if not later.follows_redirect]:
                     pairs += 1
                     if later.nonce == sent.nonce:
@@ -440,6 +443,7 @@ def keeps_the_secret_out_of_its_output(evidence: Evidence) -> Finding:
 @client_check(
     "keeps/no-cookies", "does not carry cookies from reply to request",
     clause="client-no-cookies", cases=(case_of(load_corpus().replies["success-with-cookie"]),),
+    needs=followed,
 )  # fmt: skip
 def keeps_no_cookies(evidence: Evidence) -> Finding:
     """Set a session cookie in a reply, and look for it in the next request; what a client always sends is its own."""
@@ -484,7 +488,7 @@ def _cookie(text: str) -> tuple[str, str]:
 
 @client_check(
     "keeps/to-trusted-servers", "sends nothing to a server that it cannot trust",
-    clause="client-verifies-certificates", cases=("untrusted", "misnamed"),
+    clause="client-verifies-certificates", cases=("trusted", "untrusted", "misnamed"), needs=trusted,
 )  # fmt: skip
 def keeps_to_trusted_servers(evidence: Evidence) -> Finding:
     """Offer HTTPS with a certificate of an authority that nobody knows, and with one of another host."""
