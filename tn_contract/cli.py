@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -17,6 +18,8 @@ from click.core import ParameterSource
 
 from tn_contract import __version__
 from tn_contract.errors import TargetError, TargetRefused, TnContractError, WorkerLost
+from tn_contract.streams import OutputLost, harden
+from tn_contract.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,21 +43,40 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except TargetRefused as error:
-            _fail(str(error), 4)
-        except (TargetError, WorkerLost) as error:
-            _fail(str(error), 3)
-        except TnContractError as error:
-            _fail(str(error), 4)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 # here, for click gives a broken pipe the exit code 1
+            _give_up(error)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        harden()
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
+            try:
+                return super().main(*args, **{**kwargs, "standalone_mode": False})
+            finally:
+                if sys.stdout:
+                    sys.stdout.flush()  # now, for Python's own flush at the end has an exit code of its own
         except click.ClickException as error:
-            error.show()
+            error.show(shown := io.StringIO())
+            _say(shown.getvalue().rstrip("\n"), err=True)
             sys.exit(4)
         except click.Abort:
             _fail("interrupted", 2)
+        except Exception as error:  # noqa: BLE001 # the last place to catch it
+            _give_up(error)
+
+
+def _give_up(error: Exception) -> NoReturn:
+    """Turn an exception into one sentence and an exit code."""
+    if isinstance(error, OutputLost):
+        _fail(f"the output cannot be written ({error.strerror})", 3)
+    if isinstance(error, TnContractError) and not isinstance(error, TargetError | WorkerLost):
+        _fail(str(error), 4)
+    if isinstance(error, TnContractError):
+        _fail(str(error), 4 if isinstance(error, TargetRefused) else 3)
+    from tn_contract.crash import unexpected
+
+    _fail(unexpected(error), 3)
 
 
 class _Number(click.FloatRange):
@@ -68,8 +90,13 @@ class _Number(click.FloatRange):
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    click.echo(f"tn-contract: {sentence}", err=True)
+    click.echo(f"tn-contract: {escape(sentence, keep=chr(10))}", err=True)
     sys.exit(code)
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print lines for people; what came from outside cannot control their terminal."""
+    click.echo(escape(text, keep="\n"), err=err)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -362,7 +389,7 @@ def verify(
         *_given("--tn-control-host", control_host),
         *_given("--tn-json", json_file),
         *_given("--tn-html", html),
-        *_given("--junit-xml", junit),
+        *_given("--tn-junit", junit),
         *(["--tn-strict"] if strict else []),
     ]
     sys.exit(_run_suite(arguments, "tn_contract.suite"))
@@ -422,7 +449,7 @@ def judge(
         *_repeated("--tn-exclude", exclude),
         *_given("--tn-json", json_file),
         *_given("--tn-html", html),
-        *_given("--junit-xml", junit),
+        *_given("--tn-junit", junit),
         *(["--tn-strict"] if strict else []),
     ]
     sys.exit(_run_suite(arguments, "tn_contract.client_suite"))
@@ -468,11 +495,12 @@ class _Face:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        bar = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         console = Console(stderr=True)
         self._progress = Progress(*bar, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("judging")
         self._config: pytest.Config | None = None
+        self._broken = ""  # what went wrong in the kit itself
 
     def pytest_configure(self, config: pytest.Config) -> None:
         from tn_contract.plugin import ON_TRIAL
@@ -500,9 +528,23 @@ class _Face:
     def pytest_runtest_logfinish(self) -> None:
         self._progress.advance(self._task)
 
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        from tn_contract.crash import unexpected
+
+        self._progress.stop()
+        self._broken = unexpected(excinfo.value)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._broken = f"the checks cannot be loaded: {report.longreprtext.strip()}"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not hasattr(report, "tn_row"):
+            self._broken = f"{report.nodeid.partition('[')[2].rstrip(']')}: {report.longreprtext.strip()}"
+
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self._progress.stop()
-        click.echo(f"tn-contract: {getattr(excinfo.value, 'msg', 'interrupted')}", err=True)
+        _say(f"tn-contract: {getattr(excinfo.value, 'msg', 'interrupted')}", err=True)
 
     def finish(self, status: int) -> int:
         from tn_contract.plugin import report_of
@@ -512,6 +554,9 @@ class _Face:
         report = report_of(self._config) if self._config else None
         if report is not None:
             print_text(report)
+        if self._broken:
+            _say(f"tn-contract: {self._broken}", err=True)
+            return status if report and report.exit_code == 1 else 3
         return status
 
 
@@ -634,7 +679,7 @@ def explain(name: str) -> None:
         lines += [f"secret {group.credentials.secret!r}", f"string to sign  {vector.string_to_sign!r}"]
         lines += [f"signature       {vector.signature}", f"body            {vector.body}"]
         lines += [f"provenance      {group.provenance}", *_explain_evidence(group.evidence)]
-    click.echo("\n".join(lines))
+    _say("\n".join(lines))
 
 
 def _explain_check(check: BaseCheck) -> list[str]:
@@ -703,16 +748,16 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
     try:
         recorded = read_journal(journal.read_bytes(), str(journal))
         for number in recorded.halves:
-            click.echo(f"{journal}, line {number} breaks off, and is left out", err=True)
+            _say(f"{journal}, line {number} breaks off, and is left out", err=True)
         for played in play_back(recorded.exchanges, url, pauses=pauses):
             counts[played.verdict] += 1
             if as_json:
                 click.echo(msgspec.json.encode(played).decode())
             elif played.verdict != "same":
-                click.echo(f"{played.seq:5} {played.line}")
-                click.echo(f"      recorded  {played.recorded}\n      now       {played.now}")
+                _say(f"{played.seq:5} {escape(played.line)}")
+                _say(f"      recorded  {escape(played.recorded)}\n      now       {escape(played.now)}")
                 if played.hint:
-                    click.echo(f"      hint      {played.hint}")
+                    _say(f"      hint      {played.hint}")
     except TransportFailure as failure:
         untrusted = "let SSL_CERT_FILE name the file of `serve --ca-file`"
         advice = untrusted if "CERTIFICATE_VERIFY_FAILED" in str(failure) else "start the mock first"
@@ -884,14 +929,17 @@ def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
         click.echo(json.dumps(stages, indent=2, ensure_ascii=False))
         return
     others = [header for header in headers if not header.startswith(f"{SIGNATURE_HEADER}:")]
-    click.echo(f"1 string to sign   {stages['string_to_sign']}")
-    click.echo(f"2 signature        {signed.signature}   (lower-case hex HMAC-SHA256 of 1 under the secret)")
-    click.echo(f"3 header           {SIGNATURE_HEADER}: {signed.signature}")
-    for header in others:
-        click.echo(f"                   {header}")
-    click.echo(f"4 body             {body}")
-    click.echo(f"5 request          POST {request.path}")
-    click.echo(f"6 try it           {stages['curl']}")
+    lines = [
+        f"1 string to sign   {stages['string_to_sign']}",
+        f"2 signature        {signed.signature}   (lower-case hex HMAC-SHA256 of 1 under the secret)",
+        f"3 header           {SIGNATURE_HEADER}: {signed.signature}",
+        *(f"                   {header}" for header in others),
+        f"4 body             {body}",
+        f"5 request          POST {request.path}",
+        f"6 try it           {stages['curl']}",
+    ]
+    for line in lines:
+        _say(escape(line))
 
 
 def _fields_from(file: Any) -> dict[str, Any]:
@@ -917,7 +965,7 @@ def lint_() -> None:
     corpus = load_corpus()
     problems = lint(corpus)
     for problem in problems:
-        click.echo(problem)
+        _say(problem)
     if problems:
         _fail(f"{len(problems)} problems in the corpus", 1)
     from tn_contract import client_checks

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tn-deadline", metavar="SECONDS", type=float, default=None, help="time for each process")
     group.addoption("--tn-jobs", metavar="N", type=int, default=0, help="cases to run at a time")
     group.addoption("--tn-json", metavar="FILE", default=None, help="write the report as JSON")
+    group.addoption("--tn-junit", metavar="FILE", default=None, help="write the report as JUnit XML")
     group.addoption("--tn-html", metavar="FILE", default=None, help="write the report as HTML")
 
 
@@ -92,7 +93,7 @@ def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, BaseCheck]
 def _refuse_lost_reports(config: pytest.Config) -> None:
     from tn_contract.errors import UsageError
 
-    for option in ("tn_json", "tn_html", "tn_save_journal"):
+    for option in ("tn_json", "tn_html", "tn_junit", "tn_save_journal"):
         path = config.getoption(option)
         if path and (not Path(path).parent.is_dir() or Path(path).is_dir()):
             raise UsageError(f"cannot write {path}: name a file in a folder that exists")
@@ -240,6 +241,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("collectonly") or not sides:
         return
     from tn_contract.errors import TargetRefused, TnContractError, UsageError
+    from tn_contract.text import escape
 
     try:
         checks = _catalogue(sides)
@@ -252,9 +254,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if "tn_client_result" in sides:
             open_clients(session.config)
     except (UsageError, TargetRefused) as error:
-        pytest.exit(str(error), returncode=4)
+        pytest.exit(escape(str(error)), returncode=4)
     except TnContractError as error:
-        pytest.exit(str(error), returncode=3)
+        pytest.exit(escape(str(error)), returncode=3)
 
 
 def _catalogue(sides: Container[str]) -> dict[str, BaseCheck]:
@@ -271,61 +273,66 @@ def _catalogue(sides: Container[str]) -> dict[str, BaseCheck]:
 
 
 @pytest.fixture
-def tn_result(
-    request: pytest.FixtureRequest, tn_check_id: str, record_property: Callable[[str, object], None]
-) -> Result:
+def tn_result(request: pytest.FixtureRequest, tn_check_id: str) -> Result:
     """The result of the check of a server that this test is about. A verdict `error` is an error of set-up."""
     import shlex
+
+    from tn_contract.checks import catalogue
+    from tn_contract.text import escape
 
     judge = open_judge(request.config)
     address = judge.target.base_url
     command = "tn-contract verify" + ("" if request.config.stash[_RUN].embedded else f" {shlex.quote(address)}")
-    return _noted(judge.judge(tn_check_id), address, command, request, record_property)
+    result = _judged(judge.judge, tn_check_id, catalogue())
+    if result.verdict == "error" and not judge.target.answered:
+        pytest.exit(escape(result.finding.actual), returncode=3)  # the other checks would say the same
+    return _noted(result, address, command, request)
 
 
 @pytest.fixture
-def tn_client_result(
-    request: pytest.FixtureRequest,
-    tn_agent: str,
-    tn_client_check_id: str,
-    record_property: Callable[[str, object], None],
-) -> Result:
+def tn_client_result(request: pytest.FixtureRequest, tn_agent: str, tn_client_check_id: str) -> Result:
     """The result of the check of a client that this test is about."""
     import shlex
 
+    from tn_contract.client_checks import catalogue
+
     config = request.config
-    result = open_clients(config)[tn_agent].judge(tn_client_check_id)
+    result = _judged(open_clients(config)[tn_agent].judge, tn_client_check_id, catalogue())
     trial = _trial(config)
     given = ["--exec", trial.command] if trial and trial.name == tn_agent else config.getoption("tn_journal")
     command = shlex.join(["tn-contract", "judge", *given])
-    return _noted(result, tn_agent, command, request, record_property)
+    return _noted(result, tn_agent, command, request)
 
 
-def _noted(
-    result: Result,
-    subject: str,
-    command: str,
-    request: pytest.FixtureRequest,
-    record_property: Callable[[str, object], None],
-) -> Result:
-    """Keep the row for the report, and let JUnit know."""
+def _judged(judge: Callable[[str], Result], check_id: str, checks: Mapping[str, BaseCheck]) -> Result:
+    """Judge, and turn a check that breaks into a verdict: the others still count."""
+    try:
+        return judge(check_id)
+    except Exception as error:  # noqa: BLE001 # whatever a broken check raises
+        from tn_contract.crash import unexpected
+        from tn_contract.verdicts import Finding, Result
+
+        return Result(checks[check_id], Finding("error", "a kit that works", unexpected(error)), (), 0.0)
+
+
+def _noted(result: Result, subject: str, command: str, request: pytest.FixtureRequest) -> Result:
+    """Keep the row for the report."""
     from tn_contract.report import row_of
+    from tn_contract.text import escape
 
     request.node.stash[_ROW] = row_of(result, subject, command)
-    record_property("subject", subject)
-    record_property("check", result.check.id)
-    record_property("clause", result.check.clause)
-    record_property("effect", result.check.effect)
-    record_property("verdict", result.verdict)
     if result.verdict == "error":
-        pytest.fail(f"{result.finding.expected}: {result.finding.actual}", pytrace=False)
+        pytest.fail(escape(f"{result.finding.expected}: {result.finding.actual}"), pytrace=False)
     return result
 
 
 def follow_verdict(result: Result, *, strict: bool) -> None:
     """Skip or fail the running test as the verdict says; `strict` lets warnings fail."""
     __tracebackhide__ = True
-    finding, check = result.finding, result.check
+    from tn_contract.text import escape
+
+    check = result.check
+    finding = replace(result.finding, expected=escape(result.finding.expected), actual=escape(result.finding.actual))
     if finding.verdict in ("skipped", "blocked"):
         pytest.skip(f"{finding.verdict}: {finding.actual}")
     if finding.verdict == "fail" or (finding.verdict == "warn" and strict):
@@ -372,13 +379,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if report is None or hasattr(session.config, "workerinput"):
         return
     from tn_contract import report as reports
+    from tn_contract.text import escape
 
-    for option, write in (("tn_json", reports.to_json), ("tn_html", lambda it: reports.to_html(it).encode())):
+    strict = session.config.getoption("tn_strict")
+    writers: dict[str, Callable[[Report], bytes]] = {
+        "tn_json": reports.to_json,
+        "tn_html": lambda it: reports.to_html(it).encode(),
+        "tn_junit": lambda it: reports.to_junit(it, strict=strict),
+    }
+    for option, write in writers.items():
         if path := session.config.getoption(option):
             try:
                 Path(path).write_bytes(write(report))
             except OSError as error:
-                sys.stderr.write(f"tn-contract: cannot write {path} ({error.strerror})\n")
+                sys.stderr.write(f"tn-contract: cannot write {escape(path)} ({error.strerror})\n")
                 session.exitstatus = 3
                 return
     others = len(run.rows) < session.testscollected
@@ -418,12 +432,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if report is None:
         return
     from tn_contract.report import summary
+    from tn_contract.text import escape
 
     terminalreporter.section("tn-contract")
     for row in report.checks:
         if row.verdict in ("warn", "info", "blocked", "error"):
-            terminalreporter.line(f"{row.verdict:8} {row.id}: {row.actual}")
-    terminalreporter.line(f"{report.subject.name}: {summary(report)}")
+            terminalreporter.line(f"{row.verdict:8} {row.id}: {escape(row.actual)}")
+    terminalreporter.line(f"{escape(report.subject.name)}: {summary(report)}")
 
 
 # ---- fixtures for users' own tests --------------------------------------------------------------------------
@@ -470,10 +485,13 @@ class MockSession:
 def _told(session: MockSession) -> str:
     import msgspec
 
+    from tn_contract.text import escape
+
     exchanges = session.journal()
     if not exchanges:
         return "no request with this test's key"
-    return "\n".join(msgspec.json.format(msgspec.json.encode(exchange), indent=2).decode() for exchange in exchanges)
+    texts = (msgspec.json.format(msgspec.json.encode(exchange), indent=2).decode() for exchange in exchanges)
+    return escape("\n".join(texts), keep="\n")
 
 
 NewSession = Callable[[], AbstractContextManager[MockSession]]

@@ -1,4 +1,4 @@
-"""Verdicts and their evidence → text, JSON, HTML. The three show the same rows."""
+"""Verdicts and their evidence → text, JSON, HTML, JUnit. All show the same rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec import Struct
 from tn_contract import __version__
 from tn_contract.corpus import load_corpus
 from tn_contract.journal import Exchange, comparison
+from tn_contract.text import escape
 from tn_contract.verdicts import Result, Verdict
 
 if TYPE_CHECKING:
@@ -161,6 +162,13 @@ def _mark(verdict: str) -> Text:
     return Text(f"{MARKS[verdict]} {verdict}", style=COLOURS[verdict])
 
 
+def _text(text: str, style: str = "") -> Text:
+    """Text for the terminal: what came from outside can neither control it nor break its lines."""
+    from rich.text import Text
+
+    return Text(escape(text), style=style)
+
+
 def _console() -> Console:
     from rich.console import Console
 
@@ -194,7 +202,7 @@ def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table
     for name, width in widths.items():
         table.add_column(name.replace("_", " "), width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell := row[name], Text) else Text(str(cell)) for name in widths))
+        table.add_row(*(cell if isinstance(cell := row[name], Text) else _text(str(cell)) for name in widths))
     return table
 
 
@@ -204,7 +212,6 @@ def _across(widths: dict[str, int]) -> int:
 
 def print_text(report: Report) -> None:
     """Print the table of verdicts, then what needs attention, then the counts."""
-    from rich.text import Text
 
     console = _console()
     several = len(report.names) > 1
@@ -218,25 +225,39 @@ def print_text(report: Report) -> None:
         console.print()
     for (verdict, whose, actual), ids in told.items():
         named = ", ".join(ids) if len(ids) <= NAMED else f"{ids[0]} and {len(ids) - 1} more"
-        console.print(_mark(verdict), Text(f"{whose}{named}: {actual}"), soft_wrap=True)
+        _print_beside(_mark(verdict), f"{whose}{named}: {actual}", console)
     for row in report.checks:
         if row.verdict in ("fail", "error", "warn"):
             _print_detail(row, console, _whose(row, several))
     _print_blocked([row for row in report.checks if row.verdict == "blocked"], console, several)
     console.print()
-    console.print(Text(f"{report.subject.name}: {summary(report)}", style="bold"), soft_wrap=True)
+    _print_beside(None, f"{report.subject.name}: {summary(report)}", console, style="bold")
+
+
+def _print_beside(label: Text | None, text: str, console: Console, style: str = "") -> None:
+    """Print a label and a text; a terminal wraps it between words, and a log keeps it in one line."""
+    from rich.table import Table
+
+    shown = _text(text, style)
+    if not console.is_terminal:
+        console.print(*([label] if label else []), shown, soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 1))
+    if label:
+        grid.add_column(width=label.cell_len)
+    grid.add_column(overflow="fold")
+    grid.add_row(*([label] if label else []), shown)
+    console.print(grid)
 
 
 def _print_blocked(rows: list[Row], console: Console, several: bool) -> None:
     """Few in full; of many only what they wait for, for that is to be mended first."""
-    from rich.text import Text
-
     if len(rows) <= BLOCKED_SHOWN:
         for row in rows:
             _print_detail(row, console, _whose(row, several))
     else:
         console.print()
-        console.print(_mark("blocked"), Text(_blocked(rows, several)), soft_wrap=True)
+        _print_beside(_mark("blocked"), _blocked(rows, several), console)
 
 
 def _blocked(rows: list[Row], several: bool) -> str:
@@ -266,7 +287,6 @@ def _table(report: Report, console: Console) -> Table:
 def _matrix(report: Report, console: Console) -> Table:
     """One row for each check, one column for each subject."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     longest = max(len(row.id) for row in report.checks)
@@ -274,31 +294,30 @@ def _matrix(report: Report, console: Console) -> Table:
     console.width = max(console.width, longest + (share + GAP) * len(report.names))
     table.add_column("check", no_wrap=True)
     for name in report.names:
-        table.add_column(name, no_wrap=True, max_width=share, overflow="ellipsis")
+        table.add_column(_text(name), no_wrap=True, max_width=share, overflow="ellipsis")
     verdicts = {(row.id, row.subject): row.verdict for row in report.checks}
     for check_id in dict.fromkeys(row.id for row in report.checks):
         found = (verdicts.get((check_id, name)) for name in report.names)
-        table.add_row(Text(check_id), *(_mark(verdict) if verdict else Text("") for verdict in found))
+        table.add_row(_text(check_id), *(_mark(verdict) if verdict else _text("") for verdict in found))
     return table
 
 
 def _print_detail(row: Row, console: Console, whose: str) -> None:
-    from rich.text import Text
-
     console.print()
-    console.print(_mark(row.verdict), Text(f"{whose}{row.id}", style="bold"), soft_wrap=True)
+    console.print(_mark(row.verdict), _text(f"{whose}{row.id}", style="bold"), soft_wrap=True)
     lines = [
         ("clause", f"{row.clause} ({row.level}, {row.provenance}): {row.statement}"),
         ("expected", row.expected),
         ("actual", row.actual),
-        ("repeat", row.repeat),
     ]
     for name, value in lines:
-        console.print(Text(f"  {name:10}", style="dim") + Text(value), soft_wrap=True)
+        _print_beside(_text(f"  {name:9}", style="dim"), value, console)
+    # To be copied, so it is one line however long it is.
+    console.print(_text("  repeat   ", style="dim"), _text(row.repeat), soft_wrap=True)
     diagnoses = (each.diagnosis for each in row.exchanges if each.diagnosis)
     told = next((diagnosis for diagnosis in diagnoses if diagnosis.told in row.actual), None)
     for line in comparison(told) if told else ():
-        console.print(Text(f"  {line}"), soft_wrap=True)
+        console.print(_text(f"  {line}"), soft_wrap=True)
 
 
 def to_json(report: Report) -> bytes:
@@ -313,7 +332,12 @@ def to_html(report: Report) -> str:
     several = len(report.names) > 1
     blocked = [row for row in report.checks if row.verdict == "blocked"]
     template = resources.files("tn_contract").joinpath("templates/report.html").read_text("utf-8")
-    page: Any = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+
+    def finalize(value: object) -> object:
+        return escape(value, keep="\n") if isinstance(value, str) else value
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize)
+    page: Any = environment.from_string(template)
     rendered: str = page.render(
         report=report,
         marks=MARKS,
@@ -326,3 +350,55 @@ def to_html(report: Report) -> str:
         blocked=_blocked(blocked, several) if len(blocked) > BLOCKED_SHOWN else "",
     )
     return rendered
+
+
+def to_junit(report: Report, *, strict: bool = False) -> bytes:
+    """Write the report as JUnit XML, as Jenkins' strict schema takes it: one suite for each subject."""
+    from xml.etree import ElementTree as ET
+
+    verb = "judge" if report.subject.kind == "client" else "verify"
+    root = ET.Element("testsuites")
+    for name in report.names:
+        rows = report.of(name)
+        elements = [_junit_verdict(row, strict=strict) for row in rows]
+        tags = Counter(tag for tag, _message, _text in elements)
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=escape(f"tn-contract {verb} {name}"),
+            tests=str(len(rows)),
+            failures=str(tags["failure"]),
+            errors=str(tags["error"]),
+            skipped=str(tags["skipped"]),
+            time=f"{sum(row.elapsed for row in rows):.3f}",
+            timestamp=report.started.partition(".")[0].removesuffix("Z"),
+        )
+        for row, (tag, message, text) in zip(rows, elements, strict=True):
+            group, _, slug = row.id.partition("/")
+            case = ET.SubElement(
+                suite, "testcase", classname=f"tn-contract.{verb}.{group}", name=slug, time=f"{row.elapsed:.3f}"
+            )
+            if tag:
+                element = ET.SubElement(case, tag, {"message": escape(message)} if message else {})
+                element.text = "\n".join(map(escape, text)) or None
+    ET.indent(root)
+    written: bytes = ET.tostring(root, "utf-8", xml_declaration=True)
+    return written + b"\n"
+
+
+def _junit_verdict(row: Row, *, strict: bool) -> tuple[str, str, list[str]]:
+    """The element that tells a verdict, its message, and the lines of its text."""
+    detail = [
+        f"{row.verdict}: {row.title}",
+        f"clause {row.clause} ({row.level}, {row.provenance}): {row.statement}",
+        f"expected: {row.expected}",
+        f"actual: {row.actual}",
+        f"repeat: {row.repeat}",
+    ]
+    if row.verdict in ("skipped", "blocked"):
+        return "skipped", f"{row.verdict}: {row.actual}", []
+    if row.verdict == "fail" or (row.verdict == "warn" and strict):
+        return "failure", row.actual, detail
+    if row.verdict == "error":
+        return "error", row.actual, detail
+    return ("", "", []) if row.verdict == "pass" else ("system-out", "", detail)

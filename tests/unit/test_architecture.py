@@ -17,6 +17,8 @@ FLOORS = {
     "tn_contract.signing": 0,
     "tn_contract.nonce": 0,
     "tn_contract.text": 0,
+    "tn_contract.streams": 0,
+    "tn_contract.crash": 1,
     "tn_contract.redislink": 1,
     "tn_contract.nonce_redis": 2,
     "tn_contract.wire": 1,

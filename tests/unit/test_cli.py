@@ -85,7 +85,9 @@ def test_verify_writes_junit_json_and_html(tmp_path: Path, tn_mock: RunningMock)
     assert ran.returncode == 0, ran.stderr
     cases = ET.parse(junit).getroot().iter("testcase")
     expected = {check.id for check in catalogue().values() if check.group == "signature"}
-    assert {re.search(r"\[(.*)\]", case.attrib["name"])[1] for case in cases} == expected  # type: ignore[index]
+    assert {
+        f"{case.attrib['classname'].removeprefix('tn-contract.verify.')}/{case.attrib['name']}" for case in cases
+    } == expected
     told = json.loads(report.read_text("utf-8"))
     assert {row["id"] for row in told["checks"]} == expected
     assert told["subject"]["name"] == tn_mock.base_url

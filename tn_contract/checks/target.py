@@ -138,6 +138,7 @@ class Target:
         self.budget = options.budget if options.budget is not None else (None if self.disposable else SANDBOX_BUDGET)
         self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
         self.requests = 0
+        self.answered = self.is_kit_mock  # whether anything ever came back
         self.exhausted = False  # whether a request was refused for the budget
         self._spent: dict[Scheme, Observation] = {}
         self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
@@ -245,7 +246,9 @@ class Target:
         if not (self.is_kit_mock or keep):
             # A server that has just broken may close a kept connection under the next request.
             request = replace(request, headers=(*request.headers, ("Connection", "close")))
-        return self._transport.send(request)
+        reply = self._transport.send(request)
+        self.answered = True
+        return reply
 
     def cancel_once(self, probe: Probe) -> Observation:
         """Cancel an order that may be cancelled; where orders are scarce, one cancel of each scheme serves all."""

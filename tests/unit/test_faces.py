@@ -1,0 +1,275 @@
+"""What people see: no text from outside controls their terminal, and no stream changes a verdict."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_server.serve import RunningMock
+from tn_contract import cli, streams
+from tn_contract import report as reports
+from tn_contract.checks import catalogue
+from tn_contract.report import Row, Subject
+
+PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
+# Clipboard (OSC 52), title, clear screen, C1 controls, bidi controls, rich's markup, line ends, NUL.
+HOSTILE = (
+    "\x1b]52;c;ZXZpbA==\x07\x1b]0;owned\x07\x1b[2J\x1b[H\x9b2J\u202egnihtemos\u2066[red]x[/red]\r\nfake\x00\x08\u200b"
+)
+ROW = Row(
+    "http://127.0.0.1", "nonce/refuses-replay", "refuses a replay", "fail", "nonce-once", "once", "must", "documented",
+    "none", "a refusal", "accepted", 0.25, "tn-contract verify", (),
+)  # fmt: skip
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TN_", "PYTHONIO", "LC_"))}
+    return {**kept, "COLUMNS": "100", **more}
+
+
+def on_a_terminal(*arguments: str, **more: str) -> tuple[int, str]:
+    """Run the program on a pseudo terminal; return its exit code and what the terminal would get."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm", **more)
+    )
+    os.close(theirs)
+    received = b""
+    while True:
+        ready, _, _ = select.select([ours], [], [], 60)
+        try:
+            part = os.read(ours, 65536) if ready else b""
+        except OSError:
+            part = b""  # how Linux says that the other side is closed
+        if not part:
+            break
+        received += part
+    os.close(ours)
+    return process.wait(60), received.decode()
+
+
+def harmful(shown: str) -> set[str]:
+    """The characters that control a terminal, but for colours and the progress bar's own moves."""
+    own = re.sub(r"\x1b\[[0-9;]*m|\x1b\[\d*[AKG]|\x1b\[2K|\x1b\[\?25[lh]|\r\n|\r", "", shown)
+    return {char for char in own if not char.isprintable() and char != "\n"}
+
+
+# ---- text from outside ---------------------------------------------------------------------------------------
+
+
+def test_a_hostile_server_cannot_control_the_terminal(raw_server: Any) -> None:
+    body = HOSTILE.encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    raw_server.reply = head.encode() + body
+    code, shown = on_a_terminal(
+        "verify", raw_server.base_url, "--check", "control/opens-session", TN_API_KEY="k", TN_API_SECRET="s" * 12
+    )
+    assert code == 3
+    assert harmful(shown) == set()
+    assert r"\x1b]52;c;" in shown, "it is shown, written out"
+    assert "[red]x[/red]" in re.sub(r"\s", "", re.sub(r"\x1b\[[0-9;]*m", "", shown)), "markup is text"
+
+
+@pytest.mark.parametrize("head", [f"HTTP/1.1 200 {HOSTILE}\r\n", f"HTTP/1.1 200 OK\r\nX-A: {HOSTILE}\r\n", HOSTILE])
+def test_a_hostile_head_of_a_reply_cannot_control_the_terminal(head: str, raw_server: Any) -> None:
+    raw_server.reply = f"{head}\r\n\r\n{{}}".encode()
+    code, shown = on_a_terminal(
+        "verify", raw_server.base_url, "--check", "control/opens-session", TN_API_KEY="k", TN_API_SECRET="s" * 12
+    )
+    assert code == 3
+    assert harmful(shown) == set()
+
+
+def test_a_hostile_word_of_the_command_line_cannot_control_the_terminal() -> None:
+    for arguments in (["explain", HOSTILE.replace("\x00", "")], ["verify", "http://" + HOSTILE.replace("\x00", "")]):
+        code, shown = on_a_terminal(*arguments)
+        assert code == 4
+        assert harmful(shown) == set()
+
+
+def report_with(text: str, verdict: Any = "fail", name: str = "http://127.0.0.1") -> reports.Report:
+    from msgspec.structs import replace
+
+    row = replace(ROW, subject=name, actual=text, expected=text, verdict=verdict)
+    return reports.build([row], Subject(name, "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
+
+
+@pytest.mark.parametrize("verdict", ["fail", "warn", "info", "blocked", "skipped", "error", "pass"])
+def test_no_report_holds_a_control_character_of_foreign_text(verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
+    report = report_with(HOSTILE, verdict, f"client {HOSTILE}")
+    reports.print_text(report)
+    for written in (capsys.readouterr().out, reports.to_html(report), reports.to_junit(report).decode()):
+        assert harmful(written) == set()
+
+
+def test_pytest_shows_foreign_text_written_out(tmp_path: Path, raw_server: Any) -> None:
+    body = HOSTILE.encode()
+    raw_server.reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "tn_contract.suite", "-rA", "-p", "no:cacheprovider", "-c", os.devnull,
+         "--rootdir", str(tmp_path), "--tn-target", raw_server.base_url, "--tn-check", "control/opens-session"],
+        capture_output=True, check=False, cwd=tmp_path, env=environment(TN_API_KEY="k", TN_API_SECRET="s" * 12), timeout=60,
+    )  # fmt: skip
+    assert harmful(ran.stdout.decode()) == set()
+    assert rb"\x1b]52;c;" in ran.stdout
+
+
+# ---- JUnit ---------------------------------------------------------------------------------------------------
+
+
+def test_junit_names_suite_and_cases_by_verb_target_group_and_slug() -> None:
+    root = ET.fromstring(reports.to_junit(report_with("accepted")))
+    (suite,) = root
+    assert suite.attrib == {
+        "name": "tn-contract verify http://127.0.0.1", "tests": "1", "failures": "1", "errors": "0", "skipped": "0",
+        "time": "0.250", "timestamp": "2026-01-01T00:00:00",
+    }  # fmt: skip
+    (case,) = suite
+    assert case.attrib == {"classname": "tn-contract.verify.nonce", "name": "refuses-replay", "time": "0.250"}
+    assert [element.tag for element in case] == ["failure"]
+    assert case[0].attrib == {"message": "accepted"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "strict", "tag"),
+    [
+        ("pass", False, None), ("info", True, "system-out"), ("warn", False, "system-out"), ("warn", True, "failure"),
+        ("fail", False, "failure"), ("error", False, "error"), ("blocked", False, "skipped"), ("skipped", False, "skipped"),
+    ],
+)  # fmt: skip
+def test_junit_has_one_element_for_each_verdict(verdict: str, strict: bool, tag: str | None) -> None:
+    root = ET.fromstring(reports.to_junit(report_with("what came", verdict), strict=strict))
+    assert [element.tag for element in root[0][0]] == ([tag] if tag else [])
+    assert not list(root.iter("properties")), "Jenkins' schema has no properties inside a test case"
+
+
+# ---- streams -------------------------------------------------------------------------------------------------
+
+
+VERIFY = ("verify", "--check", "control/opens-session", "--check", "nonce/of-failed-command")
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "ascii", "latin-1", "utf-16"])
+def test_an_encoding_without_our_marks_changes_no_verdict(encoding: str) -> None:
+    ran = subprocess.run(
+        [*PROGRAM, *VERIFY], capture_output=True, check=False, env=environment(PYTHONIOENCODING=encoding), timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert "control/opens-session" in ran.stdout.decode(encoding)
+
+
+def test_the_plain_locale_changes_no_verdict() -> None:
+    plain = environment(LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
+    ran = subprocess.run([*PROGRAM, *VERIFY], capture_output=True, check=False, env=plain, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "arguments", [VERIFY, ("list",), ("list", "--json"), ("explain", "order-cancelled"), ("--help",)]
+)
+@pytest.mark.parametrize("to", ["a closed pipe", "nothing", "a full disk"])
+def test_a_reader_that_went_away_changes_nothing_and_lost_output_is_an_error(
+    arguments: tuple[str, ...], to: str
+) -> None:
+    if arguments[0] == "explain":
+        arguments = ("explain", next(iter(catalogue())))
+    shell = {"a closed pipe": '"$@" | true', "nothing": '"$@" >&-', "a full disk": '"$@" >/dev/full'}[to]
+    script = f"set -o pipefail; {shell}"
+    ran = subprocess.run(
+        ["bash", "-c", script, "bash", *PROGRAM, *arguments],
+        capture_output=True, check=False, env=environment(), timeout=60, text=True,
+    )  # fmt: skip
+    assert ran.returncode == (3 if to == "a full disk" else 0), ran.stderr
+    said = ran.stderr.strip()
+    assert said == ("tn-contract: the output cannot be written (No space left on device)" if ran.returncode else "")
+
+
+def test_what_is_written_after_the_reader_went_away_is_swallowed() -> None:
+    read, write = os.pipe()
+    raw = streams._Raw(write, may_be_lost=False)
+    os.close(read)
+    assert raw.write(b"gone") == 4
+    assert raw.write(b"still gone") == 10
+    os.close(write)
+
+
+# ---- mistakes of our own -------------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def broken(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("verb", sorted(cli.main.commands))
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), BrokenPipeError(32, "Broken pipe"), MemoryError()])
+def test_an_unexpected_exception_in_any_verb_is_exit_3_and_one_sentence(
+    verb: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = cli.main.commands[verb]
+    monkeypatch.setattr(command, "parse_args", lambda *_: [])
+    monkeypatch.setattr(command, "invoke", broken(error))
+    monkeypatch.delenv("TN_DEBUG", raising=False)
+    assert run(verb) == 3
+    said = capsys.readouterr().err
+    assert re.match(rf"tn-contract: unexpected {type(error).__name__}(: .+)?\. This is a bug", said)
+    assert said.endswith("run it again with TN_DEBUG=1 and report what it prints\n")
+    assert said.count("\n") == 1
+
+
+def test_an_interrupt_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_check_rows", broken(KeyboardInterrupt()))
+    assert run("list") == 2
+
+
+def test_the_traceback_is_shown_on_demand_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TN_API_SECRET", "planted/secret")
+    monkeypatch.setenv("TN_DEBUG", "1")
+    monkeypatch.setattr(
+        sys, "argv", ["tn-contract", "serve", "--control-token", "planted-token", "--control-token=other-one"]
+    )
+    error = ValueError("planted/secret planted%2Fsecret planted-token other-one redis://me:planted-password@host")
+    monkeypatch.setattr(cli, "_check_rows", broken(error))
+    assert run("list") == 3
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in said
+    assert "raise error" in said
+    assert "planted" not in said.replace("test_the_traceback", "")
+    assert "other-one" not in said
+
+
+def test_a_check_that_breaks_is_an_error_and_the_others_still_count(
+    tn_mock: RunningMock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # as the command sets it, and set back afterwards
+    check = catalogue()["nonce/refuses-replay"]
+    right = check.run
+    object.__setattr__(check, "run", broken(ZeroDivisionError("planted")))
+    try:
+        code = run("verify", tn_mock.base_url, "--check", "control", "--check", check.id)
+    finally:
+        object.__setattr__(check, "run", right)
+    shown = capsys.readouterr().out
+    assert code == 3
+    assert "unexpected ZeroDivisionError: planted. This is a bug of tn-contract" in shown
+    assert "✔ pass   control/opens-session" in shown

@@ -1,0 +1,30 @@
+"""What to say about an exception that is a mistake of this kit, and not of a client or a server."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from itertools import pairwise
+
+from tn_contract.signing import Secret, blank
+
+_USER = re.compile(r"//[^/@\s]*@")
+
+
+def unexpected(error: BaseException) -> str:
+    """One sentence that says what to do; with TN_DEBUG set, the traceback too. Secrets are taken out."""
+    told = f"unexpected {type(error).__name__}" + (f": {error}" if str(error) else "")
+    if os.environ.get("TN_DEBUG"):
+        told += "\n" + "".join(traceback.format_exception(error))
+    else:
+        told += ". This is a bug of tn-contract: run it again with TN_DEBUG=1 and report what it prints"
+    return _USER.sub("//***@", blank(told, [Secret(value) for value in _secrets() if value]))
+
+
+def _secrets() -> list[str]:
+    words = sys.argv
+    given = [value for option, value in pairwise(words) if option == "--control-token"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--control-token=")]
+    return given + [value for name, value in os.environ.items() if re.fullmatch(r"TN_.*(SECRET|TOKEN).*", name)]
