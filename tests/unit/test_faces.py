@@ -116,9 +116,11 @@ def test_pytest_shows_foreign_text_written_out(tmp_path: Path, raw_server: Any) 
     body = HOSTILE.encode()
     raw_server.reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "--pyargs", "tn_contract.suite", "-rA", "-p", "no:cacheprovider", "-c", os.devnull,
-         "--rootdir", str(tmp_path), "--tn-target", raw_server.base_url, "--tn-check", "control/opens-session"],
-        capture_output=True, check=False, cwd=tmp_path, env=environment(TN_API_KEY="k", TN_API_SECRET="s" * 12), timeout=60,
+        [sys.executable, "-m", "pytest", "--pyargs", "tn_contract.suite", "-rA", "-p", "no:cacheprovider", "-c",
+         os.devnull, "--rootdir", str(tmp_path), "--tn-target", raw_server.base_url, "--tn-check",
+         "control/opens-session"],
+        capture_output=True, check=False, cwd=tmp_path, timeout=60,
+        env=environment(TN_API_KEY="k", TN_API_SECRET="s" * 12),
     )  # fmt: skip
     assert harmful(ran.stdout.decode()) == set()
     assert rb"\x1b]52;c;" in ran.stdout
@@ -144,7 +146,8 @@ def test_junit_names_suite_and_cases_by_verb_target_group_and_slug() -> None:
     ("verdict", "strict", "tag"),
     [
         ("pass", False, None), ("info", True, "system-out"), ("warn", False, "system-out"), ("warn", True, "failure"),
-        ("fail", False, "failure"), ("error", False, "error"), ("blocked", False, "skipped"), ("skipped", False, "skipped"),
+        ("fail", False, "failure"), ("error", False, "error"), ("blocked", False, "skipped"),
+        ("skipped", False, "skipped"),
     ],
 )  # fmt: skip
 def test_junit_has_one_element_for_each_verdict(verdict: str, strict: bool, tag: str | None) -> None:
