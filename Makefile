@@ -3,17 +3,36 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: verify test realworld realworld-seen check wheel corpus bench peers engines soak fuzz lock clean
+.PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check wheel corpus bench peers engines soak fuzz lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
 
-test: $(READY) check      ## every check of the code, then every test
+quick: $(READY)           ## 30 s: tests without processes, and broken servers and clients that touch every check
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(PYTEST) -q -m "not (slow or full)" --hypothesis-profile=tn-quick
+
+test: $(READY) check      ## 5 minutes: style, types, corpus, and every test except those of `test-all`
+	$(PYTEST) -q -m "not (timed or full)"
+	$(PYTEST) -q -m "timed and not full"
+
+test-all: coverage matrices test-latest realworld  ## what `test` leaves out: matrices, coverage, newest versions, real clients
+
+matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
+	$(PYTEST) -q -m full tests/selftest
+
+coverage: $(READY)        ## all tests but the matrices, under branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto --dist worksteal
+	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "not full" --ignore=tests/durability
+	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/durability
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-latest: $(READY)     ## unit and contract tests with the newest dependencies, on each Python from 3.11
+	$(BIN)/python tests/packaging/try_latest.py
 
 realworld: $(READY)       ## published clients against the mock (needs the network once, PHP, npm and Chromium)
 	$(BIN)/pytest tests/realworld

@@ -1,4 +1,4 @@
-"""For every test: how hard hypothesis looks, that Ctrl-C reaches the programs under test, and a Redis."""
+"""For every test: hypothesis profiles, Ctrl-C for the programs under test, and a Redis."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("tn-dev", max_examples=50, deadline=None)
-settings.register_profile("tn-ci", parent=settings.get_profile("ci"), deadline=None)
-settings.load_profile("tn-ci" if os.environ.get("CI") else "tn-dev")
+# `pytest --hypothesis-profile=NAME` chooses one. In CI the examples are the same in each run.
+_PARENT = settings.get_profile("ci" if os.environ.get("CI") else "default")
+for _name, _examples in {"quick": 10, "default": 50, "thorough": 200}.items():
+    settings.register_profile(f"tn-{_name}", parent=_PARENT, max_examples=_examples, deadline=None)
+settings.load_profile("tn-default")
 
 # A job started in the background ignores interrupts, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

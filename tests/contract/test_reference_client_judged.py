@@ -12,10 +12,15 @@ from tn_contract.client_checks.cases import cases
 from tn_contract.corpus import load_corpus
 from tn_contract.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("reference_program.py")
 
 
-@pytest.mark.parametrize("manner", ["v2", "v3", "v2 async", "v3 async"])
+FULL = [pytest.param(manner, marks=pytest.mark.full) for manner in ("v3", "v2 async", "v3 async")]
+
+
+@pytest.mark.parametrize("manner", ["v2", *FULL])
 def test_the_reference_client_is_right(manner: str) -> None:
     evidence = Trial(f"{sys.executable} {PROGRAM} {manner}").run(cases().values())
     judge = ClientJudge(evidence, catalogue())

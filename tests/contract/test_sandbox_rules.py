@@ -26,6 +26,8 @@ from tn_contract.report import row_of, target_subject
 from tn_contract.verdicts import Result
 from tn_contract.wire import parse_fields
 
+pytestmark = pytest.mark.slow
+
 KEY, SECRET = "sandbox-public-key-0123456789", "planted+secret/with=odd&characters 0123456789"
 SECOND_KEY, SECOND_SECRET = "second-public-key-0123456789", "second-planted-secret-0123456789"
 

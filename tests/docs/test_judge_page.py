@@ -13,6 +13,8 @@ import pytest
 from tn_contract.client_checks import catalogue
 from tn_contract.client_checks.cases import cases
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs/judge.md").read_text("utf-8")
 EXAMPLES = {"python": "judge_me.py", "node": "judge_me.mjs", "php": "judge_me.php"}

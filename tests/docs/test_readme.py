@@ -16,6 +16,8 @@ from mock_server.serve import RunningMock
 from tn_contract.checks import catalogue
 from tn_contract.corpus import load_corpus
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))

@@ -19,6 +19,8 @@ from mock_server.serve import running
 from mock_server.workers import STOP_SECONDS
 from tn_contract.cli import DEFAULT_PORT, main, serve
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 UNIT = (ROOT / "examples/tn-contract-mock.service").read_text("utf-8")
 CONTAINER = (ROOT / "examples/Containerfile").read_text("utf-8").replace("\\\n", "")

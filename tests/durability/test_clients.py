@@ -12,6 +12,8 @@ import pytest
 from mock_server.broker import DEMO
 from tests.durability.conftest import Nursery
 
+pytestmark = pytest.mark.full
+
 PROCESSES = 8
 CANCELS = 1_250
 

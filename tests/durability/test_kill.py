@@ -11,8 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPException
 
+import pytest
+
 from mock_server.broker import DEMO
 from tests.durability.conftest import Mock, Nursery, cancel
+
+pytestmark = pytest.mark.full
 
 KILLS = 50
 CLIENTS = 4

@@ -15,6 +15,8 @@ import pytest
 from mock_server.state import open_state
 from tn_contract.signing import Credentials, Secret
 
+pytestmark = pytest.mark.full
+
 PROCESSES = 6
 NONCES = 300
 PAIRS = [Credentials("one", Secret("1")), Credentials("two", Secret("2"))]

@@ -25,6 +25,8 @@ from tn_contract.redislink import REPLY_SECONDS
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import compose, compose_v3
 
+pytestmark = pytest.mark.full
+
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
 

@@ -26,6 +26,8 @@ from tn_contract.corpus import load_corpus
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import compose
 
+pytestmark = pytest.mark.full
+
 PATIENCE = 20
 NONCE = 17_953_797_860_021_223
 PROGRAM = "from tn_contract.cli import main; main()"

@@ -386,7 +386,7 @@ HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=6 * settings().max_examples)
 @given(METHODS, PATHS, HEADERS, st.binary(max_size=100), st.text(st.characters(max_codepoint=255), max_size=20))
 @example("POST", ["api", "v2"], {"Content-Type": "multipart/form-data"}, b"--x\r\n", "")
 @example("GET", ["__tn__", "", "health"], {}, b"", "")

@@ -21,6 +21,8 @@ from tn_contract.orders import Order
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import Reply, compose, compose_v3
 
+pytestmark = pytest.mark.slow
+
 STATUSES = load_corpus().statuses
 ENDED = {number for number, status in STATUSES.items() if status.ended}
 KEYS = [Credentials(name, Secret(name)) for name in ("one", "two")]

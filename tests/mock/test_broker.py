@@ -748,7 +748,7 @@ REQUESTS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings().max_examples)
 @given(REQUESTS)
 @example(Request("POST", "/api/v2", (("Content-Type", FORM_TYPE),), b"apiKey=tn-demo-key" + b"&a[][b]" * 1500))
 @example(Request("POST", "/api/v2", (("Content-Type", FORM_TYPE),), b"apiKey=tn-demo-key&a" + b"[b]" * 9000))
@@ -790,7 +790,7 @@ def assert_refused(request: Request) -> None:
     assert answer.assessment is None or answer.assessment.effect == "none"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings().max_examples)
 @given(CHANGES)
 def test_a_signed_body_with_one_byte_changed_is_refused_unless_it_means_the_same(change: tuple[str, int, int]) -> None:
     body = changed(ACCEPTED.body, change)
@@ -798,7 +798,7 @@ def test_a_signed_body_with_one_byte_changed_is_refused_unless_it_means_the_same
     assert_refused(replace(ACCEPTED, body=body))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings().max_examples)
 @given(CHANGES, st.integers(0, 3), st.integers(0, 1))
 def test_a_signed_field_with_one_byte_changed_is_refused(change: tuple[str, int, int], field: int, part: int) -> None:
     pairs = [[name.encode(), value.encode()] for name, value in parse_fields(ACCEPTED.body)]
@@ -808,7 +808,7 @@ def test_a_signed_field_with_one_byte_changed_is_refused(change: tuple[str, int,
     assert_refused(replace(ACCEPTED, body=body))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(CHANGES)
 def test_a_signature_with_one_byte_changed_is_refused(change: tuple[str, int, int]) -> None:
     good = ACCEPTED.header("X-NtApi-Sig")
@@ -818,7 +818,7 @@ def test_a_signature_with_one_byte_changed_is_refused(change: tuple[str, int, in
     assert_refused(post(FIELDS, signature))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.permutations(list(FIELDS.items())), st.booleans())
 def test_the_order_and_the_escaping_of_fields_on_the_wire_do_not_matter(
     pairs: list[tuple[str, str]], escape_all: bool

@@ -21,6 +21,8 @@ from tn_contract.nonce import NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import Request, compose
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 THREADS = 8
 ROUNDS = 100
 

@@ -22,6 +22,8 @@ from tn_contract.journal import Exchange
 from tn_contract.transport import Timeouts
 from tn_contract.wire import Request, compose
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 FAULTS = {order.order_id: order for order in load_corpus().magic_orders.values() if order.fault}
 LOST = [order for order in FAULTS.values() if order.loses_reply]
 SOON = Timeouts(connect=2, send=2, receive=0.5, total=5)

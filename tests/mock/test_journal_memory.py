@@ -11,6 +11,8 @@ from mock_server.book import NewOrder
 from mock_server.broker import DEMO, Broker
 from tn_contract.wire import Request, compose, replace
 
+pytestmark = pytest.mark.slow
+
 WARM_UP = 2_000
 REQUESTS = 20_000
 MEBIBYTE = 1024 * 1024

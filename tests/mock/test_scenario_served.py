@@ -23,6 +23,8 @@ from tn_contract.journal import Exchange
 from tn_contract.signing import Credentials
 from tn_contract.wire import compose
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 ORDER = 2929292929
 
 

@@ -13,6 +13,8 @@ from mock_server import faults
 from mock_server.faults import Close, End, Fault, Hang, Keep, Kind, Reset, Send, Wait, script
 from tn_contract import corpus
 
+pytestmark = pytest.mark.slow
+
 bodies = st.binary(max_size=200)
 replies = bodies.map(lambda body: b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 seconds = st.none() | st.floats(0, 1e6)

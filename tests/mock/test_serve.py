@@ -30,6 +30,8 @@ from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.wire import FORM_TYPE, Request, compose
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 PATIENCE = 8  # seconds: below the server's own idle limit, so that no test passes by waiting
 SUCCESS = b'{\n    "order_id" : 2929292929\n}'
 
@@ -303,7 +305,7 @@ def test_a_client_that_goes_away_does_no_harm(mock: RunningMock, capfd: pytest.C
     assert capfd.readouterr().err == ""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.binary(max_size=200)
     | st.lists(

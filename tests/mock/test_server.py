@@ -28,6 +28,8 @@ from mock_server.faults import Fault
 from mock_server.server import Server
 from tn_contract.wire import Reply, Request
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 PATIENCE = 8  # seconds
 Seen = tuple[str, str, str, bytes]
 
@@ -357,7 +359,7 @@ def test_what_came_before_it_is_answered_first(app: Recorder, address: tuple[str
     assert len(app.requests) == 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(
     st.lists(st.sampled_from([*REFUSED.values(), request("/a"), request("/b", CHUNKED, body=b"1\r\nx\r\n0\r\n\r\n")])),
     st.lists(st.integers(1, 40), min_size=1),

@@ -43,6 +43,8 @@ from tn_contract.nonce import NONCE_MAX, Policy
 from tn_contract.signing import Credentials, Secret
 from tn_contract.wire import Request, compose, compose_v3, with_signature
 
+pytestmark = pytest.mark.slow
+
 ENGINES = ["memory", "sqlite", "redis"]
 Opener = Callable[[], State]
 _numbers = itertools.count()

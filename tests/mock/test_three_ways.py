@@ -289,7 +289,7 @@ def test_the_three_ways_give_the_same_payload_for_a_magic_order(fresh: Ways, pay
     assert seen.headers == {(name.lower(), value) for name, value in payload.headers.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     st.binary(max_size=30), st.text("0123456789.e -", max_size=12), st.sampled_from(["delTradeOrder", "getAuthInfo"])
 )
@@ -308,7 +308,7 @@ FORM = st.lists(
 ).map(lambda pairs: "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs).encode())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(FORM | st.binary(max_size=60), st.sampled_from([None, "0" * 64, "é"]), st.sampled_from(["POST", "PUT"]))
 @example(b"apiKey=tn-demo-key&apiKey[]=x", "", "POST")
 def test_the_three_ways_answer_any_form_alike(ways: Ways, body: bytes, signature: str | None, method: str) -> None:
@@ -319,7 +319,7 @@ def test_the_three_ways_answer_any_form_alike(ways: Ways, body: bytes, signature
     assert_equal_answers(ways, Request(method, "/api/v2/cmd/delTradeOrder", headers, body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.binary(max_size=20),
     st.sampled_from(["/", "/api/", "/api/v2/", "/api/v2"]),

@@ -22,6 +22,8 @@ from mock_server.serve import RunningMock, listen, running
 from tn_contract.errors import UsageError
 from tn_contract.wire import compose
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 HOST = "tradernet.test"
 PATIENCE = 8  # seconds: below the server's own idle limit, so that no test passes by waiting
 

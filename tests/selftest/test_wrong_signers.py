@@ -266,7 +266,7 @@ def test_a_signer_that_does_nothing_wrong_has_a_valid_request() -> None:
 
 
 @seed(3)
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None, database=None)
 @given(
     key=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable() and text.strip() == text),
     secret=st.text(st.characters(codec="utf-8"), min_size=1, max_size=50),

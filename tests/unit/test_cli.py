@@ -26,6 +26,8 @@ from tn_contract.checks import catalogue
 from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
 
 

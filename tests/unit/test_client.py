@@ -476,6 +476,7 @@ with Client(key, secret, base_url=address, nonces=NonceSource(store)) as client:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_nonce_store_are_never_refused(
     mock: RunningMock, session: Session, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from urllib.parse import quote_from_bytes
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tn_contract import report
@@ -126,7 +126,6 @@ forms = st.lists(
 bodies = forms | trees.map(json.dumps) | st.binary(max_size=20).map(lambda raw: raw.decode("utf-8", "backslashreplace"))
 
 
-@settings(deadline=None, max_examples=60)
 @given(body=bodies)
 @example("cmd=delTradeOrder&%ff=1")
 @example("cmd=delTradeOrder&nonce=%1b[2J&params[order_id]=%00")

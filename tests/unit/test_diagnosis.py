@@ -160,7 +160,6 @@ def test_what_cannot_be_named_is_not_guessed(signature: str, hint: str) -> None:
     assert found.hint.startswith(hint)
 
 
-@settings(deadline=None, max_examples=50)
 @given(body=st.binary(max_size=80), signature=texts, header=st.sampled_from([FORM_TYPE, "application/json", ""]))
 def test_whatever_bytes_come_there_is_an_answer(body: bytes, signature: str, header: str) -> None:
     headers = (("Content-Type", header), (SIGNATURE_HEADER, signature), ("X-Own", "é" * 20))
@@ -206,7 +205,6 @@ def test_a_wrong_signature_is_found_under_a_wrong_name_too() -> None:
     assert "X-Nt-Sign" in found.told
 
 
-@settings(deadline=None, max_examples=40)
 @given(secret=st.text(st.characters(min_codepoint=33, max_codepoint=0x24F), min_size=8, max_size=40))
 def test_a_planted_secret_never_shows(secret: str) -> None:
     pair = Credentials("public", Secret(f"a{secret}b"))
@@ -408,7 +406,6 @@ def test_a_nonce_used_twice_is_explained_where_it_is_judged() -> None:
 # ---- v3 ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
 @given(ms=st.integers(1_700_000_000_000, 1_799_999_999_999), order_id=st.integers(1, 2**63 - 1))
 def test_a_clock_in_milliseconds_is_found_whatever_its_last_digits_are(ms: int, order_id: int) -> None:
     request = compose_v3(PAIR, "delTradeOrder", ms // 1000, {"order_id": order_id}).request
@@ -416,7 +413,6 @@ def test_a_clock_in_milliseconds_is_found_whatever_its_last_digits_are(ms: int, 
     assert mistakes(wrong) == ("timestamp-in-other-unit",)
 
 
-@settings(deadline=None, max_examples=50)
 @given(params=params, second=st.integers(10**9, 2 * 10**9))
 def test_a_valid_v3_request_never_gets_a_diagnosis(params: dict[str, str], second: int) -> None:
     request = compose_v3(PAIR, "delTradeOrder", second, {**params, "order_id": 5}).request
@@ -447,7 +443,6 @@ def test_each_generation_is_told_apart_at_the_others_address() -> None:
         assert mistakes(request, situation_of(request, PAIR)) == ("v2-request",)
 
 
-@settings(deadline=None, max_examples=50)
 @given(body=st.binary(max_size=60), stamp=st.text(max_size=20), signature=texts)
 def test_whatever_comes_to_an_address_of_v3_there_is_an_answer(body: bytes, stamp: str, signature: str) -> None:
     headers = (("X-NtApi-PublicKey", "public"), ("X-NtApi-Timestamp", stamp), (SIGNATURE_HEADER, signature))

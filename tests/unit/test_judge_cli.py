@@ -17,6 +17,8 @@ import pytest
 from tn_contract.client_checks import catalogue
 from tn_contract.evidence import from_lines
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = [sys.executable, "-m", "tn_contract.cli", "judge"]
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "judge_me.py"
 

@@ -310,6 +310,7 @@ def python(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]
             process.kill()
 
 
+@pytest.mark.slow
 def test_processes_exclude_each_other_from_the_first_moment_of_a_new_store(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.touch()
@@ -324,6 +325,7 @@ def test_processes_exclude_each_other_from_the_first_moment_of_a_new_store(tmp_p
     assert_one_at_a_time(events, 8 * 25)
 
 
+@pytest.mark.slow
 def test_a_killed_process_gives_the_key_back(tmp_path: Path) -> None:
     with python(RESERVE_AND_STAY, tmp_path / "nonces") as holder:
         assert holder.stdout
@@ -335,6 +337,7 @@ def test_a_killed_process_gives_the_key_back(tmp_path: Path) -> None:
     assert NonceSource(tmp_path / "nonces", wait=20).next() > held
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_shares_the_store_and_no_nonce(tmp_path: Path) -> None:
     with python(FORK, tmp_path / "nonces") as process:

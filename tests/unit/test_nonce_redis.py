@@ -19,6 +19,8 @@ from tn_contract.nonce import NONCE_MAX, NonceSource
 from tn_contract.nonce_redis import LEASE_SECONDS, RedisNonces
 from tn_contract.transport import Timeouts
 
+pytestmark = pytest.mark.slow
+
 _numbers = itertools.count()
 
 

@@ -25,6 +25,8 @@ from tn_contract.errors import OutcomeUnknown, Rejected
 from tn_contract.orders import Order, Unreadable, read_orders
 from tn_contract.wire import Reply
 
+pytestmark = pytest.mark.slow
+
 CORPUS = load_corpus()
 RECONCILE = Path(__file__).parent.parent.parent / "examples" / "reconcile.py"
 ROW = {"id": 5, "order_id": 5, "stat": 2, "instr": "AMD.US", "q": 3, "leaves_qty": 2, "userOrderId": ""}

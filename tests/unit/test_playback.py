@@ -23,6 +23,8 @@ from tn_contract.playback import play_back, read_journal
 from tn_contract.transport import Timeouts
 from tn_contract.wire import Request, compose, compose_v3
 
+pytestmark = pytest.mark.slow
+
 STORM = """
 seed = 4
 [[rule]]

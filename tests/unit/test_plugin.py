@@ -14,6 +14,8 @@ from tn_contract import embedded
 from tn_contract.checks import catalogue
 from tn_contract.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 def _pytest(folder: Path, *arguments: str, source: str = "") -> subprocess.CompletedProcess[str]:
     if source:

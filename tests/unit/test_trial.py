@@ -20,6 +20,8 @@ from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Evidence, Process, to_lines
 from tn_contract.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 ONE = CaseSpec("one", "one order", ((ORDINARY,),))
 TWO = CaseSpec("two", "two orders", (("1", "2"),))
 PLAIN = CaseSpec("plain", "an ordinary order", ((ORDINARY,),))

@@ -224,6 +224,7 @@ def test_a_written_form_is_read_back_as_it_was(tree: dict[str, Any]) -> None:
     assert canonical_string(parsed(body)) == canonical_string(tree)
 
 
+@pytest.mark.slow
 @given(st.lists(trees, min_size=1, max_size=4))
 def test_a_written_form_means_the_same_to_php(php: Php, drawn: list[dict[str, Any]]) -> None:
     assert php([encode_form(tree) for tree in drawn]) == [told(as_received(tree)) for tree in drawn]
