@@ -90,3 +90,9 @@ def judged(app: App, options: TargetOptions | None = None, groups: Container[str
     with judge_of(app, options) as judge:
         results = all_results(judge, groups)
         return results, exit_code_of(judge, results)
+
+
+def judged_by(app: App, check_ids: Iterable[str]) -> list[Result]:
+    """The results of a few checks alone, before which their controls run."""
+    with judge_of(app) as judge:
+        return [judge.judge(check_id) for check_id in check_ids]

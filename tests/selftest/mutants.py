@@ -20,10 +20,11 @@ from .judging import App
 
 
 class Mutant(NamedTuple):
-    """How to build it, and the group of checks that judges it (the whole catalogue judges the other defects)."""
+    """How to build it, the group of checks that judges it, and those of them that must find it."""
 
     make: Callable[[], Broker]
     group: str
+    kills: tuple[str, ...]
 
 
 MUTANTS: dict[str, Mutant] = {}
@@ -31,9 +32,9 @@ MUTANTS: dict[str, Mutant] = {}
 DOCUMENTED = ("common-error", "method-error", "insufficient-rights")
 
 
-def mutant(group: str) -> Callable[[Callable[[], Broker]], Callable[[], Broker]]:
+def mutant(group: str, *, kills: str) -> Callable[[Callable[[], Broker]], Callable[[], Broker]]:
     def register(make: Callable[[], Broker]) -> Callable[[], Broker]:
-        MUTANTS[f"mock-{make.__name__.replace('_', '-')}"] = Mutant(make, group)
+        MUTANTS[f"mock-{make.__name__.replace('_', '-')}"] = Mutant(make, group, tuple(kills.split()))
         return make
 
     return register
@@ -65,59 +66,59 @@ def rewritten(old: str, new: str) -> Callable[[Payload], Payload]:
     return change
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-method-error")
 def swaps_the_common_and_the_method_error() -> Broker:
     payloads = Broker().corpus.payloads
     swapped = {"common-error": payloads["method-error"], "method-error": payloads["common-error"]}
     return with_magic(lambda payload: swapped[payload.id], *swapped)
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/replays-magic-orders")
 def gives_the_common_error_code_1() -> Broker:
     return with_magic(rewritten(": 2", ": 1"), "common-error")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-method-error")
 def gives_the_method_error_code_12() -> Broker:
     return with_magic(rewritten(": 0", ": 12"), "method-error")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-method-error")
 def gives_the_method_error_false_as_code() -> Broker:
     return with_magic(rewritten(": 0", ": false"), "method-error")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-insufficient-rights")
 def gives_insufficient_rights_code_0() -> Broker:
     return with_magic(rewritten(": 12", ": 0"), "insufficient-rights")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-insufficient-rights")
 def forgets_errormsg_of_insufficient_rights() -> Broker:
     return with_magic(rewritten("errorMsg", "errorText"), "insufficient-rights")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/documented-insufficient-rights")
 def answers_documented_errors_by_400() -> Broker:
     return with_magic(lambda payload: msgspec.structs.replace(payload, status=400), *DOCUMENTED)
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/replays-magic-orders")
 def changes_a_byte_of_a_magic_payload() -> Broker:
     return with_magic(rewritten("Maintenance", "maintenance"), "html")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/replays-magic-orders")
 def answers_a_magic_order_by_another_status() -> Broker:
     return with_magic(lambda payload: msgspec.structs.replace(payload, status=503), "http-502")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/replays-magic-orders")
 def forgets_a_header_of_a_magic_payload() -> Broker:
     return with_magic(lambda payload: msgspec.structs.replace(payload, headers={}), "rate-limited-http-429")
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/replays-magic-orders")
 def forgets_a_magic_order() -> Broker:
     broker = Broker()
     broker._commands.magic.pop(
@@ -126,7 +127,7 @@ def forgets_a_magic_order() -> Broker:
     return broker
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/success-is-json-object")
 def answers_cancels_by_403() -> Broker:
     broker = Broker()
     payloads = broker._payloads["v2"]
@@ -134,22 +135,22 @@ def answers_cancels_by_403() -> Broker:
     return broker
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/success-echoes-order-id")
 def answers_cancels_with_result_true() -> Broker:
     return Broker(replies={"cancel-accepted": "result-true"})
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/success-echoes-order-id")
 def answers_cancels_with_text() -> Broker:
     return Broker(replies={"cancel-accepted": "order-id-as-text"})
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/failure-has-code")
 def answers_bad_signatures_without_code() -> Broker:
     return Broker(replies={"signature-invalid": "error-without-code"})
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/refuses-replay")
 def answers_stale_nonces_by_502() -> Broker:
     return Broker(replies={"nonce-stale": "http-502", "nonce-replayed": "http-502"})
 
@@ -213,43 +214,43 @@ class _Expiring(NonceLedger):
         return super().judge(text)
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/accepts-full-range")
 def compares_nonces_as_floats() -> Broker:
     return with_ledger(lambda _broker: _Float())
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/accepts-full-range")
 def reads_17_digits_of_a_nonce() -> Broker:
     return with_ledger(lambda _broker: _Digits())
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/accepts-jump")
 def refuses_nonces_that_jump() -> Broker:
     return with_ledger(lambda _broker: _Steps())
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/accepts-full-range")
 def compares_nonces_in_microseconds() -> Broker:
     return with_ledger(lambda _broker: _Microseconds())
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/accepts-full-range")
 def refuses_nonces_far_from_its_clock() -> Broker:
     return with_ledger(lambda _broker: _Expiring())
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/is-per-key")
 def keeps_nonces_for_all_sessions_together() -> Broker:
     shared = NonceLedger()
     return with_ledger(lambda _broker: shared)
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/refuses-replay")
 def keeps_no_nonces() -> Broker:
     return Broker(policy="none")
 
 
-@mutant("nonce")
+@mutant("nonce", kills="nonce/refuses-lower")
 def keeps_unique_nonces() -> Broker:
     return Broker(policy="unique")
 
@@ -270,7 +271,7 @@ class _Percent(Broker):
         return None if right else "signature-invalid"
 
 
-@mutant("signature")
+@mutant("signature", kills="signature/reads-raw-values")
 def verifies_percent_encoded_values() -> Broker:
     return _Percent()
 
@@ -285,7 +286,7 @@ class _Loud(Broker):
         )
 
 
-@mutant("reply")
+@mutant("reply", kills="reply/keeps-signature-secret")
 def tells_the_expected_signature() -> Broker:
     return _Loud()
 
@@ -299,7 +300,7 @@ class _Hospitable(Broker):
         return super().handle(request)
 
 
-@mutant("request")
+@mutant("request", kills="request/refuses-unknown-key")
 def knows_nobodys_key() -> Broker:
     return _Hospitable()
 
@@ -314,16 +315,16 @@ class _Old(Broker):
         return super().handle(request) if request.path.startswith("/api/v2") else Answer(no_address(request.path), None)
 
 
-@mutant("v3")
+@mutant("v3", kills="v3/opens-session")
 def speaks_no_v3() -> Broker:
     return _Old()
 
 
-@mutant("v3")
+@mutant("v3", kills="v3/failure-names-itself")
 def answers_v3_strangers_by_a_page() -> Broker:
     return Broker(replies={"key-unknown": "http-403-html"})
 
 
-@mutant("v3")
+@mutant("v3", kills="v3/opens-session")
 def takes_v3_timestamps_for_milliseconds() -> Broker:
     return Broker(clock=lambda: time.time_ns() * 1000)

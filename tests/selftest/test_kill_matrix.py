@@ -11,17 +11,17 @@ import os
 
 import pytest
 
-from tn_contract.checks import catalogue
+from tn_contract.checks import GROUPS, catalogue
 from tn_contract.checks.registry import CONTROLS
 from tn_contract.corpus import load_corpus
 from tn_contract.report import EXIT_BROKEN, EXIT_ERROR
 
-from .defects import DEFECTS, broken
 from .golden import Matrix
 from .judging import judged
-from .mutants import MUTANTS, broken_mock
+from .mutants import MUTANTS
+from .servers import BROKEN, JUDGING, app_of
 
-MATRIX = Matrix("matrix.json", [*DEFECTS, *MUTANTS])
+MATRIX = Matrix("matrix.json", BROKEN)
 
 # What these do depends on how many ticks pass between two requests: they may be looked at again.
 TIMED = {
@@ -37,29 +37,25 @@ TIMED = {
 NEVER_ALONE = {"signature/covers-nonce", "signature/covers-nonce-on-cancel"}
 
 
-def kills_of(slug: str) -> tuple[list[str], int]:
-    if slug in DEFECTS:
-        results, code = judged(broken(slug))
-    else:
-        results, code = judged(broken_mock(slug), groups=("control", MUTANTS[slug].group))
+def all_kills_of(slug: str) -> tuple[list[str], int]:
+    groups = ("control", MUTANTS[slug].group) if slug in MUTANTS else GROUPS
+    results, code = judged(app_of(slug), groups=groups)
     marks = {"fail": "", "warn": " (warn)", "error": " (error)"}
     kills = [f"{result.check.id}{marks[result.verdict]}" for result in results if result.verdict in marks]
-    if not kills and any(result.verdict == "blocked" for result in results):
-        kills = ["(all blocked)"]
     return sorted(kills), code
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("slug", [*DEFECTS, *MUTANTS])
+@pytest.mark.parametrize("slug", BROKEN)
 def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
-    kills, code = kills_of(slug)
+    kills, code = all_kills_of(slug)
     if os.environ.get("TN_SELFTEST_REWRITE"):
         MATRIX.rewrite(slug, kills)
     expected = MATRIX.read().get(slug)
     for _again in range(3 if slug in TIMED else 0):
         if kills == expected:
             break
-        kills, code = kills_of(slug)
+        kills, code = all_kills_of(slug)
     assert kills == expected
     if all(kill.endswith(" (warn)") for kill in kills):
         clauses = load_corpus().clauses
@@ -71,13 +67,11 @@ def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
 
 
 def test_the_matrix_knows_every_broken_server() -> None:
-    assert sorted(MATRIX.read()) == sorted([*DEFECTS, *MUTANTS])
+    assert sorted(MATRIX.read()) == sorted(BROKEN)
     assert all(MATRIX.read().values())
 
 
 def test_every_check_finds_a_broken_server() -> None:
-    levels = {check.id: load_corpus().clauses[check.clause].level for check in catalogue().values()}
-    judging = {check_id for check_id, level in levels.items() if level != "observed"}
     # A control cannot tell a broken server from wrong keys, so its verdict is an error, never a fail.
     controls = {control for pair in CONTROLS.values() for control in pair}
     found = {
@@ -85,11 +79,10 @@ def test_every_check_finds_a_broken_server() -> None:
         for kills in MATRIX.read().values()
         for kill in kills
     }
-    assert judging - found == set()
+    assert JUDGING - found == set()
 
 
 def test_every_check_finds_one_that_few_others_find() -> None:
     """A check that only ever fails among many others may fail for their reasons."""
     few = {kill.partition(" ")[0] for kills in MATRIX.read().values() if len(kills) <= 4 for kill in kills}
-    judging = {c.id for c in catalogue().values() if load_corpus().clauses[c.clause].level != "observed"}
-    assert judging - few == NEVER_ALONE
+    assert JUDGING - few == NEVER_ALONE

@@ -15,7 +15,7 @@ import pytest
 from mock_server.broker import Broker
 from mock_server.serve import running
 
-from .defects import broken
+from .defect import broken
 from .honest import Server, serving
 
 Suite = Callable[..., "subprocess.CompletedProcess[str]"]

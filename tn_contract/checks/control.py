@@ -19,7 +19,8 @@ def opens_session(probe: Probe) -> Finding:
 
 @check("control/accepts-cancel", "accepts a cancel", clause="cancel-accepted", effect="cancel", requires=())
 def accepts_cancel(probe: Probe) -> Finding:
-    """Send the documented delTradeOrder with a valid signature."""
+    """Open a session, then send the documented delTradeOrder with a valid signature."""
+    probe.send(probe.compose(SESSION).request)  # so that no server passes only because this is its first request
     observed = probe.target.cancel_once(probe)
     finding = _explained(probe, CANCEL, accepts("a valid delTradeOrder", observed), observed)
     return asks_for_an_order(probe, finding, observed) if finding.actual == observed.told else finding

@@ -14,7 +14,18 @@ from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
 from tn_contract.journal import Exchange
-from tn_contract.verdicts import BaseCheck, Blocked, Effect, Finding, NotApplicable, Result, failed, passed, weigh
+from tn_contract.verdicts import (
+    BaseCheck,
+    Blocked,
+    Effect,
+    Finding,
+    NotApplicable,
+    Result,
+    Verdict,
+    failed,
+    passed,
+    weigh,
+)
 from tn_contract.wire import FAILURE_KEYS, Request, SignedRequest, with_signature
 
 
@@ -284,11 +295,10 @@ class Judge:
             return Result(check, Finding("skipped", "", "the request budget is used up"), (), 0.0)
         for control in check.requires:
             finding = self.judge(control).finding
-            verdict = finding.verdict
-            if verdict == "skipped":
+            if finding.verdict == "skipped":
                 return Result(check, Finding("skipped", "", f"{control} was skipped: {finding.actual}"), (), 0.0)
-            if verdict != "pass":
-                return Result(check, Finding("blocked", f"{control} passes", f"{control}: {verdict}"), (), 0.0)
+            if finding.verdict != "pass":
+                return Result(check, Finding("blocked", f"{control} passes", f"{control}: {finding.verdict}"), (), 0.0)
         started = time.perf_counter()
         exchanges: tuple[Exchange, ...] = ()
         try:
@@ -296,7 +306,8 @@ class Judge:
                 try:
                     finding = check.run(probe)
                 except Blocked as blocked:
-                    finding = Finding("blocked", "a control that holds", str(blocked))
+                    verdict: Verdict = "error" if check.id in CONTROLS[check.scheme] else "blocked"
+                    finding = Finding(verdict, "a control that holds", str(blocked))
                 except NotApplicable as reason:
                     finding = Finding("skipped", "", str(reason))
                 finally:
