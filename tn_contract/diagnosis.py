@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from tn_contract.corpus import Scheme, load_corpus
-from tn_contract.digests import read_signature
+from tn_contract.signature_text import read_signature
 from tn_contract.errors import InvalidRequest
 from tn_contract.journal import Diagnosis
 from tn_contract.nonce import NONCE_MAX, parse_nonce
@@ -107,6 +107,7 @@ class _Read(NamedTuple):
     fields: Nested
     is_form: bool
     content_type: str
+    at_ns: int = 0  # when it came
 
     @property
     def key(self) -> str:
@@ -206,7 +207,7 @@ def diagnose(
     """
     if situation in ACCEPTED or situation.startswith("book-"):  # what an order book says is nobody's mistake
         return None
-    read = _read(request)
+    read = _read(request)._replace(at_ns=at_ns)
     if situation == "signature-invalid":
         found = _signature(read, credentials, earlier, others) if credentials else None
     elif situation == "signature-missing":
@@ -303,6 +304,8 @@ def _case(read: _Read, fields: Nested, credentials: Credentials, earlier: Sequen
             others=pairs,
             body=request.body,
             timestamp=read.timestamp,
+            stamps=(read.timestamp,),
+            at_ns=read.at_ns,
             before=tuple((case.text, case.stamp) for case in sent),
         )
     before = [_read(each).fields for each in earlier[-4:]]
@@ -316,6 +319,8 @@ def _case(read: _Read, fields: Nested, credentials: Credentials, earlier: Sequen
         tuple(tree for tree in before if tree and tree != fields),
         pairs,
         stamps_of(fields, request.header(TIMESTAMP_HEADER) or ""),
+        tuple(parse_fields(request.query.encode(ENCODING, ERRORS))),
+        read.at_ns,
     )
 
 
@@ -349,7 +354,7 @@ def _borne_out(found: Finding, case: Case, expected: str) -> _Found:
         # Written from what was read, which holds each name once, so that no writing is to blame.
         mistakes = tuple(each for each in mistakes if not each.startswith("json-"))
         hint = f"the body was sent with the name {name[:40]} twice, and signed with it once"
-    return _Found(mistakes, (), found.signed, expected, hint)
+    return _Found(mistakes, found.details, found.signed, expected, hint)
 
 
 def _lost_twin(body: str, signed: str) -> str:
@@ -392,7 +397,7 @@ def _missing_signature(
                     for each in found.mistakes
                     if each != "signature-prefixed" or mistake != "signature-in-authorization"
                 ]
-                return _Found((mistake, *more), (place,), found.signed, expected)
+                return _Found((mistake, *more), (place, *found.details), found.signed, expected)
     for mistake, place, name, _text in _places(read):
         if re.search("sig|hash|hmac", name, re.IGNORECASE):
             return _Found((mistake,), (place,))
@@ -468,7 +473,10 @@ def _with_signature(
     if right:
         return _Found((mistake,), details)
     found = find(_case(read, fields, pair, (), others), received)
-    return _Found((mistake, *found.mistakes), details, found.signed, expected) if found else _Found((mistake,), details)
+    if not found:
+        return _Found((mistake,), details)
+    named = tuple(dict.fromkeys((mistake, *found.mistakes)))
+    return _Found(named, (*details, *found.details), found.signed, expected)
 
 
 def _near(wanted: str, names: Iterable[str], also: Sequence[str] = ()) -> str:
