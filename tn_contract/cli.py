@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tn_contract.wire import Request, SignedRequest
 
 DEFAULT_PORT = 8787
+# Saved requests whose signing mistakes are searched for without haste, of one call: half a second each.
+_SEARCHED_THOROUGHLY = 5
 NONCE_POLICIES = ("monotonic", "unique", "none")
 
 
@@ -790,7 +792,10 @@ def explain_request(file: Any, as_json: bool) -> None:
     explained: list[Explanation] = []
     before: list[Request] = []
     for request in read_requests(file.read()):
-        explained.append(explain(request, Secret(secret), pair, at_ns=time.time_ns(), earlier=before))
+        thorough = len(explained) < _SEARCHED_THOROUGHLY
+        explained.append(
+            explain(request, Secret(secret), pair, at_ns=time.time_ns(), earlier=before, thorough=thorough)
+        )
         before.append(request)
     if as_json:
         import msgspec

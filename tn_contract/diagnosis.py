@@ -16,12 +16,12 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from tn_contract.corpus import Scheme, load_corpus
-from tn_contract.signature_text import read_signature
 from tn_contract.errors import InvalidRequest
 from tn_contract.journal import Diagnosis
 from tn_contract.nonce import NONCE_MAX, parse_nonce
-from tn_contract.search import Finding, find
+from tn_contract.search import QUICK, THOROUGH, Depth, Finding, find
 from tn_contract.signers import Case, as_texts, from_json, stamps_of
+from tn_contract.signers.writings import read_signature
 from tn_contract.signers_v3 import CaseV3
 from tn_contract.signing import (
     ENCODING,
@@ -108,6 +108,7 @@ class _Read(NamedTuple):
     is_form: bool
     content_type: str
     at_ns: int = 0  # when it came
+    depth: Depth = QUICK  # how far to search for what was signed
 
     @property
     def key(self) -> str:
@@ -198,16 +199,18 @@ def diagnose(
     last_nonce: str | None = None,
     earlier: Sequence[Request] = (),
     others: Sequence[Credentials] = (),
+    thorough: bool = False,
 ) -> Diagnosis | None:
     """Name the mistake behind a refusal, or None when there is nothing to name.
 
     `situation` is why the server refused, `credentials` the key pair of the request (None: the key is unknown),
     `at_ns` when it came (ns since 1970), `last_nonce` the last one accepted, `earlier` requests with the same key,
-    `others` further key pairs that it may have been meant for.
+    `others` further key pairs that it may have been meant for. `thorough` searches on for rare pairs of signing
+    mistakes, for half a second instead of a hundredth of one.
     """
     if situation in ACCEPTED or situation.startswith("book-"):  # what an order book says is nobody's mistake
         return None
-    read = _read(request)._replace(at_ns=at_ns)
+    read = _read(request)._replace(at_ns=at_ns, depth=THOROUGH if thorough else QUICK)
     if situation == "signature-invalid":
         found = _signature(read, credentials, earlier, others) if credentials else None
     elif situation == "signature-missing":
@@ -232,7 +235,13 @@ def diagnose(
 
 
 def explain(
-    request: Request, secret: Secret, pair: Credentials | None = None, *, at_ns: int, earlier: Sequence[Request] = ()
+    request: Request,
+    secret: Secret,
+    pair: Credentials | None = None,
+    *,
+    at_ns: int,
+    earlier: Sequence[Request] = (),
+    thorough: bool = False,
 ) -> Explanation:
     """Judge a saved request under a secret; `pair` is the key pair if its key is known too.
 
@@ -244,7 +253,7 @@ def explain(
     situation = situation_of(request, credentials)
     known = (credentials,) if credentials else ()
     mine = credentials if credentials and credentials.api_key == read.key else None
-    diagnosis = diagnose(request, situation, mine, at_ns=at_ns, earlier=earlier, others=known)
+    diagnosis = diagnose(request, situation, mine, at_ns=at_ns, earlier=earlier, others=known, thorough=thorough)
     target = request.path + (f"?{request.query}" if request.query else "")
     line = legible(blank(f"{request.method} {target}", [secret]))
     return Explanation(line, situation, situation in ACCEPTED, diagnosis)
@@ -266,18 +275,33 @@ def _in_words(found: _Found, pairs: Iterable[Credentials], scheme: Scheme) -> Di
     named = [catalogue[mistake] for mistake in found.mistakes]
     signed, expected = (blank(text or "", secrets) for text in (found.signed, found.expected))
     difference = -1
+    details = found.details
+    if found.signed is not None and found.signed == found.expected:
+        details = (*details, *_right_stages(kind.group for kind in named))
     if found.signed is not None and signed != expected:
         shorter = min(len(signed), len(expected))
         difference = next((at for at in range(shorter) if signed[at] != expected[at]), shorter)
     return Diagnosis(
         found.mistakes,
-        " ".join([*(kind.title for kind in named), *(legible(blank(detail, secrets)) for detail in found.details)]),
+        " ".join([*(kind.title for kind in named), *(legible(blank(detail, secrets)) for detail in details)]),
         " ".join(dict.fromkeys(kind.fix_for(scheme) for kind in named)),
         _legible(signed),
         _legible(expected),
         difference,
         found.hint,
     )
+
+
+def _right_stages(groups: Iterable[str]) -> tuple[str, ...]:
+    """Say which stages are right, where the string is: a developer need not compare it."""
+    wrong = set(groups)
+    if wrong == {"writing"}:
+        return ("String, key and digest are right; how the digest is written is not.",)
+    if wrong and wrong <= {"secret", "digest", "writing"}:
+        what = {"secret": "the key", "digest": "the digest", "writing": "how the digest is written"}
+        named = " and ".join(text for group, text in what.items() if group in wrong)
+        return (f"The string that was signed is right; {named} {'are' if ' and ' in named else 'is'} not.",)
+    return ()
 
 
 def _legible(text: str) -> str:
@@ -336,7 +360,7 @@ def _signature(
     if read.scheme == "v3" and (strange := _of_v2(read) or _lost_timestamp(read, credentials)):
         return strange
     case = _case(read, read.fields, credentials, earlier, others)
-    found = find(case, received)
+    found = find(case, received, read.depth)
     if found:
         return _borne_out(found, case, expected)
     if _PLACEHOLDER.fullmatch(received.strip()):
@@ -344,7 +368,7 @@ def _signature(
     for each in earlier[-16:]:
         if each.header(SIGNATURE_HEADER) == received:
             return _Found(("signature-sent-again",), (), _read(each).string_to_sign(), expected)
-    return _Found((), (), None, expected, _shape(received))
+    return _Found((), (), None, expected, _shape(received, case))
 
 
 def _borne_out(found: Finding, case: Case, expected: str) -> _Found:
@@ -364,13 +388,29 @@ def _lost_twin(body: str, signed: str) -> str:
     return next((name for name, count in names.items() if count > 1 == kept[name]), "")
 
 
-def _shape(received: str) -> str:
+_ODD_EDGES = " \t\r\n\"'\ufeff\0"
+_HASHES = {16: "MD5", 20: "SHA-1", 28: "SHA-224", 32: "SHA-256", 48: "SHA-384", 64: "SHA-512"}
+
+
+def _shape(received: str, case: Case) -> str:
+    """Say what the signature tells where nothing was found: which stages may be right."""
     text = received.strip()
+    parts = [_told_by_digits(text)]
+    if case.secret.strip(_ODD_EDGES) != case.secret:
+        parts.append("the secret configured here has white space or quotation marks around it: check TN_API_SECRET")
+    if not isinstance(case, CaseV3) and "params" not in case.fields and case.command == "delTradeOrder":
+        parts.append("the body holds no params: if they were signed, send them")
+    return "; ".join(parts)
+
+
+def _told_by_digits(text: str) -> str:
     if not re.fullmatch("[0-9a-fA-F]+", text):
-        return f"{len(text)} characters that are no hex digits; HMAC-SHA256 is 64 lower-case hex digits"
+        told = f"{len(text)} characters that are no hex digits; HMAC-SHA256 is 64 lower-case hex digits"
+        sizes = [reading.size for reading in read_signature(text) if reading.size in _HASHES]
+        return f"{told}. They decode to {sizes[0]} bytes, as {_HASHES[sizes[0]]} gives" if sizes else told
     if len(text) == 64:
         return "64 hex digits, the right shape: so the string that was signed or the secret differs, in a way not known"
-    made = {32: ", as MD5 gives", 40: ", as SHA-1 gives", 96: ", as SHA-384 gives", 128: ", as SHA-512 gives"}
+    made = {2 * size: f", as {name} gives" for size, name in _HASHES.items()}
     return f"{len(text)} hex digits{made.get(len(text), '')}; HMAC-SHA256 has 64"
 
 
@@ -389,7 +429,7 @@ def _missing_signature(
             if verify(expected, credentials.secret, text):
                 return _Found((mistake,), (place,), None, expected)
             case = _case(read, fields, credentials, earlier, others)
-            found = find(case, text)
+            found = find(case, text, read.depth)
             if found:
                 # `Authorization: Bearer …` is one mistake, not two.
                 more = [
@@ -472,7 +512,7 @@ def _with_signature(
         return _Found((mistake,), details)
     if right:
         return _Found((mistake,), details)
-    found = find(_case(read, fields, pair, (), others), received)
+    found = find(_case(read, fields, pair, (), others), received, read.depth)
     if not found:
         return _Found((mistake,), details)
     named = tuple(dict.fromkeys((mistake, *found.mistakes)))
@@ -567,6 +607,8 @@ def _unknown_key(read: _Read, others: Sequence[Credentials]) -> _Found:
     bare = key.strip(" \t\r\n\"'<>").lower()
     if any(pair.api_key.lower() == bare for pair in others):
         return _Found(("key-altered",), (f"It came as {key[:80]!r}.",))
+    if any(pair.api_key.strip(_ODD_EDGES) == key for pair in others):
+        return _Found(hint="the key configured here has white space or quotation marks around it: check TN_API_KEY")
     return _Found((), (), None, "", "no key pair here has this key: it belongs to another server, or was mistyped")
 
 

@@ -18,7 +18,8 @@ class Hmac:
 
     def __init__(self, name: str, key: bytes, block: int = 0, pads: tuple[int, int] = (0x36, 0x5C)) -> None:
         start = hash_of(name)
-        assert start is not None
+        if start is None:
+            raise ValueError(name)
         block = block or _BLOCKS.get(name, 64)
         key = (start(key).digest() if len(key) > block else key).ljust(block, b"\0")
         state = start(key.translate(_XOR[pads[0]]))
@@ -27,6 +28,7 @@ class Hmac:
         self.outer = start(key.translate(_XOR[pads[1]])).copy
 
     def __call__(self, message: bytes) -> bytes:
+        """Return the HMAC of a message."""
         first, second = self.inner(), self.outer()
         first.update(message)
         second.update(first.digest())
@@ -79,9 +81,11 @@ def shown(name: str) -> str:
 
 
 def digests(size: int, key: bytes, api_key: bytes = b"", *, common: bool = False) -> Iterator[Digest]:
-    """List the wrong digests of at least `size` bytes, those first whose length it is; `common`: the usual ones only."""
+    """List the wrong digests of at least `size` bytes, the usual first; `common`: no others."""
     exact = FAMILIES.get(size, ())[: 1 if common else None]
-    longer = ("sha256", "sha512", "sha384", "sha1", "md5", "sha224") if size <= 32 else ("sha512", "sha384")
+    longer: tuple[str, ...] = ("sha512", "sha384")
+    if size <= 32:
+        longer = ("sha256", "sha512", "sha384", "sha1", "md5", "sha224")
     longer = longer[:1] if common else longer
     for name in dict.fromkeys((*exact, *longer)):
         start = hash_of(name)
@@ -103,7 +107,9 @@ def digests(size: int, key: bytes, api_key: bytes = b"", *, common: bool = False
         yield Digest("hmac-sha3", 4, lambda text: hashlib.blake2b(text, key=key[:64]).digest(), "It is keyed BLAKE2b.")
 
 
-def _of_hash(name: str, start: Callable[..., Any], key: bytes, api_key: bytes, usual: bool, common: bool) -> Iterator[Digest]:
+def _of_hash(
+    name: str, start: Callable[..., Any], key: bytes, api_key: bytes, usual: bool, common: bool
+) -> Iterator[Digest]:
     known = name in _NAMED or name == "sha256"
     told = f"It is {shown(name)}."
     yield Digest(f"hmac-{name}" if known else "hmac-sha3", 2 if usual else 3, Hmac(name, key), "" if known else told)
@@ -117,8 +123,10 @@ def _of_hash(name: str, start: Callable[..., Any], key: bytes, api_key: bytes, u
             told_between = f"{between.decode()!r} stands between."
             places.append((told_between, 3 if between in b"&:" else 4, b"", between + key))
             places.append((told_between, 3 if between in b"&:" else 4, key + between, b""))
-        joined = ((b"", api_key + key), (api_key, key), (api_key + key, b""), (key + api_key, b""), (b"", key + api_key),
-                  (key, api_key))  # fmt: skip
+        joined = (
+            (b"", api_key + key), (api_key, key), (api_key + key, b""), (key + api_key, b""), (b"", key + api_key),
+            (key, api_key),
+        )  # fmt: skip
         places += [("The key is hashed too.", 4, *around) for around in (joined if usual else ())]
     for place, text_grade, before, after in places:
         mistake = appended if not before and after in (key, b"&" + key) else "secret-appended"
@@ -134,34 +142,33 @@ def _hash_around(start: Callable[..., Any], before: bytes, after: bytes) -> Mac:
     return lambda text: start(before + text + after).digest()
 
 
+def _chain(first: Mac, form: Callable[[bytes], bytes], then: Mac) -> Mac:
+    return lambda text: then(form(first(text)))
+
+
 def _nested(name: str, start: Callable[..., Any], key: bytes, told: str) -> Iterator[Digest]:
     """Digests of digests."""
-    mac = Hmac(name, key)
-    seeds: tuple[tuple[int, Mac], ...] = ((3, mac), (4, lambda text: start(text).digest()))
+    mac, plain = Hmac(name, key), _hash_around(start, b"", b"")
+    before, behind = _hash_around(start, key, b""), _hash_around(start, b"", key)
     forms: tuple[tuple[int, Callable[[bytes], bytes]], ...] = (
         (0, lambda digest: digest.hex().encode()), (1, bytes), (1, base64.b64encode),
         (2, lambda digest: digest.hex().upper().encode()))  # fmt: skip
-    for grade, seed in seeds:
+    for grade, first in ((3, mac), (4, plain)):
         for more, form in forms:
             each = min(grade + more, 4)
-            if seed is mac:  # of a plain hash it is `text-hashed-first`
-                yield Digest("digest-twice", each, lambda text, seed=seed, form=form: mac(form(seed(text))), told)
-            yield Digest("digest-twice", each, lambda text, seed=seed, form=form: start(form(seed(text))).digest(), told)
-            yield Digest("digest-twice", 4, lambda text, seed=seed, form=form: start(form(seed(text)) + key).digest(), told)
-            yield Digest("digest-twice", 4, lambda text, seed=seed, form=form: start(key + form(seed(text))).digest(), told)
+            # An HMAC of a plain hash is `text-hashed-first`.
+            thens = ((each, plain), (4, behind), (4, before), *(((each, mac),) if first is mac else ()))
+            yield from (Digest("digest-twice", rare, _chain(first, form, then), told) for rare, then in thens)
     for other in ("sha256", "sha512", "sha1", "md5"):
-        if other != name:
-            outer = hash_of(other)
-            of_secret = Hmac(other, key)
-            if outer is not None:
-                yield Digest("digest-twice", 4, lambda text, of_secret=of_secret: start(
-                    of_secret(text).hex().encode()).digest(), told)  # fmt: skip
-                yield Digest("digest-twice", 4, lambda text, outer=outer: start(outer(text).digest()).digest(), told)
-                yield Digest("digest-twice", 4, lambda text, outer=outer: start(
-                    outer(text).hexdigest().encode()).digest(), told)  # fmt: skip
-                yield Digest("digest-twice", 4, lambda text, of_secret=of_secret: mac(of_secret(text)), told)
-                yield Digest("digest-twice", 4, lambda text, of_secret=of_secret: mac(
-                    of_secret(text).hex().encode()), told)  # fmt: skip
+        outer = hash_of(other)
+        if other != name and outer is not None:
+            for first, then in (
+                (Hmac(other, key), plain),
+                (_hash_around(outer, b"", b""), plain),
+                (Hmac(other, key), mac),
+            ):
+                for _more, form in forms[:2]:
+                    yield Digest("digest-twice", 4, _chain(first, form, then), told)
 
 
 def _of_their_own(name: str, start: Callable[..., Any], key: bytes) -> Iterator[Digest]:

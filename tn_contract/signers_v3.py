@@ -13,10 +13,22 @@ from email.utils import format_datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tn_contract.signers import ASCII, COMPACT, SECONDS, SPACED, Case, as_texts, atoms, gap_of, latin, sorted_tree, written
-from tn_contract.signers_numbers import number_forms, other_orders
-from tn_contract.signers_text import AS_SENT, FORMS, INNER_FORMS
-from tn_contract.signers_values import form_encoded, percent_encoded
+from tn_contract.signers import (
+    ASCII,
+    COMPACT,
+    SECONDS,
+    SPACED,
+    Case,
+    as_texts,
+    atoms,
+    gap_of,
+    latin,
+    sorted_tree,
+    written,
+)
+from tn_contract.signers.numbers import number_forms, other_orders
+from tn_contract.signers.text import AS_SENT, FORMS, INNER_FORMS
+from tn_contract.signers.values import form_encoded, percent_encoded
 from tn_contract.signing import ENCODING, ERRORS, canonical_string_v3
 
 # A body without params, as programs write it.
@@ -154,9 +166,14 @@ _WRITINGS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
     ("json-reordered", 1, _sorted),
     ("json-reordered json-spacing", 2, lambda value: _sorted(value, (", ", ": "))),
     ("json-reordered", 3, lambda value: COMPACT(dict(reversed(value.items())))),
-    *(("json-spacing", 3, lambda value, separators=separators: json.dumps(
-        value, ensure_ascii=False, separators=separators))
-      for separators in ((",", ": "), (", ", ":"), (",", " : "), (" , ", " : "), (",", " :"))),
+    *(
+        (
+            "json-spacing",
+            3,
+            lambda value, separators=separators: json.dumps(value, ensure_ascii=False, separators=separators),
+        )
+        for separators in ((",", ": "), (", ", ":"), (",", " : "), (" , ", " : "), (",", " :"))
+    ),
     ("json-spacing", 3, lambda value: f"{{ {SPACED(value)[1:-1]} }}"),
     ("json-spacing", 4, lambda value: f"{{ {COMPACT(value)[1:-1]} }}"),
     ("params-as-repr", 1, repr),
@@ -254,68 +271,86 @@ def in_any_millisecond(case: CaseV3) -> Iterator[str]:
         yield from (f"{start}{after:03d}" for after in range(1, 1000))
 
 
+# What a join is made of, beside constant texts.
+_BODY, _STAMP = "{body}", "{timestamp}"
+_BETWEEN_THEM = (
+    (1, (" ", "\n", "&")), (2, (":", ".", "|", ",")),
+    (4, (";", "\r\n", "?", "-", "_", "/", "+", "=", "\t", "#", "@", "~", "\\n", "\0", "||", "::", ", ", "\n\n", ": ",
+         "&timestamp=", "?timestamp=", "timestamp=", "&ts=", "&t=", "&nonce=", "timestamp:", "timestamp",
+         "&X-NtApi-Timestamp=")),
+)  # fmt: skip
+_BEFORE_BODY = ("timestamp={timestamp}&{body}", "ts={timestamp}&{body}", "timestamp={timestamp}{body}")
+_IN_ONE = (
+    '{"body":{body},"timestamp":{timestamp}}', '{"timestamp":{timestamp},"body":{body}}',
+    '{"params":{body},"timestamp":{timestamp}}', '{"params":{body},"timestamp":"{timestamp}"}',
+    "body={body}&timestamp={timestamp}", "timestamp={timestamp}&body={body}", "params={body}&timestamp={timestamp}",
+    "[{body},{timestamp}]", '["{body}","{timestamp}"]', "({body}, {timestamp})", '{body}"{timestamp}"',
+)  # fmt: skip
+
+
+def _join(form: str) -> Callable[[str, str], str]:
+    """Fill a form in: what is not body or timestamp stays as it is, braces too."""
+    parts = re.split(r"(\{body\}|\{timestamp\})", form)
+    return lambda body, stamp: "".join([body if part == _BODY else stamp if part == _STAMP else part for part in parts])
+
+
 def joins(case: CaseV3) -> Iterator[Join]:
     """List the other ways in which body and timestamp may have been put together."""
-    method, path = case.method, case.path
-    yield Join("timestamp-first", 1, lambda body, stamp: stamp + body)
-    yield Join("timestamp-left-out", 1, lambda body, _stamp: body)
+    yield Join("timestamp-first", 1, _join(_STAMP + _BODY))
+    yield Join("timestamp-left-out", 1, _join(_BODY))
     if case.text.strip() not in _EMPTY:
-        yield Join("only-timestamp", 1, lambda _body, stamp: stamp)
-    for between in (" ", "\n", "&", ":", ".", "|", ",", ";", "\r\n", "?", "-", "_", "/", "+", "=", "\t", "#", "@", "~",
-                    "\\n", "\0", "||", "::", ", ", "\n\n", "&timestamp=", "?timestamp=", "timestamp=", "&ts=", "&t=",
-                    "&nonce=", "timestamp:", "&X-NtApi-Timestamp=", "timestamp", ': '):  # fmt: skip
-        grade = 1 if between in " \n&" else 2 if between in ":.|," else 4
-        told = f"It is {between!r}."
-        yield Join("separator-between", grade, _joined(between), told)
-        yield Join("timestamp-first separator-between", max(grade, 2), _joined(between, first=True), told)
-    for form in ("timestamp={}&", "ts={}&", "{{}}{}", "timestamp={}"):
-        yield Join("timestamp-first separator-between", 4, lambda body, stamp, form=form: form.format(stamp) + body)
-    # As other exchanges want it.
+        yield Join("only-timestamp", 1, _join(_STAMP))
+    for grade, texts in _BETWEEN_THEM:
+        for between in texts:
+            told = f"It is {between!r}."
+            yield Join("separator-between", grade, _join(_BODY + between + _STAMP), told)
+            yield Join("timestamp-first separator-between", max(grade, 2), _join(_STAMP + between + _BODY), told)
+    for form in _BEFORE_BODY:
+        yield Join("timestamp-first separator-between", 4, _join(form))
+    for form in _IN_ONE:
+        yield Join("separator-between", 4, _join(form))
+    for form in (_STAMP + _BODY + _STAMP, _BODY + _STAMP + _STAMP):
+        yield Join("string-altered", 4, _join(form), "The timestamp stands there twice.")
+    yield from _with_atoms(case)
+    yield from _with_method(case)
+
+
+def _with_atoms(case: CaseV3) -> Iterator[Join]:
+    """List joins with one thing more, as other exchanges want it."""
     for mistake, name, grade, text in atoms(case):
         if name == "the order id":  # it may be a time by chance
             continue
-        told, first = f"It is {name}.", f"timestamp-first {mistake}"
+        told, first, bare = f"It is {name}.", f"timestamp-first {mistake}", f"timestamp-left-out {mistake}"
         for between in ("", "\n", "&", ":", "|", "."):
-            each = grade if not between else 4
-            yield Join(first, max(each, 3), lambda body, stamp, t=text, j=between: j.join((stamp, t, body)), told)
-            yield Join(first, max(each, 3), lambda body, stamp, t=text, j=between: j.join((t, stamp, body)), told)
-            yield Join(mistake, max(each, 3), lambda body, stamp, t=text, j=between: j.join((body, t, stamp)), told)
-            if between:
-                yield Join(mistake, 4, lambda body, stamp, t=text, j=between: j.join((t, body, stamp)), told)
-                yield Join(mistake, 4, lambda body, stamp, t=text, j=between: j.join((body, stamp, t)), told)
-            yield Join(f"timestamp-left-out {mistake}", 4, lambda body, _s, t=text, j=between: j.join((t, body)), told)
-            yield Join(f"timestamp-left-out {mistake}", 4, lambda body, _s, t=text, j=between: j.join((body, t)), told)
+            each = max(4 if between else grade, 3)
+            for kind, parts in (
+                (first, (_STAMP, text, _BODY)), (first, (text, _STAMP, _BODY)), (mistake, (_BODY, text, _STAMP)),
+                (bare, (text, _BODY)), (bare, (_BODY, text)),
+                *(((mistake, (text, _BODY, _STAMP)), (mistake, (_BODY, _STAMP, text))) if between else ()),
+            ):  # fmt: skip
+                yield Join(kind, 4 if kind is bare else each, _join(between.join(parts)), told)
+    yield Join("key-or-nonce-added timestamp-first", 3, _join(f"{_STAMP}{case.key}5000{_BODY}"))
+    for mistake, text in (("key-or-nonce-added", case.key), ("path-signed", case.path),
+                          ("key-or-nonce-added", case.command)):  # fmt: skip
+        for between in ("", "&", ":"):
+            for parts in ((text, _STAMP), (_STAMP, text)):
+                yield Join(f"only-timestamp {mistake}", 4, _join(between.join(parts)))
+
+
+def _with_method(case: CaseV3) -> Iterator[Join]:
+    method, path = case.method, case.path
     for between in ("", "\n", "&", " ", ":", "|", "."):
-        for head in (f"{method}{between}{path}", f"{path}{between}{method}"):
-            for form in ("{h}{j}{b}", "{b}{j}{h}"):
-                yield Join("timestamp-left-out method-signed", 4, lambda body, _stamp, h=head, j=between, form=form:
-                           form.format(h=h, j=j, b=body))  # fmt: skip
-        for parts in ((method, path), (path, method), (method, case.host, path), (case.key, path), (path, case.key)):
-            head = between.join(parts)
-            kind = "method-signed" if method in parts else "path-signed"
-            yield Join(f"{kind} timestamp-first", 2 if not between else 4,
-                       lambda body, stamp, h=head, j=between: j.join((stamp, h, body)))  # fmt: skip
-            yield Join(f"{kind} timestamp-first", 4, lambda body, stamp, h=head, j=between: j.join((h, stamp, body)))
-            yield Join(kind, 3, lambda body, stamp, h=head, j=between: j.join((h, body, stamp)))
-    yield Join("key-or-nonce-added timestamp-first", 3, lambda body, stamp: f"{stamp}{case.key}5000{body}")
-    for head in ("{stamp}{method}{path}?", "{stamp}\n{method}\n{path}\n\n"):
-        yield Join("method-signed timestamp-first", 4, lambda body, stamp, head=head: head.format(
-            stamp=stamp, method=method, path=path) + body)  # fmt: skip
-    for joined in ("", "&", ":"):
-        yield Join("only-timestamp key-or-nonce-added", 4, lambda _body, stamp, j=joined: f"{case.key}{j}{stamp}")
-        yield Join("only-timestamp key-or-nonce-added", 4, lambda _body, stamp, j=joined: f"{stamp}{j}{case.key}")
-        yield Join("only-timestamp path-signed", 4, lambda _body, stamp, j=joined: f"{path}{j}{stamp}")
-        yield Join("only-timestamp path-signed", 4, lambda _body, stamp, j=joined: f"{stamp}{j}{path}")
-        yield Join("only-timestamp key-or-nonce-added", 4,
-                   lambda _body, stamp, j=joined: f"{case.command}{j}{stamp}")  # fmt: skip
-    for form in ("{stamp}{body}{stamp}", "{body}{stamp}{stamp}"):
-        yield Join("string-altered", 4, lambda body, stamp, form=form: form.format(body=body, stamp=stamp), "The timestamp stands there twice.")
-    for form in ('{{"body":{body},"timestamp":{stamp}}}', '{{"timestamp":{stamp},"body":{body}}}',
-                 '{{"params":{body},"timestamp":{stamp}}}', "body={body}&timestamp={stamp}",
-                 "timestamp={stamp}&body={body}", "[{body},{stamp}]", '["{body}","{stamp}"]',
-                 '{{"params":{body},"timestamp":"{stamp}"}}', "params={body}&timestamp={stamp}", "({body}, {stamp})",
-                 '{body}"{stamp}"'):  # fmt: skip
-        yield Join("separator-between", 4, lambda body, stamp, form=form: form.format(body=body, stamp=stamp))
+        for heads in ((method, path), (path, method), (method, case.host, path), (case.key, path), (path, case.key)):
+            kind = "method-signed" if method in heads else "path-signed"
+            head = between.join(heads)
+            for mistakes, grade, parts in (
+                (f"{kind} timestamp-first", 4 if between else 2, (_STAMP, head, _BODY)),
+                (f"{kind} timestamp-first", 4, (head, _STAMP, _BODY)), (kind, 3, (head, _BODY, _STAMP)),
+                (f"timestamp-left-out {kind}", 4, (head, _BODY)), (f"timestamp-left-out {kind}", 4, (_BODY, head)),
+            ):  # fmt: skip
+                yield Join(mistakes, grade, _join(between.join(parts)))
+    for form in (f"{_STAMP}{method}{path}?{_BODY}", f"{_STAMP}\n{method}\n{path}\n\n{_BODY}"):
+        yield Join("method-signed timestamp-first", 4, _join(form))
 
 
 def wholes(case: CaseV3) -> Iterator[Part]:
@@ -335,7 +370,3 @@ def wholes(case: CaseV3) -> Iterator[Part]:
     yield Part("v2-string", 3, written(sorted_tree(params)) + stamp)
     yield Part("v2-string", 3, written(sorted_tree({**fields, "nonce": stamp})) + stamp)
     yield Part("v2-string", 3, written(sorted_tree(fields)) + stamp)
-
-
-def _joined(between: str, *, first: bool = False) -> Callable[[str, str], str]:
-    return lambda body, stamp: f"{stamp}{between}{body}" if first else f"{body}{between}{stamp}"

@@ -39,7 +39,12 @@ class Program:
 
     def signature(self) -> str:
         """Sign one cancel."""
-        request = {"cmd": "delTradeOrder", "apiKey": self.key, "nonce": self.nonce, "params": {"order_id": self.order_id}}
+        request = {
+            "cmd": "delTradeOrder",
+            "apiKey": self.key,
+            "nonce": self.nonce,
+            "params": {"order_id": self.order_id},
+        }
 
         def arranged(fields: Fields) -> Items:
             return [(n, arranged(v) if isinstance(v := fields[n], dict) else v) for n in self.arrange(fields)]
@@ -95,7 +100,8 @@ def more(**extra: str) -> Callable[[Fields, Program], Fields]:
 
 def call(**names: str) -> Callable[[Fields, Program], Fields]:
     return lambda fields, _: {
-        names.get(k, k): {names.get(i, i): w for i, w in v.items()} if isinstance(v, dict) else v for k, v in fields.items()
+        names.get(k, k): {names.get(i, i): w for i, w in v.items()} if isinstance(v, dict) else v
+        for k, v in fields.items()
     }
 
 
@@ -204,7 +210,11 @@ def compact(value: Any) -> str:
 
 
 def base58(digest: bytes) -> str:
-    alphabet, number, text = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", int.from_bytes(digest, "big"), ""
+    alphabet, number, text = (
+        "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+        int.from_bytes(digest, "big"),
+        "",
+    )
     while number:
         number, rest = divmod(number, 58)
         text = alphabet[rest] + text
@@ -301,7 +311,8 @@ HABITS: dict[str, Habit] = {
     "signs the path as a field": ("choose", more(path=PATH), ADDED),
     "signs an empty sign": ("choose", more(sign=""), {"empty-signature-signed"}),
     "signs an empty sid": ("choose", more(sid=""), {"extra-field-signed"}),
-    "secret in the place of the key": ("choose", lambda fields, p: {**fields, "apiKey": p.secret}, {"secret-signed-as-key"}),
+    "secret in the place of the key": (
+        "choose", lambda fields, p: {**fields, "apiKey": p.secret}, {"secret-signed-as-key"}),
     "signs getAuthInfo by copy and paste": ("choose", set_to("cmd", lambda _: "getAuthInfo"), {"other-command"}),
     "signs the command in lower case": ("choose", set_to("cmd", str.lower), {"other-command", "values-in-other-case"}),
     # ---- names
@@ -552,9 +563,10 @@ HABITS: dict[str, Habit] = {
     "key derived with the key": ("keyed", lambda p: mac("sha256", raw(p.secret), raw(p.key)), {"secret-derived"}),
     "key derived with key, then nonce": (
         "keyed", lambda p: mac("sha256", mac("sha256", raw(p.secret), raw(p.key)), raw(p.nonce)), {"secret-derived"}),
-    "nonce as key": ("keyed", lambda p: p.nonce, {"other-text-as-secret"}),
+    "nonce as key": ("keyed", lambda p: p.nonce, {"other-text-as-secret", "key-or-nonce-added", "plain-hash"}),
     # ---- digests
-    **{f"HMAC {name}": ("digest", by(name), {f"hmac-{name}"}) for name in ("sha1", "md5", "sha224", "sha384", "sha512")},
+    **{f"HMAC {name}": ("digest", by(name), {f"hmac-{name}"}) for name in (
+        "sha1", "md5", "sha224", "sha384", "sha512")},
     **{f"HMAC {name}": ("digest", by(name), {"hmac-sha3"}) for name in (
         "sha512_256", "sha3_256", "sha3_512", "blake2s", "ripemd160", "sha3_384")},
     "plain sha256": ("digest", plain("sha256", "t"), PLAIN),
@@ -675,8 +687,10 @@ HABITS_V3: dict[str, Habit] = {
     "time first": ("join", joined("{t}{b}"), FIRST),
     "no time": ("join", joined("{b}"), {"timestamp-left-out"}),
     "no body": ("join", joined("{t}"), {"only-timestamp"}),
-    **{f"{sep!r} between": ("join", joined("{b}" + sep + "{t}"), BETWEEN) for sep in ("\n", ":", "|", ".", ",", "&", " ", "-")},
-    **{f"time first, {sep!r} between": ("join", joined("{t}" + sep + "{b}"), BETWEEN | FIRST) for sep in ("\n", ".", ":", "|")},
+    **{f"{sep!r} between": ("join", joined("{b}" + sep + "{t}"), BETWEEN) for sep in (
+        "\n", ":", "|", ".", ",", "&", " ", "-")},
+    **{f"time first, {sep!r} between": ("join", joined("{t}" + sep + "{b}"), BETWEEN | FIRST) for sep in (
+        "\n", ".", ":", "|")},
     "Coinbase": ("join", joined("{t}POST{path}{b}"), FIRST | BESIDE),
     "OKX without time": ("join", joined("POST{path}{b}"), {"timestamp-left-out"} | BESIDE),
     "Bybit": ("join", joined("{t}{k}{b}"), FIRST | APPENDED),
@@ -693,8 +707,8 @@ HABITS_V3: dict[str, Habit] = {
     "&timestamp=": ("join", joined("{b}&timestamp={t}"), BETWEEN),
     "line at the end": ("join", joined("{b}{t}\n"), {"line-feed"}),
     "one JSON": ("join", joined('{{"body":{b},"timestamp":{t}}}'), BETWEEN),
-    "the rule of v2": ("join", lambda b, t, p: f"apiKey={p.key}&cmd=delTradeOrder&nonce={t}&params=order_id={p.order_id}",
-                       V2_STRING),
+    "the rule of v2": (
+        "join", lambda b, t, p: f"apiKey={p.key}&cmd=delTradeOrder&nonce={t}&params=order_id={p.order_id}", V2_STRING),
     "form and time": ("join", lambda b, t, p: f"order_id={p.order_id}&timestamp={t}", V2_STRING),
 }  # fmt: skip
 # Steps that are the same in both generations.

@@ -26,6 +26,7 @@ FLOORS = {
     "tn_contract.signers": 2,
     "tn_contract.signers_v3": 2,
     "tn_contract.digests": 2,
+    "tn_contract.candidates": 2,
     "tn_contract.search": 2,
     "tn_contract.diagnosis": 2,
     "tn_contract.requestfile": 2,
@@ -82,13 +83,16 @@ SAME_FLOOR = {
     ("tn_contract.nonce", "tn_contract.errors"),
     ("tn_contract.text", "tn_contract.errors"),
     ("tn_contract.signers_v3", "tn_contract.signers"),
-    ("tn_contract.digests", "tn_contract.signers"),
+    ("tn_contract.signers", "tn_contract.signers"),
+    ("tn_contract.signers", "tn_contract.digests"),
+    ("tn_contract.candidates", "tn_contract.signers"),
+    ("tn_contract.candidates", "tn_contract.signers_v3"),
+    ("tn_contract.search", "tn_contract.candidates"),
     ("tn_contract.search", "tn_contract.signers"),
     ("tn_contract.search", "tn_contract.signers_v3"),
     ("tn_contract.search", "tn_contract.digests"),
     ("tn_contract.diagnosis", "tn_contract.signers"),
     ("tn_contract.diagnosis", "tn_contract.signers_v3"),
-    ("tn_contract.diagnosis", "tn_contract.digests"),
     ("tn_contract.diagnosis", "tn_contract.search"),
     ("tn_contract.diagnosis", "tn_contract.journal"),
     ("tn_contract.transport", "tn_contract.address"),
@@ -158,6 +162,8 @@ def _module(path: Path) -> str:
 
 def _room(module: str) -> str:
     packages = ("tn_contract.checks", "tn_contract.client_checks", "mock_server.state")
+    if module == "tn_contract.signers" or module.startswith("tn_contract.signers."):
+        return "tn_contract.signers"
     return next((package for package in packages if module.startswith(package)), module)
 
 

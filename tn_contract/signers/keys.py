@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from tn_contract.signers import Case, Text, encoded
-from tn_contract.signers_values import percent_encoded
+from tn_contract.signers.values import percent_encoded
 from tn_contract.signing import ENCODING, ERRORS
 
 
@@ -234,7 +234,9 @@ def _joined(case: Case) -> Iterator[Key]:
             for position, between in enumerate(_BETWEEN[:6]):
                 told = f"It is {name}."
                 yield Key("secret-with-more", grade if position == 0 else 4, secret + between + text, told)
-                yield Key("secret-with-more", 3 if name == "the nonce" and not between else 4, text + between + secret, told)
+                yield Key(
+                    "secret-with-more", 3 if name == "the nonce" and not between else 4, text + between + secret, told
+                )
     for text in (secret + nonce + key, secret + key + nonce, nonce + key + secret, key + nonce + secret,
                  nonce + secret + key, key + secret + nonce):  # fmt: skip
         yield Key("secret-with-more", 4, text, "It is key and nonce.")
@@ -264,13 +266,17 @@ def _derived(case: Case, raw: bytes) -> Iterator[Key]:
              "stamp": next(iter(case.stamps), ""), "method": case.method, "order": case.order[1]}  # fmt: skip
     for name, text in known.items():
         if text:
-            yield Key("secret-derived", 3 if name in ("nonce", "key") else 4, _mac(encoded(text), raw), "HMAC of the secret.")
+            yield Key(
+                "secret-derived", 3 if name in ("nonce", "key") else 4, _mac(encoded(text), raw), "HMAC of the secret."
+            )
             yield Key("secret-derived", 4, _mac(encoded(text), raw).hex(), "HMAC of the secret, in hex.")
     macs: dict[tuple[bytes, str], bytes] = {}
     for chain in _CHAINS:
         told = "The chain is " + " → ".join(step.lstrip("=") or "nothing" for step in chain) + "."
         for date in case.dates or ([""] if "date" not in chain else []):
-            texts = [date if step == "date" else step[1:] if step[:1] == "=" else known.get(step, step) for step in chain]
+            texts = [
+                date if step == "date" else step[1:] if step[:1] == "=" else known.get(step, step) for step in chain
+            ]
             for start in (raw, b"AWS4" + raw) if "date" in chain or len(chain) > 1 else (raw,):
                 mac = start
                 for text in texts:

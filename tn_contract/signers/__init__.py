@@ -170,6 +170,24 @@ def flat(tree: Nested, form: str = "{}[{}]", path: str = "") -> list[tuple[str, 
     return pairs
 
 
+def values_only(between: str) -> Callable[[Nested], str]:
+    """Write the values alone."""
+    return lambda tree: between.join([value for _name, value in flat(tree)])
+
+
+def is_number(value: str) -> bool:
+    """Tell texts that JSON would write as whole numbers."""
+    return value.isascii() and value.isdigit() and (value[0] != "0" or value == "0")
+
+
+def with_numbers(tree: Nested) -> dict[str, Any]:
+    """Read texts of digits as numbers."""
+    return {
+        name: with_numbers(value) if isinstance(value, dict) else int(value) if is_number(value) else value
+        for name, value in tree.items()
+    }
+
+
 def leaves(tree: Nested, change: Callable[[str], str | None]) -> Nested | None:
     """Change every value (None drops it); None when that changes nothing."""
     changed: Nested = {}

@@ -41,7 +41,7 @@ def _words(table: dict[str, str]) -> Callable[[str], str]:
     return lambda text: table.get(text, text)
 
 
-_VALUES = [
+_VALUES: list[tuple[str, int, Callable[[str], str]]] = [
     ("space-as-plus", 1, lambda text: text.replace(" ", "+")),
     ("space-as-percent", 1, lambda text: text.replace(" ", "%20")),
     ("values-encoded", 1, percent_encoded),
@@ -86,7 +86,7 @@ _VALUES = [
         {"": "<nil>"}, {"": "0"}, {"": "None", "true": "True", "false": "False"},
     )),
 ]  # fmt: skip
-_ANY_VALUES = [
+_ANY_VALUES: list[tuple[str, int, Callable[[str], str]]] = [
     ("values-quoted", 2, lambda text: f'"{text}"'),
     ("values-quoted", 3, lambda text: f"'{text}'"),
     ("values-quoted", 4, lambda text: f"[{text}]"),

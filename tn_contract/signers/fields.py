@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from tn_contract.signers import Case, Choice, from_json, leaves, sorted_tree, written
-from tn_contract.signers_values import ANY_VALUE_CHOICES, PLAIN, VALUE_CHOICES
+from tn_contract.signers.values import ANY_VALUE_CHOICES, PLAIN, VALUE_CHOICES
 from tn_contract.signing import key_order
 from tn_contract.wire import Nested, nest
 
@@ -45,7 +45,7 @@ NAMES_CHANGED = frozenset((
     "empty-signature-signed", "empty-params-signed", "key-not-in-body",
 ))  # fmt: skip
 # Orders of fields as programs build them: the seed page's sample, the vendor's clients, common sense.
-_BUILT = {
+_BUILT: Final[dict[tuple[str, ...], int]] = {
     ("cmd", "apiKey", "nonce", "params"): 2, ("cmd", "params", "nonce", "apiKey"): 3,
     ("cmd", "params", "apiKey", "nonce"): 2, ("apiKey", "cmd", "params", "nonce"): 2,
     ("apiKey", "nonce", "cmd", "params"): 2, ("nonce", "apiKey", "cmd", "params"): 3,
@@ -58,7 +58,7 @@ def changes(case: Case) -> list[Choice]:
     return [
         *_meant(case),
         *_chosen(case),
-        *_renamed(case),
+        *_renamed(),
         *_added(case),
         *_replaced(case),
         *ANY_VALUE_CHOICES,
@@ -114,7 +114,7 @@ def _told_few(left_out: Iterable[str]) -> str:
     return f"Of the four fields only {' and '.join(kept)} {'was' if len(kept) == 1 else 'were'} signed."
 
 
-def _renamed(case: Case) -> Iterator[Choice]:
+def _renamed() -> Iterator[Choice]:
     """Sign the fields under other names."""
 
     def named(names: Callable[..., str]) -> Callable[[Nested], Nested]:
@@ -328,6 +328,10 @@ def _text_of(name: str, tree: Nested) -> str:
     return written(sorted_tree(value)) if isinstance(value, dict) else value
 
 
+def _maps_last(name: str, tree: Nested) -> tuple[bool, str]:
+    return isinstance(tree[name], dict), _text_of(name, tree)  # as PHP's asort and most languages compare
+
+
 def _moved(name: str, last: bool) -> Callable[[Nested], Nested | None]:
     """Put one field first or last, the others sorted."""
 
@@ -370,7 +374,7 @@ _ORDERS = (
 )  # fmt: skip
 _BY_VALUE = tuple(
     Choice("sorted-by-value", grade, _by(key, reverse)) for grade, reverse, key in (
-        (3, False, _text_of), (4, True, _text_of),
+        (3, False, _maps_last), (4, False, _text_of), (4, True, _text_of),
         (3, False, lambda name, _tree: (len(name), name)), (4, True, lambda name, _tree: (len(name), name)),
         (4, True, lambda name, _tree: len(name)), (4, False, lambda name, _tree: len(name)),
         (4, False, lambda name, tree: (len(_text_of(name, tree)), name)),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 from urllib.parse import quote, unquote
 
-from tn_contract.signers import COMPACT, Case, Choice, atoms, encoded
-from tn_contract.signers_text import AS_SENT
-from tn_contract.signers_values import component_encoded, form_encoded, lower_escapes, percent_encoded
+from tn_contract.signers import COMPACT, Case, Choice, Text, atoms, encoded
+from tn_contract.signers.text import AS_SENT
+from tn_contract.signers.values import component_encoded, form_encoded, lower_escapes, percent_encoded
 from tn_contract.signing import ERRORS
 
 _BEHIND = (
@@ -39,7 +40,8 @@ _AROUND = (
 _BETWEEN = ("", "&", "\n", ":", "|", "?", " ", ".", ",", ";", "-", "_", "/", "+", "#")
 _HOW_MANY = {2: 15, 3: 8, 4: 4}  # of them, by the grade of what is put there
 # Together with it, as other exchanges want it; the placeholders are `atoms` by name.
-_BESIDE = (
+_Forms: TypeAlias = "tuple[tuple[str, int, tuple[str, ...]], ...]"
+_BESIDE: _Forms = (
     ("method-signed", 3, ("{method}{path}", "{method}{path}?", "{method}\n{path}\n")),
     ("method-signed", 4, ("{method} {path}\n", "{method} {path} ", "{method}:{path}:", "{method}|{path}|",
                           "{method}&{quoted}&")),
@@ -63,7 +65,7 @@ _BESIDE = (
     ("secret-in-string", 4, ("secret={secret}&", "{key}{secret}", "{secret}{key}", "{secret}{nonce}",
                              "apiSecret={secret}&", "{key}:{secret}:", "api_secret={secret}&")),
 )  # fmt: skip
-_SUFFIXES = (
+_SUFFIXES: _Forms = (
     ("secret-in-string", 4, ("&key={secret}", "&secret={secret}", "&apiSecret={secret}", "&api_secret={secret}",
                              "&apiSecretKey={secret}", "{key}{secret}", "{secret}{key}", "&secretKey={secret}",
                              "{nonce}{secret}", "{secret}{nonce}", "&secret_key={secret}", "&sign={secret}",
@@ -95,11 +97,19 @@ def wrappings(case: Case) -> Iterator[Choice]:
     yield Choice("nothing-signed", 3, lambda _text: "")
 
 
+def _appended(text: str) -> Callable[[str], str]:
+    return lambda signed: signed + text
+
+
+def _prepended(text: str) -> Callable[[str], str]:
+    return lambda signed: text + signed
+
+
 def _beside(case: Case) -> Iterator[Choice]:
     for mistake, name, grade, text in atoms(case):
         for position, between in enumerate(_BETWEEN[: _HOW_MANY[grade]]):
             usual = grade if position == 0 else 3 if position < 3 and grade == 2 else 4
-            first = usual if name not in ("the path",) or between != "?" else 2
+            first = usual if name != "the path" or between != "?" else 2
             told = f"It is {name}."
             yield Choice(mistake, first, lambda signed, text=text + between: text + signed, told)
             yield Choice(mistake, usual, lambda signed, text=between + text: signed + text, told)
@@ -109,12 +119,11 @@ def _beside(case: Case) -> Iterator[Choice]:
         "quoted": quote(case.path, safe=""), "quoted_url": quote(f"https://{case.host}{case.path}", safe=""),
         "stamp": next(iter(case.stamps), ""),
     }  # fmt: skip
-    for mistake, grade, forms in _BESIDE:
-        for form in forms:
-            yield Choice(mistake, grade, lambda signed, text=form.format_map(parts): text + signed)
-    for mistake, grade, forms in _SUFFIXES:
-        for form in forms:
-            yield Choice(mistake, grade, lambda signed, text=form.format_map(parts): signed + text)
+    for table, behind in ((_BESIDE, False), (_SUFFIXES, True)):
+        for mistake, grade, forms in table:
+            for form in forms:
+                text = form.format_map(parts)
+                yield Choice(mistake, grade, _appended(text) if behind else _prepended(text))
     yield Choice("secret-in-string", 4, lambda text: f"{case.secret}{text}{case.secret}")
     yield Choice("secret-in-string", 4, lambda text: f"{case.secret}&{text}&{case.secret}")
     oauth = f"{case.method}&{quote(f'https://{case.host}{case.path}', safe='')}&"
@@ -135,8 +144,12 @@ def _encoded() -> Iterator[Choice]:
     yield Choice("text-in-other-case", 4, str.swapcase)
     for name, grade in _HASHES:
         told = f"The hash is {name.upper().replace('_', '-')}"
-        forms = ((0, "in hex.", lambda digest: digest.hex()), (grade - 2, "as bytes.", bytes), (2, "in base64.", base64.b64encode),
-                 (2, "in upper-case hex.", lambda digest: digest.hex().upper()))  # fmt: skip
+        forms: tuple[tuple[int, str, Callable[[bytes], Text]], ...] = (
+            (0, "in hex.", lambda digest: digest.hex()),
+            (grade - 2, "as bytes.", bytes),
+            (2, "in base64.", base64.b64encode),
+            (2, "in upper-case hex.", lambda digest: digest.hex().upper()),
+        )
         for more, form, write in forms:
             yield Choice("text-hashed-first", min(grade + more, 4), lambda text, name=name, write=write: write(
                 hashlib.new(name, encoded(text)).digest()), f"{told} {form}")  # fmt: skip

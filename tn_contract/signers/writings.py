@@ -113,7 +113,7 @@ def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
     ended = re.fullmatch(r"(?:[a-zA-Z$]{1,8}[0-9]{0,3}[_-]?|v[0-9])([0-9a-f]{64}|[0-9A-F]{64})", text)
     if ended:
         yield (*mistakes, "signature-prefixed"), ended[1]
-    if not (prefix and prefix[1]) and not suffix or re.search("[-_/]", text):
+    if (not (prefix and prefix[1]) and not suffix) or re.search("[-_/]", text):
         yield tuple(mistakes), text
 
 
@@ -126,10 +126,9 @@ def _numbers(text: str) -> Iterator[bytes]:
         for numbers in (listed, listed[:-1]):
             if len(numbers) in SIZES and all(-128 <= number < 256 for number in numbers):
                 yield bytes(number % 256 for number in numbers)
-            if len(numbers) in (4, 5, 8, 16) and any(abs(number) > 2**16 for number in numbers):
-                if all(-(2**31) <= number < 2**32 for number in numbers):
-                    yield b"".join((number % 2**32).to_bytes(4, "big") for number in numbers)
-                    yield b"".join((number % 2**32).to_bytes(4, "little") for number in numbers)
+            if len(numbers) in (4, 5, 8, 16) and all(-(2**31) <= number < 2**32 for number in numbers):
+                yield b"".join((number % 2**32).to_bytes(4, "big") for number in numbers)
+                yield b"".join((number % 2**32).to_bytes(4, "little") for number in numbers)
             if len(numbers) == 4 and all(-(2**63) <= number < 2**64 for number in numbers):
                 yield b"".join((number % 2**64).to_bytes(8, "big") for number in numbers)
     octal = re.fullmatch(r"(?:\\?[0-7]{3}[\s,]?){16,64}", text)
@@ -235,9 +234,7 @@ def _in_hex(text: str, nested: bool) -> Iterator[tuple[tuple[str, ...], int, _Ma
             middle = (64 - length) // 2
             yield (*case, "truncated"), 32, lambda digest: digest.hex()[middle : middle + length] == text
     if 48 <= length < 64:
-        yield (*case, "bytes-unpadded"), 32, lambda digest: (
-            text[0] == f"{digest[0]:x}"[0] and _unpadded(digest) == text
-        )
+        yield (*case, "bytes-unpadded"), 32, lambda digest: text[0] == f"{digest[0]:x}"[0] and _unpadded(digest) == text
     if length % 2 and len(raw) >= _LEAST:
         yield (*case, "truncated"), len(raw), _equals(raw)
     if "ffffff" in text and length > 64 and _SIGN_EXTENDED.fullmatch(text):
@@ -269,10 +266,12 @@ def _in_base64(text: str, nested: bool) -> Iterator[tuple[tuple[str, ...], int, 
         yield ("base64", *(() if len(raw) in SIZES else ("truncated",))), len(raw), _equals(raw)
         if len(raw) in SIZES:
             yield ("base64", "bytes-reversed"), len(raw), _equals(raw[::-1])
-        if text != text.lower() and not re.search("[a-z]", text) or not re.search("[A-Z]", text):
+        if (text != text.lower() and not re.search("[a-z]", text)) or not re.search("[A-Z]", text):
             lost = text.lower()
-            yield ("signature-in-other-case",), 32, lambda digest: (
-                base64.b64encode(digest).decode().rstrip("=").lower() == lost.rstrip("=")
+            yield (
+                ("signature-in-other-case",),
+                32,
+                lambda digest: base64.b64encode(digest).decode().rstrip("=").lower() == lost.rstrip("="),
             )
 
 

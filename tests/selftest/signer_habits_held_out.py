@@ -1,0 +1,3 @@
+from tests.selftest.signer_habits import Habit
+
+HELD_OUT: dict[str, Habit] = {}
