@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import html
@@ -64,7 +65,10 @@ def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
     mistakes: list[str] = []
     if text != text.strip():
         text, mistakes = text.strip(), ["signature-prefixed"]
-    if "%" in text:
+    if len(printed := _literal(text)) in SIZES:
+        yield (*mistakes, "signature-as-numbers"), printed
+        return
+    if re.search("%[0-9a-fA-F]{2}", text):
         raw = unquote_to_bytes(text)
         if len(raw) in SIZES and not raw.isascii():
             yield (*mistakes, "signature-encoded"), raw
@@ -115,6 +119,17 @@ def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
         yield (*mistakes, "signature-prefixed"), ended[1]
     if (not (prefix and prefix[1]) and not suffix) or re.search("[-_/]", text):
         yield tuple(mistakes), text
+
+
+def _literal(text: str) -> bytes:
+    """Read bytes as Python prints them; empty when it is something else."""
+    if not re.fullmatch(r"b(['\"]).*\1", text, re.DOTALL):
+        return b""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return b""
+    return value if isinstance(value, bytes) else b""
 
 
 def _numbers(text: str) -> Iterator[bytes]:
