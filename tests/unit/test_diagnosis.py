@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +21,8 @@ from tn_contract.diagnosis import diagnose, explain, situation_of
 from tn_contract.evidence import of_session
 from tn_contract.journal import Diagnosis
 from tn_contract.requestfile import read_requests
-from tn_contract.search import find, wrong_signatures
+from tn_contract.search import QUICK, THOROUGH, find, find_counted, wrong_signatures
+from tn_contract.signers import Case, as_texts
 from tn_contract.signing import Credentials, Secret, sign
 from tn_contract.wire import (
     COMMAND_PATH,
@@ -265,6 +271,150 @@ def test_an_earlier_request_tells_which_nonce_was_signed() -> None:
     found = diagnose(request, "signature-invalid", PAIR, at_ns=0, earlier=[earlier])
     assert found is not None
     assert found.mistakes == ("other-request-signed",)
+
+
+# ---- bodies that differ from the signed string -----------------------------------------------------------------
+
+RIGHT = "apiKey=public&cmd=delTradeOrder&nonce=17000000000000&params=order_id=2929292929"
+START = "apiKey=public&cmd=delTradeOrder&nonce=17000000000000"
+
+
+def sent(body: str, signed: str, secret: str = "secret") -> Request:
+    """A request whose body differs from what was signed."""
+    headers = (("Content-Type", FORM_TYPE), (SIGNATURE_HEADER, Secret(secret).mac(signed.encode())))
+    return Request("POST", COMMAND_PATH + "delTradeOrder", headers, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "signed", "named"),
+    [
+        (f"{START}&None%5Border_id%5D=2929292929", RIGHT, {"params-misspelt"}),
+        (f"{START}&param%5Border_id%5D=2929292929", RIGHT, {"params-misspelt"}),
+        (f"{START}&data%5Border_id%5D=2929292929", RIGHT, {"params-misspelt"}),
+        (f"{START}&params%5BorderId%5D=2929292929", RIGHT, {"order-id-misspelt"}),
+        (f"{START}&params%5Bid%5D=2929292929", RIGHT, {"order-id-misspelt"}),
+        (f"{START}&params%5Border_id%5D%5B%5D=2929292929", RIGHT, {"order-id-nested"}),
+        (f"{START}&order_id=2929292929", RIGHT, {"params-sent-lifted"}),
+        (START, RIGHT, {"params-not-sent"}),
+        (RIGHT.replace("nonce", "ts").replace("params=order_id", "params%5Border_id%5D"), RIGHT, {"nonce-misspelt"}),
+        (RIGHT.replace("cmd", "command").replace("params=order_id", "params%5Border_id%5D"), RIGHT, {"cmd-misspelt"}),
+        (
+            "apiKey=public&nonce=17000000000000&params%5Border_id%5D=2929292929",
+            RIGHT,
+            {"cmd-only-in-path"},
+        ),
+        (
+            'apiKey=public&cmd=delTradeOrder&q={"cmd":"delTradeOrder","params":{"order_id":5}}',
+            "cmd=delTradeOrder&params=order_id=5",
+            {"v1-envelope"},
+        ),
+        (f"{START}&None%5Border_id%5D=2929292929", RIGHT.replace("&", "|"), {"params-misspelt", "other-separators"}),
+    ],
+)
+def test_a_body_that_differs_from_the_signed_string_is_named(body: str, signed: str, named: set[str]) -> None:
+    found = judge(sent(body, signed))
+    assert found is not None
+    assert set(found.mistakes) == named
+    assert found.signed == signed
+
+
+def test_params_that_may_have_been_signed_and_are_not_sent_are_doubted() -> None:
+    found = judge(sent(START, RIGHT.replace("2929292929", "77123")))
+    assert found is not None
+    assert not found.mistakes
+    assert found.hint.endswith("the body holds no params: if they were signed, send them")
+
+
+# ---- which stages are right ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("configured", ["secret\r", '"secret"', "'secret'", " secret", "secret\n", '"secret"\r\n'])
+def test_the_secret_that_is_configured_here_is_doubted_before_the_client(configured: str) -> None:
+    found = judge(
+        sent(f"{START}&params%5Border_id%5D=2929292929", RIGHT), pair=Credentials("public", Secret(configured))
+    )
+    assert found is not None
+    assert found.mistakes == ("secret-trimmed",)
+    assert found.fix.startswith("Check TN_API_SECRET here first")
+
+
+def test_an_odd_secret_is_doubted_where_nothing_is_found_too() -> None:
+    request = sent(f"{START}&params%5Border_id%5D=2929292929", "something else")
+    found = judge(request, pair=Credentials("public", Secret("secret\r")))
+    assert found is not None
+    assert found.hint.endswith("check TN_API_SECRET")
+    unknown = diagnose(request, "key-unknown", None, at_ns=0, others=[Credentials('"public"', Secret("secret"))])
+    assert unknown is not None
+    assert unknown.hint.endswith("check TN_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("signature", "told"),
+    [
+        (Secret("secret\n").mac(RIGHT.encode()), "The string that was signed is right; the key is not."),
+        (hashlib.sha256(RIGHT.encode()).hexdigest(), "The string that was signed is right; the digest is not."),
+        (
+            Secret("secret").mac(RIGHT.encode()).upper(),
+            "String, key and digest are right; how the digest is written is not.",
+        ),
+        (
+            hmac.digest(b"public", RIGHT.encode(), "sha1").hex(),
+            "The string that was signed is right; the key and the digest are not.",
+        ),
+    ],
+)
+def test_equal_strings_are_said_to_be_right(signature: str, told: str) -> None:
+    found = judge(with_signature(dress("delTradeOrder", FIELDS, ""), signature))
+    assert found is not None
+    assert found.told.endswith(told)
+    assert found.difference == -1
+
+
+def test_the_bytes_of_a_signature_in_base64_are_counted_where_nothing_is_found() -> None:
+    found = judge(with_signature(dress("delTradeOrder", FIELDS, ""), base64.b64encode(b"\xab" * 20).decode()))
+    assert found is not None
+    assert found.hint.endswith("They decode to 20 bytes, as SHA-1 gives")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda digest: digest[::-1].hex(),
+        lambda digest: digest.hex()[::-1],
+        lambda digest: str(list(digest)),
+        lambda digest: "[" + " ".join(map(str, digest)) + "]",
+        lambda digest: str(int.from_bytes(digest, "big")),
+        lambda digest: base64.b32encode(digest).decode(),
+        lambda digest: digest.hex(":"),
+        lambda digest: digest.hex("-").upper(),
+        lambda digest: base64.b64encode(digest).hex(),
+        lambda digest: json.dumps({"type": "Buffer", "data": list(digest)}),
+        lambda digest: f"(stdin)= {digest.hex()}",
+        repr,
+    ],
+)
+def test_how_a_digest_is_written_costs_the_search_nothing(write: Callable[[bytes], str]) -> None:
+    """Another mistake is found beside it, because the writing is undone before the search."""
+    unsorted = "cmd=delTradeOrder&apiKey=public&nonce=17000000000000&params=order_id=2929292929"
+    digest = hmac.digest(b"public", unsorted.encode(), "sha256")
+    found = mistakes(with_signature(dress("delTradeOrder", FIELDS, ""), write(digest)))
+    assert {"unsorted", "key-as-secret"} < set(found)
+
+
+def test_a_search_is_bounded_by_digests_and_goes_further_when_asked_to() -> None:
+    case = Case(as_texts(FIELDS), PAIR)
+    quick, thorough = find_counted(case, "ab" * 32, QUICK), find_counted(case, "ab" * 32, THOROUGH)
+    assert quick[0] is thorough[0] is None
+    assert 8_000 < quick[1] < 13_000
+    assert 100_000 < thorough[1] < 600_000
+    rare = RIGHT.replace("order_id=2929292929", "[AnyHashable(order_id)]")
+    assert mistakes(with_signature(dress("delTradeOrder", FIELDS, ""), Secret("public").mac(rare.encode()))) == ()
+    signed = Secret("your_secret_key").mac(RIGHT.replace("&", ";").encode())
+    request = with_signature(dress("delTradeOrder", FIELDS, ""), signed)
+    assert mistakes(request) == ()
+    found = diagnose(request, "signature-invalid", PAIR, at_ns=0, thorough=True)
+    assert found is not None
+    assert set(found.mistakes) == {"other-separators", "placeholder-secret"}
 
 
 # ---- nonces ------------------------------------------------------------------------------------------------

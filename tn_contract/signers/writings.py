@@ -65,7 +65,7 @@ def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
     mistakes: list[str] = []
     if text != text.strip():
         text, mistakes = text.strip(), ["signature-prefixed"]
-    if len(printed := _literal(text)) in SIZES:
+    if len(printed := _literal(text)) in SIZES and not printed.isalnum():
         yield (*mistakes, "signature-as-numbers"), printed
         return
     if re.search("%[0-9a-fA-F]{2}", text):
@@ -229,12 +229,15 @@ def _in_hex(text: str, nested: bool) -> Iterator[tuple[tuple[str, ...], int, _Ma
     case: tuple[str, ...] = () if text == text.lower() else ("upper-case-hex",)
     length, text = len(text), text.lower()
     raw = bytes.fromhex(text[: length // 2 * 2])
-    if length % 2 == 0 and len(raw) >= _LEAST:
-        yield (*case, *(() if len(raw) in SIZES else ("truncated",))), len(raw), _equals(raw)
-        inner = raw.decode("ascii", "replace").strip()
-        if not nested and len(raw) > 32 and (_HEX.fullmatch(inner) or _BASED.fullmatch(inner)):
-            for more, size, match in _decoded(inner, True):
-                yield ("signature-encoded-twice", *(each for each in more if each != "base64")), size, match
+    whole = length % 2 == 0 and len(raw) in SIZES
+    if whole:
+        yield case, len(raw), _equals(raw)
+    inner = raw.decode("ascii", "replace").strip()
+    if not nested and len(raw) > 32 and (_HEX.fullmatch(inner) or _BASED.fullmatch(inner)):
+        for more, size, match in _decoded(inner, True):
+            yield ("signature-encoded-twice", *(each for each in more if each != "base64")), size, match
+    if length % 2 == 0 and len(raw) >= _LEAST and not whole:
+        yield (*case, "truncated"), len(raw), _equals(raw)
     if length == 128 and text[:64] == text[64:]:
         yield (*case, "signature-too-long"), 32, _equals(raw[:32])
     if length > 64 and length != 128:
