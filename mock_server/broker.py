@@ -38,9 +38,11 @@ from tn_contract.signing import Credentials, Secret, legible, signature_of
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
+    COMMAND_PATHS,
     SIGNATURE_HEADER,
     Reply,
     Request,
+    is_redirected,
     replace,
     scheme_of,
 )
@@ -417,7 +419,7 @@ class Broker:
         )
         reply = Reply(
             payload.status,
-            (*payload.headers.items(), *_cors(request)),
+            (*_headers(payload, scheme), *_cors(request)),
             payload.fill(done.order_id, done.values),
         )
         journal = examination.session.journal if examination.session else self.strays
@@ -518,7 +520,7 @@ class Broker:
             if self.strict_path:
                 return Done("command-unknown")
         found.begun = True
-        call = Call(session.credentials.api_key, envelope.scheme, command, params)
+        call = Call(session.credentials.api_key, envelope.scheme, command, params, is_redirected(request.query))
         scenario = (session.scenario or self.scenario) if scripted else None
         _, order_id = order_asked(params) if scenario else ("", "")
         turn = scenario.turn(call.api_key, command, order_id, self._clock()) if scenario else None
@@ -541,6 +543,12 @@ def _kept(text: str) -> str:
     if len(text) > 2 * BODY_KEPT:
         return f"({len(text)} characters: too long to keep)"  # not cut, for half a secret is a leak too
     return legible(text)
+
+
+def _headers(payload: Payload, scheme: Scheme) -> list[tuple[str, str]]:
+    """Return a payload's headers; its redirect points to the address of the generation that was asked."""
+    path = COMMAND_PATHS[scheme]
+    return [(name, value.replace(COMMAND_PATH, path, 1)) for name, value in payload.headers.items()]
 
 
 def _cors(request: Request) -> tuple[tuple[str, str], ...]:

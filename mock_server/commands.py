@@ -23,12 +23,16 @@ Replies = Mapping[Scheme, Mapping[str, Payload]]
 
 
 class Call(Struct, frozen=True):
-    """A command from the holder of a key: signature and time were right."""
+    """A command from the holder of a key: signature and time were right.
+
+    `redirected` says that it came to where the mock's redirect points.
+    """
 
     api_key: str
     scheme: Scheme
     command: str
     params: Mapping[str, object]
+    redirected: bool = False
 
 
 class Done(Struct, frozen=True):

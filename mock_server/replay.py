@@ -25,6 +25,8 @@ class Replay:
         if refused:
             return Done(refused)
         payload = self.magic.get(order_id)
+        if payload and call.redirected and "Location" in payload.headers:
+            payload = None  # redirected once, not for ever
         faulty = self._faulty.get(order_id)
         accepted = (payload or self._replies[call.scheme]["cancel-accepted"]).outcome == "accepted"
         applied = faulty is None or faulty.applied

@@ -22,7 +22,7 @@ from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import PLAYED, Exchange
 from tn_contract.nonce import parse_nonce
-from tn_contract.wire import nest, parse_fields, read_body
+from tn_contract.wire import is_redirected, nest, parse_fields, read_body
 
 OUTCOMES = ("accepted", "rejected", "unknown", "not-sent")
 CANCEL = "delTradeOrder"
@@ -169,7 +169,7 @@ class Sent:
     @property
     def follows_redirect(self) -> bool:
         """Whether it went where the mock's redirect points: one fault, which has a check of its own."""
-        return "redirected=1" in self.query
+        return is_redirected(self.query)
 
     @property
     def situation(self) -> str:

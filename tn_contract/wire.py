@@ -34,6 +34,7 @@ from tn_contract.signing import (
 API_ROOT = "/api/v2"
 COMMAND_PATH = f"{API_ROOT}/cmd/"
 COMMAND_PATH_V3 = "/api/"
+COMMAND_PATHS: dict[Literal["v2", "v3"], str] = {"v2": COMMAND_PATH, "v3": COMMAND_PATH_V3}
 SIGNATURE_HEADER = "X-NtApi-Sig"
 PUBLIC_KEY_HEADER = "X-NtApi-PublicKey"
 TIMESTAMP_HEADER = "X-NtApi-Timestamp"
@@ -51,6 +52,11 @@ _USUAL_NAME = 64
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Nested: TypeAlias = "dict[str, str | Nested]"
+
+
+def is_redirected(query: str) -> bool:
+    """Whether a query is the one that the redirects among the payloads point to."""
+    return "redirected=1" in query.split("&")
 
 
 def scheme_of(path: str) -> Literal["v2", "v3"] | None:

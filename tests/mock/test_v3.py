@@ -353,3 +353,18 @@ def test_the_kits_own_composer_and_this_file_agree(broker: Broker) -> None:
     assert composed.request == post()
     assert situation(broker.handle(composed.request)) == "cancel-accepted"
     assert with_signature(composed.request, None) == post(signature="")
+
+
+@pytest.mark.parametrize("scheme", ["v2", "v3"])
+def test_redirect_points_to_its_own_generation_and_ends_there(scheme: str) -> None:
+    order = CORPUS.replies["http-307"]
+    broker = Broker(clock=lambda: NOW * 10**9, policy="none")
+    signed = (
+        post(f'{{"order_id":{order}}}'.encode())
+        if scheme == "v3"
+        else compose(DEMO, "delTradeOrder", 1, {"order_id": order}).request
+    )
+    first = broker.handle(signed).reply
+    location = first.header("Location") or ""
+    assert (first.status, location) == (307, f"{signed.path}?redirected=1")
+    assert b'"order_id"' in broker.handle(replace(signed, query="redirected=1")).reply.body

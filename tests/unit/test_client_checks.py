@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
@@ -264,13 +265,87 @@ def test_order_ids_must_be_on_the_wire_digit_for_digit() -> None:
     assert verdict("sends/ids-to-63-bits", cancel("9007199254740992"), cancel(BEYOND_53_BITS[1])) == "warn"
 
 
-def test_a_redirect_is_followed_when_a_request_comes_to_its_address() -> None:
+def redirected(then: Sent | None, payload: str = "http-307") -> Evidence:
+    order_id = magic(payload)
+    return evidence(process(cancel(order_id), *([then] if then else []), orders=[order_id]))
+
+
+TARGET = f"{V2}?redirected=1"
+
+
+def test_redirect_is_followed_with_a_body_or_without() -> None:
     order_id = magic("http-307")
-    found = [
-        judge("sends/nothing-after-redirects", evidence(process(*sent), case=case_of(order_id))).verdict
-        for sent in ([cancel(order_id)], [cancel(order_id), cancel(order_id, line=f"{V2}?redirected=1")])
+    get = cancel(order_id, line=TARGET.replace("POST", "GET"), body="", situation="method")
+    signed_query = cancel(order_id, line=f"GET {TARGET[5:]}&params[order_id]={order_id}", body="", situation="method")
+    for then, *verdicts in (
+        (None, "pass", "pass"),
+        (cancel(order_id, line=TARGET), "fail", "pass"),
+        (signed_query, "fail", "pass"),
+        (get, "pass", "warn"),
+    ):
+        seen = redirected(then)
+        results = [judge(f"sends/{slug}-after-redirects", seen) for slug in ("nothing", "no-get")]
+        assert [result.verdict for result in results] == verdicts
+        shown = [exchange for result in results for exchange in result.exchanges]
+        assert shown == ([then.exchange] if then else []), "the offending request is shown"
+
+
+def test_outcome_after_a_redirect_is_that_of_the_second_reply() -> None:
+    order_id = magic("http-307")
+    seen = redirected(cancel(order_id, line=TARGET))
+    [one] = seen.processes
+    one.reports.append(Reported(order_id, "accepted"))
+    assert judge("reports/odd-statuses", seen).verdict == "skipped"
+    refusal = cancel(order_id, line=TARGET.replace("POST", "GET"), body="", situation="method").exchange
+    reply = Message([], '{"code": 5, "errMsg": "no"}', status=200)
+    seen = redirected(Sent(structs.replace(refusal, reply=reply)))
+    seen.processes[0].reports.append(Reported(order_id, "rejected", code=5))
+    error = magic("common-error")
+    asked = process(cancel(error), orders=[error], reports=[Reported(error, "rejected", code=2)])
+    seen.cases += evidence(asked).cases
+    assert judge("reports/codes-as-sent", seen).verdict == "pass"
+
+
+@pytest.mark.parametrize(("plain", "slow", "found"), [
+    ("unknown", "unknown", "skipped"), ("rejected", "rejected", "skipped"),
+    ("accepted", "unknown", "warn"), ("accepted", "rejected", "fail"), ("unknown", "rejected", "fail"),
+])  # fmt: skip
+def test_slow_reply_is_not_held_against_who_misreads_the_quick_one_alike(plain: str, slow: str, found: str) -> None:
+    runs = [
+        Case(case_of(order), [process(cancel(order), orders=[order], reports=[Reported(order, said)])])
+        for order, said in ((magic("success"), plain), (fault("delay"), slow), (fault("dribble"), slow))
     ]
-    assert found == ["pass", "fail"]
+    assert judge("reports/slow-replies", Evidence("by hand", runs)).verdict == found
+
+
+@pytest.mark.parametrize(
+    ("situation", "outcome", "found"),
+    [
+        ("signature-invalid", "accepted", "fail"),
+        ("signature-invalid", "rejected", "pass"),
+        ("signature-invalid", "unknown", "pass"),
+        ("command-unknown", "accepted", "fail"),
+        ("nonce-replayed", "accepted", "fail"),
+        ("address", "accepted", "fail"),
+        ("cancel-accepted", "accepted", "pass"),
+        ("cancel-accepted", "unknown", "pass"),
+        ("cancel-accepted", "rejected", "fail"),
+        ("cancel-accepted", "not-sent", "fail"),
+    ],
+)
+def test_outcome_is_compared_with_the_reply_that_came(situation: str, outcome: str, found: str) -> None:
+    one = process(cancel(situation=situation), orders=[ORDINARY], reports=[Reported(ORDINARY, outcome)])
+    result = judge("reports/refused-requests", evidence(one))
+    assert result.verdict == found
+    assert found == "pass" or result.exchanges == (one.sent[0].exchange,)
+
+
+def test_request_without_an_order_does_not_make_it_accepted() -> None:
+    asked = process(cancel(body="q=x", situation="key-missing"), orders=["7"], reports=[Reported("7", "accepted")])
+    assert judge("reports/refused-requests", evidence(asked)).verdict == "fail"
+    again = process(cancel("7", situation="nonce-replayed"), orders=["7"], reports=[Reported("7", "accepted")])
+    remembered = evidence(process(cancel("7"), orders=["7"]), again, case="restart")
+    assert judge("reports/refused-requests", remembered).verdict == "pass"
 
 
 # ---- nonces ------------------------------------------------------------------------------------------------
@@ -409,8 +484,10 @@ def reported(check_id: str, order_id: str, outcome: str | None, **more: object) 
 OF_REPLIES = [
     (check.id, case_id.removeprefix("order-"))
     for check in catalogue().values()
-    if check.group == "reports" and check.id not in ("reports/codes-as-sent", "reports/not-sent")
+    if check.group == "reports"
+    and check.id not in ("reports/codes-as-sent", "reports/not-sent", "reports/refused-requests")
     for case_id in check.cases
+    if check.id == "reports/success" or case_id != case_of(CORPUS.replies["success"])  # elsewhere a control
 ]
 
 
@@ -636,7 +713,8 @@ def test_who_did_not_end_by_itself_owes_no_report() -> None:
 
 # ---- nothing passes that was not exercised -------------------------------------------------------------------
 
-FACE = {"sends/post", "sends/address", "sends/content-type", "sends/fields", "sends/nothing-else",
+FACE = {"reports/refused-requests",
+        "sends/post", "sends/address", "sends/content-type", "sends/fields", "sends/nothing-else",
         "sends/what-was-asked", "sends/ids-beyond-32-bits", "sends/ids-to-63-bits", "draws/whole-numbers",
         "draws/rising", "keeps/secret-out-of-body", "keeps/secret-out-of-address", "keeps/secret-out-of-headers",
         "keeps/key-out-of-address"}  # fmt: skip

@@ -123,6 +123,17 @@ def gave(process: Process, order_id: str) -> Sent | None:
     return next((sent for sent in process.sent if answers(sent, order_id)), None)
 
 
+def replies_to(process: Process, order_id: str) -> list[Sent]:
+    """Return the requests that name an order, with those that followed a redirect from one, in order."""
+    found: list[Sent] = []
+    before: Sent | None = None
+    for sent in process.sent:
+        if sent.order_id == order_id or (sent.follows_redirect and found and before is found[-1]):
+            found.append(sent)
+        before = sent
+    return found
+
+
 def how_ended(process: Process) -> str:
     """Say how a process ended that did not exit by itself, in brackets."""
     if process.ended is None or process.ended.how == "exited":

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
-from tn_contract.client_checks.needs import gave, how_ended
+from tn_contract.client_checks.needs import gave, how_ended, replies_to
 from tn_contract.client_checks.registry import Seen, client_check
 from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
 from tn_contract.corpus import load_corpus
@@ -33,23 +33,33 @@ BROKEN = _replies("http-500", "http-500-success", "http-502", "http-503", "http-
 # ---- reports -----------------------------------------------------------------------------------------------
 
 
-def _reports(slug: str, title: str, clause: str, order_ids: Iterable[str], *, cautious: bool = True) -> None:
+def _reports(
+    slug: str, title: str, clause: str, order_ids: Iterable[str], *, cautious: bool = True, plain: str = ""
+) -> None:
     """Declare that the client reports of these orders what the corpus says.
 
-    With `cautious`, unknown instead of a settled outcome is a warning: it errs on the safe side.
+    With `cautious`, unknown instead of a settled outcome is a warning: it errs on the safe side. Whoever misreads the
+    payload `plain` in the same way is not judged: that mistake has a check of its own.
     """
     wanted = tuple(order_ids)
+    twin = CORPUS.replies[plain] if plain else ""
     told = f"the reply to {', '.join(wanted)}" if len(wanted) < 4 else f"{len(wanted)} such replies"
 
-    @client_check(f"reports/{slug}", title, clause=clause, cases=map(case_of, wanted))
+    @client_check(f"reports/{slug}", title, clause=clause, cases=map(case_of, [*wanted, *filter(None, [twin])]))
     def reports(evidence: Evidence) -> Finding:
-        return _reported_as_expected(evidence, wanted, cautious)
+        return _reported_as_expected(evidence, wanted, cautious, _misread(evidence, twin) if twin else "")
 
     weight = "a warning" if cautious else "a failure too"
     reports.__doc__ = f"Compare what the client says of {told} with the corpus; unknown is {weight}."
 
 
-def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool) -> Finding:
+def _misread(evidence: Evidence, order_id: str) -> str:
+    """What the client says of an order's reply, where that is wrong; else empty."""
+    said = [_got(each.report(order_id), each) for each in evidence.cancelling(order_id) if gave(each, order_id)]
+    return next((got for got in said if got != CORPUS.expected_report(order_id)[0]), "")
+
+
+def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool, misread: str = "") -> Finding:
     asked = [
         (order_id, process)
         for order_id in order_ids
@@ -61,9 +71,13 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
     doubts: list[str] = []
+    elsewhere = 0
     for order_id, process in asked:
         reached = gave(process, order_id)
         if reached is None:
+            continue
+        if replies_to(process, order_id)[-1].follows_redirect:
+            elsewhere += 1  # what it says is of the other reply
             continue
         outcome, kind = CORPUS.expected_report(order_id)
         expected = f"{outcome}{f' ({kind})' if kind else ''} for {_described(order_id)}"
@@ -71,10 +85,14 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
         got = _got(report, process)
         if got == outcome:
             continue
+        if got == misread:
+            raise NotApplicable(f"the client says {got} of the plain reply too: a check of its own judges that")
         if cautious and got == "unknown":
             doubts.append(_described(order_id))
             continue
         raise Seen(failed(expected, got), reached)
+    if elsewhere == len(asked):
+        raise NotApplicable("the client followed the redirect, so what it says is of another reply")
     if doubts:
         return Finding("warn", "a settled outcome", f"unknown, which is safe but needless, for {'; '.join(doubts)}")
     return passed(f"as the corpus says for {', '.join(order_ids)}", "so reported")
@@ -107,7 +125,7 @@ _reports(
 _reports(
     "success-with-more", "is not misled by more members and a falsy error", "client-tolerates-more",
     _replies("success-with-falsy-error", "success-with-error-false", "success-with-error-zero", "success-with-cookie"),
-    cautious=False,
+    cautious=False, plain="success",
 )  # fmt: skip
 _reports(
     "common-error", "reports errMsg with code 2 as rejected", "client-reports-common-error",
@@ -179,7 +197,7 @@ _reports(
 )  # fmt: skip
 _reports(
     "slow-replies", "waits for a reply that takes a second", "client-waits-for-slow-replies",
-    _faulty("delay", "dribble"),
+    _faulty("delay", "dribble"), plain="success",
 )  # fmt: skip
 
 SILENT = tuple(_faulty("silence"))
@@ -232,7 +250,7 @@ def reports_codes_as_sent(evidence: Evidence) -> Finding:
     compared = 0
     for process in evidence.processes:
         for report in process.reports:
-            sent = [each for each in process.cancels(report.order_id) if each.exchange.reply]
+            sent = [each for each in replies_to(process, report.order_id) if each.exchange.reply]
             if not sent or report.outcome != "rejected":
                 continue
             compared += _compare_code(report, sent[-1], kinds)

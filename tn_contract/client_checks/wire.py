@@ -17,9 +17,9 @@ from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Evidence, Process, Sent, rising
 from tn_contract.nonce import parse_nonce
 from tn_contract.verdicts import Finding, NotApplicable, failed, passed
-from tn_contract.wire import COMMAND_PATH, FORM_TYPE, nest
+from tn_contract.wire import COMMAND_PATHS, FORM_TYPE, nest
 
-ADDRESSES = {"v2": f"{COMMAND_PATH}delTradeOrder", "v3": "/api/delTradeOrder"}
+ADDRESSES = {scheme: f"{path}delTradeOrder" for scheme, path in COMMAND_PATHS.items()}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
 FIELDS = {"apiKey", "cmd", "nonce", "params"}
 # Where nothing can be sent, reports/not-sent judges what is said of it.
@@ -239,13 +239,37 @@ def _case(evidence: Evidence, case_id: str) -> Case:
     cases=map(case_of, REDIRECTED),
 )
 def follows_no_redirect(evidence: Evidence) -> Finding:
-    """Answer a cancel with HTTP 302 and 307, and look for any request to where they point."""
-    redirected = [sent for order_id in REDIRECTED for process in evidence.cancelling(order_id) for sent in process.sent]
+    """Answer a cancel with HTTP 302 and 307, and look for a request with the order or a body to where they point."""
     return none_of(
-        redirected,
-        "no request to the redirect's address",
-        lambda sent: "the redirect was followed" if sent.follows_redirect else "",
+        _redirected(evidence),
+        "no signed body at the redirect's address",
+        lambda sent: "the redirect was followed" if sent.follows_redirect and _carries_body(sent) else "",
     )
+
+
+@client_check(
+    "sends/no-get-after-redirects",
+    "does not follow a redirect without the body either",
+    clause="client-follows-no-redirect",
+    cases=map(case_of, REDIRECTED),
+)
+def gets_no_redirect(evidence: Evidence) -> Finding:
+    """Answer a cancel with HTTP 302 and 307, and look for a request without a body to where they point."""
+    return none_of(
+        _redirected(evidence),
+        "no request at the redirect's address",
+        lambda sent: (
+            f"the redirect was followed by {sent.method}" if sent.follows_redirect and not _carries_body(sent) else ""
+        ),
+    )
+
+
+def _redirected(evidence: Evidence) -> list[Sent]:
+    return [sent for order_id in REDIRECTED for process in evidence.cancelling(order_id) for sent in process.sent]
+
+
+def _carries_body(sent: Sent) -> bool:
+    return bool(sent.exchange.request.body.strip()) or any("order_id" in name for name, _ in sent.query_fields)
 
 
 # ---- signs -------------------------------------------------------------------------------------------------
