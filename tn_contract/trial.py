@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.embedded import load_mock
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
-from tn_contract.journal import Redactor, timestamp
+from tn_contract.journal import Exchange, Redactor, timestamp
 from tn_contract.signing import Secret
 
 if TYPE_CHECKING:
@@ -124,15 +125,15 @@ class Trial:
         return evidence
 
     def _run_case(self, spec: CaseSpec, closing: Executor, abandoned: threading.Event) -> Case:
-        library = _find_faketime() if spec.clock_step else ""
-        if spec.clock_step and not library:
-            return Case(spec.id, skipped="the client's clock cannot be set back here: install faketime")
+        library = _find_faketime() if spec.clock else ""
+        if spec.clock and not library:
+            return Case(spec.id, skipped="the client's clock cannot be set here: install faketime")
         if spec.certificate and find_spec("trustme") is None:
             return Case(spec.id, skipped="no certificate can be made here: pip install 'PATH-TO-THE-CHECKOUT[tls]'")
         tls = self.tls or (("localhost",) if spec.certificate else ())
         certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        with _mock(closing, tls, certified) as mock, _Clock(library, spec.clock_step) as clock:
+        with _Clock(library, spec) as clock, _mock(closing, tls, certified, clock.heard) as mock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
@@ -140,7 +141,7 @@ class Trial:
             def tick() -> None:
                 if abandoned.is_set():
                     raise _Abandoned
-                clock.tick(len(session.journal))
+                clock.tick()
 
             with _way_to(mock, spec) as (base_url, way):
                 for order_ids in spec.processes:
@@ -289,9 +290,11 @@ def _find_crashes(evidence: Evidence) -> None:
 
 
 @contextmanager
-def _mock(closing: Executor, tls: tuple[str, ...], certified: tuple[str, ...]) -> Iterator[RunningMock]:
+def _mock(
+    closing: Executor, tls: tuple[str, ...], certified: tuple[str, ...], heard: Callable[[Exchange], None]
+) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False, tls=tls, certified=certified)
+    mock = load_mock().running(policy="none", control=False, tls=tls, certified=certified, sink=heard)
     running = mock.__enter__()
     try:
         yield running
@@ -321,15 +324,28 @@ def _find_faketime() -> str:
 
 
 class _Clock:
-    """The client's clock: steps by `step` seconds once its first request has arrived. Does nothing without a step."""
+    """The client's clock, set while the mock has a request in hand: no reply leaves before that is done.
 
-    def __init__(self, library: str, step: int) -> None:
-        self._step = step
+    One that steps back is an hour behind from the first order's cancel on, and ahead from the second's on: the nonces
+    then show whether the program's clock was reached at all. One that stands still is a minute behind, and held from
+    the first cancel on; whoever waits for it to go on is not kept waiting for ever.
+    """
+
+    BACK, AHEAD, HELD = -3600, 30, -60
+    STEP_NS = 120_000
+    WAITS = 4.0
+
+    def __init__(self, library: str, spec: CaseSpec) -> None:
+        self._kind = spec.clock
+        self._orders = spec.processes[0]
         self._folder = tempfile.TemporaryDirectory()
         self._file = Path(self._folder.name, "clock")
+        self._seen: list[str] = []
+        self._held = 0
+        self._last = 0.0
         self.environment: dict[str, str] = {}
-        if step:
-            self._set(0)
+        if self._kind:
+            self._set(f"{self.HELD if self._kind == 'stands-still' else 0:+d}")
             self.environment = {
                 "LD_PRELOAD": library,
                 "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -337,16 +353,35 @@ class _Clock:
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
 
-    def _set(self, seconds: int) -> None:
+    def _set(self, offset: str) -> None:
         new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n")
+        new.write_text(f"{offset}\n")
         new.replace(self._file)
 
-    def tick(self, requests: int) -> None:
-        """Step, if the time has come."""
-        if self._step and requests:
-            self._set(self._step)
-            self._step = 0
+    def heard(self, exchange: Exchange) -> None:
+        """Set the clock, if this is the first cancel of an order for which it is to be set."""
+        order_id = Sent(exchange).order_id if self._kind else None
+        self._last = time.monotonic()
+        if order_id not in self._orders or order_id in self._seen:
+            return
+        self._seen.append(order_id)
+        if self._kind == "steps-back":
+            if len(self._seen) < 3:
+                self._set(f"{(self.BACK, self.AHEAD)[len(self._seen) - 1]:+d}")
+            return
+        if not self._held:  # just after the next whole millisecond, so that all steps stay within it
+            self._held = (time.time_ns() // 1_000_000 + 1) * 1_000_000 + self.HELD * 10**9 + 50_000
+        elif self._held > 0:
+            self._held += self.STEP_NS
+        if self._held > 0:
+            seconds, nanoseconds = divmod(self._held, 10**9)
+            self._set(f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}.{nanoseconds:09d}")  # noqa: DTZ006 # as faketime reads it
+
+    def tick(self) -> None:
+        """Let a clock that is held go on, if no request comes."""
+        if self._held > 0 and time.monotonic() - self._last > self.WAITS:
+            self._held = -1
+            self._set(f"{self.HELD:+d}")
 
     def __enter__(self) -> _Clock:
         return self

@@ -99,8 +99,11 @@ class Client:
         return order_id
 
     def now_ns(self) -> int:
-        step = int(Path(self.clock_file).read_text()) if self.clock_file else 0
-        return time.time_ns() + step * 10**9
+        text = Path(self.clock_file).read_text().strip() if self.clock_file else "+0"
+        if text[0] in "+-":
+            return time.time_ns() + int(text) * 10**9
+        seconds, _point, fraction = text.partition(".")
+        return int(time.mktime(time.strptime(seconds, "%Y-%m-%d %H:%M:%S"))) * 10**9 + int(fraction)
 
     def ticks(self) -> int:
         return self.now_ns() // 100

@@ -11,17 +11,20 @@ from tn_contract.corpus import load_corpus
 ORDINARY = "2929292929"
 BEYOND_32_BITS = (ORDINARY, "4982349829328")
 BEYOND_53_BITS = ("9007199254740993", "9223372036854775807")
-CLOCK_STEP = -3600
 # Out of order by number, text and length, for who sorts them cancels in another one; so many processes that nonces
 # drawn at random rise but rarely.
 RESTARTED = (("1000007", "20002", "1000005"), ("1000001",), ("1000006",), ("1000003",), ("1000004",))
+
+# So many that nonces whose last digits are random do not rise by chance.
+CLOSE = tuple(str(order_id) for order_id in range(3000001, 3000009))
 
 
 @dataclass(frozen=True, slots=True)
 class CaseSpec:
     """Processes to start one after the other, each with the orders that it shall cancel.
 
-    `clock_step` seconds are added to the client's clock after its first request; without `server` nothing listens;
+    A `clock` that steps back is an hour behind from the first order's cancel on, until the second's puts it ahead; one
+    that stands still goes on by a tenth of a millisecond from cancel to cancel. Without `server` nothing listens;
     with a `certificate` the server speaks HTTPS: a trusted one is good, an untrusted one is of an authority that the
     client does not know, a misnamed one is another host's; a `slow` one has a reply that comes late or never.
     """
@@ -29,7 +32,7 @@ class CaseSpec:
     id: str
     title: str
     processes: tuple[tuple[str, ...], ...]
-    clock_step: int = 0
+    clock: Literal["", "steps-back", "stands-still"] = ""
     server: bool = True
     certificate: Literal["", "trusted", "untrusted", "misnamed"] = ""
     slow: bool = False
@@ -58,7 +61,14 @@ def cases() -> dict[str, CaseSpec]:
     specs = [
         CaseSpec("plain", "ordinary orders, small and large", (("1", *BEYOND_32_BITS, *BEYOND_53_BITS),)),
         CaseSpec("restart", "five processes, one after the other", RESTARTED),
-        CaseSpec("clock-steps-back", "the clock is set back by an hour", ((late, ORDINARY),), CLOCK_STEP, slow=True),
+        CaseSpec(
+            "clock-steps-back",
+            "the clock is set back by an hour",
+            ((late, ORDINARY, "1000007"),),
+            "steps-back",
+            slow=True,
+        ),
+        CaseSpec("clock-stands-still", "the clock is held between cancels", (CLOSE,), "stands-still"),
         CaseSpec("no-server", "nothing listens at the address", only, server=False),
         CaseSpec("trusted", "HTTPS with a good certificate", only, certificate="trusted"),
         CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", only, certificate="untrusted"),

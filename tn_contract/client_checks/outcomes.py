@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
+from tn_contract.client_checks.clocks import steady
 from tn_contract.client_checks.needs import gave, how_ended, replies_to
 from tn_contract.client_checks.registry import Seen, client_check
 from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
@@ -348,7 +349,7 @@ _waits("after-429", "waits a second after HTTP 429 without Retry-After", "rate-l
 def runs_to_the_end(evidence: Evidence) -> Finding:
     """Look for processes that crashed or were still running at their deadline (a silent server has its own check)."""
     # A clock that is set back by force can break a program that is right: its sleeps fail.
-    firm = [case for case in evidence.cases if case.id != "clock-steps-back"]
+    firm = steady(evidence)
     expected, ended = "every process ends by itself", 0
     for case in firm:
         for process in case.processes:

@@ -11,6 +11,18 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, case_of, cases
+from tn_contract.client_checks.clocks import (
+    COARSE,
+    HELD,
+    SECONDS_LIKE,
+    SET_BACK_BY,
+    clock_of,
+    counts_on,
+    is_paced,
+    readings,
+    steady,
+    untried,
+)
 from tn_contract.client_checks.needs import accepted, answers, followed, requested, restarted, trusted
 from tn_contract.client_checks.registry import Seen, client_check, diagnosed, none_of
 from tn_contract.corpus import load_corpus
@@ -309,14 +321,20 @@ def draws_whole_numbers(evidence: Evidence) -> Finding:
     return none_of(carrying, "plain digits, 0 to 2^63-1", wrong)
 
 
-@client_check("draws/rising", "draws a greater nonce for each request", clause="client-nonce-increases")
+@client_check(
+    "draws/rising", "draws a greater nonce for each request", clause="client-nonce-increases", cases=("plain", HELD)
+)
 def draws_rising(evidence: Evidence) -> Finding:
-    """Compare neighbours within each process whose clock stood firm."""
-    return _rising([process.sent for case in _steady(evidence) for process in case.processes])
+    """Compare neighbours within each process, also where the clock is held between two cancels.
 
-
-def _steady(evidence: Evidence) -> list[Case]:
-    return [case for case in evidence.cases if case.id != "clock-steps-back"]
+    A clock in milliseconds gives two cancels in quick succession one nonce, however seldom that happens here.
+    """
+    clock = clock_of(evidence)
+    held = [] if is_paced(evidence) else [case for case in evidence.cases if case.id == HELD]
+    finding = _rising([process.sent for case in [*steady(evidence), *held] for process in case.processes])
+    if reason := untried(evidence, clock):
+        raise NotApplicable(reason)
+    return finding
 
 
 def _rising(sequences: list[list[Sent]]) -> Finding:
@@ -341,17 +359,29 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
 )  # fmt: skip
 def draws_rising_after_restart(evidence: Evidence) -> Finding:
     """Run the program again and again with one key, and compare each last nonce with the next run's first one."""
+    clock = clock_of(evidence)
+    if clock and clock.grain > SECONDS_LIKE:
+        raise NotApplicable(f"its nonces count {clock.told}: draws/rising judges that")
     runs = pairwise(_case(evidence, "restart").processes)
     return _rising([[*before.sent[-1:], *after.sent[:1]] for before, after in runs])
 
 
 @client_check(
     "draws/rising-after-clock-step", "goes on above the last nonce when the clock steps back",
-    clause="client-nonce-survives-clock-step", cases=("clock-steps-back",), needs=accepted,
+    clause="client-nonce-survives-clock-step", cases=("clock-steps-back", "plain"), needs=accepted,
 )  # fmt: skip
 def draws_rising_after_clock_step(evidence: Evidence) -> Finding:
-    """Set the program's clock back by an hour between two requests."""
-    return _rising([_case(evidence, "clock-steps-back").sent])
+    """Set the program's clock back by an hour while the first reply is awaited, and on again during the next one."""
+    sent = _case(evidence, "clock-steps-back").sent
+    drawn = readings(sent)
+    if len(drawn) < 2:
+        raise NotApplicable("there are no two nonces to compare")
+    clock = clock_of(evidence)
+    if clock is None:
+        raise NotApplicable("its nonces are not read from a clock, so they do not show that it was set back")
+    if max(abs(clock.off(each) - clock.off(drawn[0])) for each in drawn) < SET_BACK_BY:
+        raise NotApplicable("this program's clock cannot be set back: its nonces went on with the time")
+    return _rising([sent])
 
 
 @client_check(
@@ -383,6 +413,9 @@ def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
 
 def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
+    clock = clock_of(evidence)
+    if clock and clock.grain >= COARSE and not (is_paced(evidence) or counts_on(evidence, clock)):
+        raise NotApplicable(f"its nonces count {clock.told}, and may come twice for that: draws/rising judges it")
     for case in evidence.cases:  # each with one key, whose nonces a new process must not take up again either
         for place, sent in enumerate(case.sent):
             if sent.order_id in order_ids and answers(sent, sent.order_id) and sent.nonce is not None:
@@ -409,7 +442,7 @@ def draws_timestamps(evidence: Evidence) -> Finding:
             "" if abs(int(text) - now) <= TIMESTAMP_SLACK else f"the timestamp {text} is {int(text) - now:+.0f} s off"
         )
 
-    stamped = [sent for case in _steady(evidence) for sent in case.sent if sent.scheme == "v3"]
+    stamped = [sent for case in steady(evidence) for sent in case.sent if sent.scheme == "v3"]
     return none_of(stamped, "whole seconds since 1970, now", wrong)
 
 
