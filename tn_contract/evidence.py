@@ -73,13 +73,15 @@ class Reported(Struct, frozen=True, tag="reported", tag_field="line", omit_defau
 class Ended(Struct, frozen=True, tag="ended", tag_field="line", omit_defaults=True):
     """The process ended: by itself with a status, by a signal, or because its time was up.
 
-    `told` are its last words; `leaked` says that the secret stood in what it printed.
+    `told` are its last words; `leaked` says that the secret stood in what it printed; `unread` says why output that
+    speaks of outcomes holds no report.
     """
 
     how: Literal["exited", "crashed", "hung"]
     status: int | None = None
     told: str = ""
     leaked: bool = False
+    unread: str = ""
 
 
 class Footer(Struct, frozen=True, tag="end", tag_field="line"):

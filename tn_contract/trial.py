@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-import msgspec
-from msgspec import Struct
+from msgspec import structs
 
 from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.embedded import load_mock
 from tn_contract.errors import UsageError
-from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
+from tn_contract.evidence import Case, Ended, Evidence, Process, Sent
 from tn_contract.journal import Exchange, Redactor, timestamp
+from tn_contract.reportlines import WORDS_KEPT, decoded, read_reports, why_unread
 from tn_contract.signing import Secret
 
 if TYPE_CHECKING:
@@ -44,20 +44,10 @@ REPLY_TIMEOUT = 3
 KILL_AFTER = 1.0
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
-WORDS_KEPT = 200
 _TICK = 0.02
 
 _ERROR_LINE = re.compile(r"(PHP )?Fatal error:|[\w.]*(Error|Exception)( \[\w+\])?(:|$)")
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/*/faketime/libfaketimeMT.so.1", "/opt/*/lib/faketime/*MT*")
-
-
-class _Spoken(Struct):
-    """A line of the program's output that speaks the protocol."""
-
-    outcome: str
-    kind: Any = None
-    code: Any = None
-    order_id: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +213,9 @@ def _group_lives(program: subprocess.Popen[bytes]) -> bool:
 
 def _tail(file: IO[bytes]) -> str:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - OUTPUT_KEPT))
-    return file.read().decode("utf-8", "backslashreplace")
+    start = max(0, size - OUTPUT_KEPT)
+    file.seek(start - start % 4)  # where no character of UTF-16 or UTF-32 is cut
+    return decoded(file.read())
 
 
 def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
@@ -232,8 +223,11 @@ def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     redactor = Redactor((secret,))
     leaked = redactor.reveals(ran.output) or redactor.reveals(ran.errors)
     told = _last_words(redactor.text(ran.errors))
-    reports = _reports(redactor.text(ran.output), order_ids)
-    return Process(order_ids, reports=reports, ended=_ended(ran.status, told, leaked))
+    output = redactor.text(ran.output)
+    reports = read_reports(output, order_ids)
+    ended = _ended(ran.status, told, leaked)
+    unread = "" if reports else why_unread(output, redactor.text(ran.errors), order_ids)
+    return Process(order_ids, reports=reports, ended=structs.replace(ended, unread=unread))
 
 
 def _last_words(errors: str) -> str:
@@ -255,22 +249,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals have no name
         return f"signal {number}"
-
-
-def _reports(output: str, order_ids: tuple[str, ...]) -> list[Reported]:
-    """Read the reports, the n-th for the n-th order unless it names one; an outcome that is none is kept as it is."""
-    reports: list[Reported] = []
-    for line in output.split("\n"):  # not splitlines, for JSON may hold other line ends as they are
-        try:
-            spoken = msgspec.json.decode(line, type=_Spoken)
-        except (msgspec.DecodeError, RecursionError):
-            continue
-        place = order_ids[len(reports)] if len(reports) < len(order_ids) else "(one more than asked)"
-        order_id = place if spoken.order_id is None else str(spoken.order_id)
-        kind = spoken.kind if isinstance(spoken.kind, str) else None
-        code = spoken.code if type(spoken.code) in (int, str) else None
-        reports.append(Reported(order_id[:WORDS_KEPT], spoken.outcome[:WORDS_KEPT], kind, code))
-    return reports
 
 
 def _find_crashes(evidence: Evidence) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from contextlib import redirect_stdout
+from fractions import Fraction
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -17,6 +18,7 @@ from msgspec import structs
 from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
 from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
+from tn_contract.client_checks.clocks import clock_of
 from tn_contract.client_checks.needs import followed
 from tn_contract.client_checks.registry import client_check
 from tn_contract.corpus import load_corpus
@@ -373,12 +375,117 @@ def test_nonces_rise_from_process_to_process() -> None:
     assert found("5", "5") == found("5", "4") == "fail"
 
 
-def test_nonces_rise_when_the_clock_steps_back() -> None:
-    def found(*nonces: str) -> str:
-        sent = [cancel(nonce=nonce) for nonce in nonces]
-        return judge("draws/rising-after-clock-step", evidence(process(*sent), case="clock-steps-back")).verdict
+# ---- what nonces count ---------------------------------------------------------------------------------------
 
-    assert (found("5", "6"), found("5", "4"), found("5")) == ("pass", "warn", "skipped")
+START = 1767225600  # of 2026, as the requests made by hand
+
+
+def drawn(*nonces: int, gap: float = 0.004, case: str = "plain") -> Case:
+    sent = [cancel(nonce=str(nonce), second=0.04 + gap * place) for place, nonce in enumerate(nonces)]
+    return Case(case, [process(*sent)])
+
+
+def read_from(unit: float, *, gap: float = 0.004, case: str = "plain", count: int = 6) -> Case:
+    """Nonces read from a clock in this unit."""
+    times = [START * 10**9 + 37_123_457 + int(gap * 1e9) * place + 1_237 * place for place in range(count)]
+    return drawn(
+        *(int(at * Fraction(1, 10**9) / Fraction(unit).limit_denominator(10**9)) for at in times), gap=gap, case=case
+    )
+
+
+def draws(check: str, *run: Case) -> tuple[str, str]:
+    result = judge(f"draws/{check}", Evidence("by hand", list(run)))
+    return result.verdict, result.finding.actual
+
+
+@pytest.mark.parametrize(
+    ("unit", "grain"),
+    [(1, 1), (0.1, 0.1), (1e-3, 1e-3), (1e-4, 1e-4), (1e-6, 1e-6), (1e-7, 1e-7), (1e-9, 1e-9)],
+)
+def test_unit_of_a_clock_is_recognised(unit: float, grain: float) -> None:
+    clock = clock_of(Evidence("by hand", [read_from(unit, gap=1.0371)]))
+    assert clock
+    assert (clock.unit, clock.grain) == (pytest.approx(unit), pytest.approx(grain))
+
+
+@pytest.mark.parametrize(
+    "nonces",
+    [
+        [(START * 1000 + 37 * place) * 10_000 for place in range(6)],
+        [(START * 1000 + 37 * place) * 10_000 + 621_355_968_000_000_000 for place in range(6)],
+        [(START * 1000 + 37 * place) * 10_000 + 77 for place in range(6)],
+    ],
+)
+def test_milliseconds_are_recognised_in_finer_units_and_other_epochs(nonces: list[int]) -> None:
+    clock = clock_of(Evidence("by hand", [drawn(*nonces, gap=0.037)]))
+    assert clock
+    assert clock.told == "milliseconds"
+
+
+def test_clock_of_an_epoch_of_its_own_is_recognised_by_its_speed() -> None:
+    clock = clock_of(Evidence("by hand", [drawn(*(12_345_000 + 1500 * place for place in range(6)), gap=1.5)]))
+    assert clock
+    assert clock.unit == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("nonces", [[1, 2, 3, 4, 5], [5, 5, 5], [7], [2**60, 3, 2**61, 77], []])
+def test_counted_and_random_nonces_are_no_clock(nonces: list[int]) -> None:
+    assert clock_of(Evidence("by hand", [drawn(*nonces, gap=2)])) is None
+
+
+def test_coarse_unit_fails_or_is_not_judged_but_never_passes_by_luck() -> None:
+    lucky = read_from(1e-3)
+    assert draws("rising", lucky)[0] == "skipped"
+    assert draws("anew-after-refusals", lucky)[0] == "skipped"
+    same = drawn(*[(START - 60) * 1000] * 8, case="clock-stands-still")
+    assert draws("rising", lucky, same)[0] == "fail"
+    counting = drawn(*((START - 60) * 1000 + place for place in range(8)), case="clock-stands-still")
+    assert draws("rising", lucky, counting)[0] == "pass"
+    unheld = read_from(1e-3, case="clock-stands-still")
+    verdict, why = draws("rising", lucky, unheld)
+    assert verdict == "skipped"
+    assert "milliseconds" in why
+    assert "cannot be held" in why
+
+
+def test_coarse_unit_passes_where_the_client_counts_on_or_waits() -> None:
+    ahead = drawn(*(START * 1000 + 40 + place for place in range(8)), gap=0.0003)
+    assert draws("rising", ahead)[0] == "pass"
+    assert draws("rising", read_from(1, gap=1.1))[0] == "pass"
+    held = drawn(*[START - 60] * 8, case="clock-stands-still", gap=1.1)
+    assert draws("rising", read_from(1, gap=1.1), held)[0] == "pass", "in its own time it waits"
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-7, 1e-9])
+def test_fine_unit_needs_no_held_clock(unit: float) -> None:
+    assert draws("rising", read_from(unit))[0] == "pass"
+
+
+def test_restarts_within_one_second_are_not_held_against_seconds_twice() -> None:
+    assert draws("rising-after-restart", read_from(1, gap=1.1), Case("restart", [process(cancel())]))[0] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("offsets", "found"),
+    [
+        ((0, -3600, 30), "warn"),  # read from the clock
+        ((0, 1e-7, 30), "pass"),  # counts on
+        ((0, -3600), "warn"),
+        ((0, 1.5, 3.0), "skipped"),  # a clock that was not reached, or one that only runs on
+        ((0, 1e-7, 2e-7), "skipped"),  # counted from a start
+        ((0,), "skipped"),
+    ],
+)
+def test_clock_step_is_judged_where_the_clock_was_reached(offsets: tuple[float, ...], found: str) -> None:
+    stepped = drawn(
+        *(START * 10**7 + 400_000 + round(off * 10**7) for off in offsets), gap=1.5, case="clock-steps-back"
+    )
+    assert draws("rising-after-clock-step", read_from(1e-7), stepped)[0] == found
+
+
+def test_clock_step_shows_nothing_of_counted_nonces() -> None:
+    stepped = drawn(1, 2, 3, gap=1.5, case="clock-steps-back")
+    assert draws("rising-after-clock-step", drawn(1, 2, 3, 4, 5, gap=1), stepped)[0] == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -724,13 +831,17 @@ BY_CONTROL = {"reports/not-sent", "keeps/to-trusted-servers"}
 
 def honest(refused: str = "", first_alone: bool = False, live: bool = False) -> Evidence:
     """What an honest client does in every case; all its requests `refused`, or only the first of each run sent."""
-    nonces = itertools.count(17_672_256_000_000_000, 10_000)
+    nonces = itertools.count(17_672_256_000_000_000, 10_001)
     run: list[Case] = []
     for spec in cases().values():
         runs = []
         for order_ids in spec.processes:
             asked = () if spec.unreachable else order_ids[:1] if first_alone else order_ids
-            sent = [cancel(each, str(next(nonces)), situation=refused or "cancel-accepted") for each in asked]
+            ahead = [0, 0, 30 * 10**7] if spec.clock == "steps-back" else [0] * len(asked)  # its clock was set
+            sent = [
+                cancel(each, str(next(nonces) + off), situation=refused or "cancel-accepted")
+                for each, off in zip(asked, ahead, strict=False)
+            ]
             outcomes = {
                 each: "not-sent" if spec.unreachable else "rejected" if refused else CORPUS.expected_report(each)[0]
                 for each in order_ids[: len(asked) or None]

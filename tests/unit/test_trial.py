@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import sys
@@ -18,6 +19,7 @@ from tn_contract import trial
 from tn_contract.client_checks.cases import ORDINARY, CaseSpec, cases
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Evidence, Process, to_lines
+from tn_contract.reportlines import WORDS_KEPT, read_reports
 from tn_contract.trial import Trial
 
 pytestmark = pytest.mark.slow
@@ -170,13 +172,13 @@ except ConnectionRefusedError:
     ],
 )  # fmt: skip
 def test_only_lines_that_speak_the_protocol_are_reports(printed: str, reports: list[Any]) -> None:
-    found = [(each.order_id, each.outcome, each.kind, each.code) for each in trial._reports(printed, ("1", "2"))]
+    found = [(each.order_id, each.outcome, each.kind, each.code) for each in read_reports(printed, ("1", "2"))]
     assert found == reports
 
 
 def test_a_report_of_unreasonable_length_is_cut() -> None:
-    [report] = trial._reports(json.dumps({"outcome": "x" * 10_000, "order_id": "y" * 10_000}), ("1",))
-    assert len(report.outcome) == len(report.order_id) == trial.WORDS_KEPT
+    [report] = read_reports(json.dumps({"outcome": "x" * 10_000, "order_id": "y" * 10_000}), ("1",))
+    assert len(report.outcome) == len(report.order_id) == WORDS_KEPT
 
 
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
@@ -368,22 +370,54 @@ def test_who_keeps_the_secret_is_not_said_to_print_it(tmp_path: Path) -> None:
 # ---- clocks ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not FAKETIME, reason="faketime is not installed")
-def test_the_clock_steps_once_the_first_request_has_arrived(tmp_path: Path) -> None:
+CLOCKS = pytest.mark.skipif(not FAKETIME, reason="faketime is not installed")
+
+
+@CLOCKS
+def test_clock_is_set_before_the_reply_leaves(tmp_path: Path) -> None:
     source = (
         CANCEL
         + """
-def hour(): return round((time.time() - started) / 3600)
 started = time.time()
-cancel(1)
-until = time.monotonic() + 5
-while hour() == 0 and time.monotonic() < until: pass
-print(json.dumps({"outcome": "accepted", "code": hour()}))
+for order_id in os.environ["TN_ORDER_IDS"].split(","):
+    cancel(order_id)
+    print(json.dumps({"outcome": "accepted", "code": round(time.time() - started)}))
 """
     )
-    spec = CaseSpec("clock", "an hour back", (("1",),), clock_step=-3600)
-    [report] = run(tmp_path, source, spec).reports
-    assert report.code == -1
+    [process] = run_case(tmp_path, source, CaseSpec("clock", "", (("1", "2", "3"),), "steps-back")).processes
+    offsets = [int(str(report.code)) for report in process.reports]
+    assert offsets[0] < -3500
+    assert all(20 < offset < 60 for offset in offsets[1:])
+
+
+@CLOCKS
+def test_held_clock_stays_within_a_millisecond(tmp_path: Path) -> None:
+    source = CANCEL + 'for order_id in os.environ["TN_ORDER_IDS"].split(","): cancel(order_id)'
+    orders = cases()["clock-stands-still"].processes
+    [process] = run_case(tmp_path, source, CaseSpec("clock", "", orders, "stands-still")).processes
+    nonces = [int(str(sent.nonce)) for sent in process.sent][1:]
+    assert len(nonces) == 7
+    assert {nonce // 10**6 for nonce in nonces} == {nonces[0] // 10**6}, "one millisecond"
+    steps = [after - before for before, after in itertools.pairwise(nonces)]
+    assert all(110_000 < step < 130_000 for step in steps)
+
+
+@CLOCKS
+def test_held_clock_goes_on_for_who_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial._Clock, "WAITS", 0.3)
+    source = (
+        CANCEL
+        + """
+last = 0
+for order_id in os.environ["TN_ORDER_IDS"].split(","):
+    while time.time_ns() // 10**6 <= last: pass
+    last = time.time_ns() // 10**6
+    cancel(order_id)
+print('{"outcome": "accepted"}')
+"""
+    )
+    process = run(tmp_path, source, CaseSpec("clock", "", (("1", "2", "3"),), "stands-still"))
+    assert process.reports
 
 
 def test_without_faketime_the_case_is_skipped_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -372,6 +372,10 @@ def _words(process: Process) -> str:
 @client_check("runs/reports-each-order", "reports each order once", clause="client-reports-each-order", cases=cases())
 def reports_each_order(evidence: Evidence) -> Finding:
     """Count the reports of each process that ended by itself, whatever the server answered."""
+    for process in evidence.processes:
+        if process.ended and process.ended.unread:
+            expected = 'one JSON object a line on standard output, such as {"outcome": "accepted"}'
+            raise Seen(failed(expected, process.ended.unread), *process.sent)
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
     count = 0
