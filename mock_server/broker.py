@@ -145,7 +145,8 @@ class Broker:
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
     `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
     there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
-    answered; `scenario` says what befalls the commands of sessions that have none of their own.
+    answered; `scenario` says what befalls the commands of sessions that have none of their own; `fault_seconds` says
+    how long the faults of magic orders take.
     """
 
     demo = DEMO
@@ -166,6 +167,7 @@ class Broker:
         scenario: Scenario | None = None,
         orders: Orders = "replay",
         cancel_seconds: float = CANCEL_SECONDS,
+        fault_seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -180,7 +182,7 @@ class Broker:
         }
         self._state = open_state(state) if isinstance(state, str) else state
         self._begun = False
-        replay = Replay(self.corpus, self._payloads)
+        replay = Replay(self.corpus, self._payloads, fault_seconds)
         self.book: Book | None = None
         if orders == "book":
             number = secrets.randbits(64) if seed is None else seed

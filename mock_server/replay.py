@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mock_server.commands import Call, Done, Replies, order_asked
 from mock_server.faults import Fault
 from tn_contract.corpus import Corpus
@@ -10,10 +12,11 @@ from tn_contract.corpus import Corpus
 class Replay:
     """Replays payloads of the corpus."""
 
-    def __init__(self, corpus: Corpus, replies: Replies) -> None:
+    def __init__(self, corpus: Corpus, replies: Replies, fault_seconds: Mapping[str, float] | None = None) -> None:
         self.magic = {order_id: corpus.payloads[order.payload] for order_id, order in corpus.magic_orders.items()}
         self._faulty = {order.order_id: order for order in corpus.magic_orders.values() if order.fault}
         self._replies = replies
+        self._seconds = fault_seconds or {}
 
     def answer(self, call: Call) -> Done:
         """Open a session, or accept the cancel as its order id wants it."""
@@ -30,5 +33,5 @@ class Replay:
         faulty = self._faulty.get(order_id)
         accepted = (payload or self._replies[call.scheme]["cancel-accepted"]).outcome == "accepted"
         applied = faulty is None or faulty.applied
-        fault = Fault(faulty.fault) if faulty and faulty.fault else None
+        fault = Fault(faulty.fault, self._seconds.get(faulty.fault)) if faulty and faulty.fault else None
         return Done("cancel-accepted", order_id, payload, cancelled=accepted and applied, fault=fault)

@@ -71,17 +71,20 @@ class Reported(Struct, frozen=True, tag="reported", tag_field="line", omit_defau
 
 
 class Ended(Struct, frozen=True, tag="ended", tag_field="line", omit_defaults=True):
-    """The process ended: by itself with a status, by a signal, or because its time was up.
+    """The process ended: by itself with a status, by a signal, or because its time was up after `limit` seconds.
 
+    It hung if it had nothing to wait for any more, or had waited long; else it is unfinished, and may have a longer
+    limit of its own.
     `told` are its last words; `leaked` says that the secret stood in what it printed; `unread` says why output that
     speaks of outcomes holds no report.
     """
 
-    how: Literal["exited", "crashed", "hung"]
+    how: Literal["exited", "crashed", "hung", "unfinished"]
     status: int | None = None
     told: str = ""
     leaked: bool = False
     unread: str = ""
+    limit: float = 0.0
 
 
 class Footer(Struct, frozen=True, tag="end", tag_field="line"):

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +28,12 @@ from typing import IO, TYPE_CHECKING
 from msgspec import structs
 
 from tn_contract.client_checks.cases import CaseSpec
+from tn_contract.client_checks.needs import PATIENT
 from tn_contract.embedded import load_mock
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Sent
 from tn_contract.journal import Exchange, Redactor, timestamp
+from tn_contract.processes import end_marked, running
 from tn_contract.reportlines import WORDS_KEPT, decoded, read_reports, why_unread
 from tn_contract.signing import Secret
 
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 DEADLINE = 20.0
 # What the client is asked to wait for a reply: more than the delayed one takes, less than the deadline.
 REPLY_TIMEOUT = 3
+# How late slow replies come: far from the second that some clients wait, and from REPLY_TIMEOUT.
+DELAY = 1.5
+# A silent reply outlasts every deadline by so many seconds.
+SILENT_ON = 30.0
 KILL_AFTER = 1.0
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
@@ -123,7 +129,8 @@ class Trial:
         tls = self.tls or (("localhost",) if spec.certificate else ())
         certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        with _Clock(library, spec) as clock, _mock(closing, tls, certified, clock.heard) as mock:
+        seconds = {"delay": DELAY, "dribble": DELAY, "silence": self.deadline + SILENT_ON}
+        with _Clock(library, spec) as clock, _mock(closing, tls, certified, clock.heard, seconds) as mock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
@@ -150,13 +157,24 @@ class Trial:
                         [*session.journal.exchanges(), *mock.broker.strays.exchanges()], key=lambda each: each.at
                     )
                     process.sent = [Sent(exchange) for exchange in exchanges[seen:]]
+                    process.ended = self._had_to_wait(process, spec)
                     case.processes.append(process)
         return case
+
+    def _had_to_wait(self, process: Process, spec: CaseSpec) -> Ended | None:
+        """Tell a program that hung from one that waited, when its time was up, for what the mock owes it."""
+        ended = process.ended
+        if ended is None or ended.how != "hung":
+            return ended
+        owed = spec.slow or bool(process.sent and process.sent[-1].exchange.reply is None)
+        patient = self.deadline >= PATIENT or not owed
+        return structs.replace(ended, how="hung" if patient else "unfinished", limit=self.deadline)
 
     def _execute(self, environment: dict[str, str], tick: Callable[[], None]) -> Ran:
         """Run the program once, to its end or its deadline; `tick` is called all the while."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
         local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+        before = running()
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
                 program = subprocess.Popen(  # noqa: S603 # to start the user's program is the purpose
@@ -169,7 +187,10 @@ class Trial:
                 )
             except OSError as error:
                 raise UsageError(f"{self.command!r} cannot be started ({error.strerror})") from error
-            status = self._wait(program, tick, (output, errors))
+            try:
+                status = self._wait(program, tick, (output, errors))
+            finally:
+                end_marked(f"TN_API_KEY={environment['TN_API_KEY']}", before)
             return Ran(status, _tail(output), _tail(errors))
 
     def _wait(
@@ -269,10 +290,16 @@ def _find_crashes(evidence: Evidence) -> None:
 
 @contextmanager
 def _mock(
-    closing: Executor, tls: tuple[str, ...], certified: tuple[str, ...], heard: Callable[[Exchange], None]
+    closing: Executor,
+    tls: tuple[str, ...],
+    certified: tuple[str, ...],
+    heard: Callable[[Exchange], None],
+    seconds: Mapping[str, float],
 ) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(policy="none", control=False, tls=tls, certified=certified, sink=heard)
+    mock = load_mock().running(
+        policy="none", control=False, tls=tls, certified=certified, sink=heard, fault_seconds=seconds
+    )
     running = mock.__enter__()
     try:
         yield running

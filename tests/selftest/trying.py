@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from unittest import mock
 
-from mock_server import faults
 from tn_contract import trial
 from tn_contract.client_checks import ClientJudge, catalogue
 from tn_contract.client_checks.cases import cases
@@ -57,8 +56,8 @@ class InProcess(Trial):
 def hurried() -> Iterator[None]:
     """Let mock and trial wait for less, and set clocks without the library that real programs need."""
     with (
-        mock.patch.object(faults, "DELAY_SECONDS", DELAY),
-        mock.patch.object(faults, "SILENCE_SECONDS", 2 * DEADLINE),
+        mock.patch.object(trial, "DELAY", DELAY),
+        mock.patch.object(trial, "PATIENT", DEADLINE),
         mock.patch.object(trial, "REPLY_TIMEOUT", PATIENCE),
         mock.patch.object(trial, "_find_faketime", return_value="none is needed"),
     ):

@@ -71,6 +71,7 @@ FLOORS = {
     "tn_contract.report": 5,
     "mock_server.serve": 6,
     "tn_contract.embedded": 7,
+    "tn_contract.processes": 0,
     "tn_contract.reportlines": 4,
     "tn_contract.trial": 8,
     "tn_contract.plugin": 9,

@@ -709,6 +709,21 @@ def test_codes_and_kinds_are_those_of_the_reply(
     assert judge("reports/codes-as-sent", tried).verdict == found
 
 
+def test_client_with_a_longer_limit_of_its_own_is_not_judged() -> None:
+    order_id = fault("silence")
+    waiting = process(cancel(order_id), orders=[order_id], ended=Ended("unfinished", limit=20))
+    talker = process(cancel("1"), orders=["1"], reports=[Reported("1", "accepted")])
+    seen = Evidence("by hand", [Case(case_of(order_id), [waiting]), Case("plain", [talker])])
+    silence = judge("reports/silence", seen)
+    assert silence.verdict == "skipped"
+    assert "--deadline 120 --check reports/silence" in silence.finding.actual
+    assert judge("runs/to-the-end", seen).verdict == "pass"
+    dropped = process(cancel(fault("drop")), orders=[fault("drop")], ended=Ended("unfinished", limit=20))
+    seen.cases.append(Case(case_of(fault("drop")), [dropped]))
+    assert judge("runs/to-the-end", seen).verdict == "skipped"
+    assert judge("reports/lost-replies", seen).verdict == "skipped"
+
+
 # ---- resends -----------------------------------------------------------------------------------------------
 
 
@@ -764,7 +779,8 @@ def test_after_429_the_pause_is_kept(check_id: str, payload: str, pause: float) 
 
     assert found(0) == "pass"
     assert found(0, pause) == "pass"
-    assert found(0, pause - 0.001) == "warn"
+    assert found(0, pause * 0.95) == "pass", "timers may fire a little early"
+    assert found(0, pause * 0.85) == "warn"
     assert found(0, pause, pause + 0.1) == "warn"
     assert found() == "skipped"
 

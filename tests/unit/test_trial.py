@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shlex
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 from mock_server.serve import running
 from tn_contract import trial
 from tn_contract.client_checks.cases import ORDINARY, CaseSpec, cases
+from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.evidence import Case, Evidence, Process, to_lines
 from tn_contract.reportlines import WORDS_KEPT, read_reports
@@ -28,6 +30,9 @@ ONE = CaseSpec("one", "one order", ((ORDINARY,),))
 TWO = CaseSpec("two", "two orders", (("1", "2"),))
 PLAIN = CaseSpec("plain", "an ordinary order", ((ORDINARY,),))
 FAKETIME = trial._find_faketime()
+SILENT = next(
+    cases()[f"order-{order.order_id}"] for order in load_corpus().magic_orders.values() if order.fault == "silence"
+)
 
 CANCEL = """
 import hashlib, hmac, os, time, urllib.parse, urllib.request
@@ -275,6 +280,44 @@ open(sys.argv[0] + ".pid", "w").write(str(child))
     assert process.ended
     assert process.ended.how == "exited"
     assert not _lives(tmp_path / "client.py.pid")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc to look in")
+def test_children_that_left_the_session_are_ended(tmp_path: Path) -> None:
+    source = """
+import signal, subprocess
+code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+pid = sys.argv[0] + ".pid"
+subprocess.Popen([sys.executable, "-c", code, pid], start_new_session=True, stdout=subprocess.DEVNULL)
+while not (os.path.exists(pid) and open(pid).read()): time.sleep(0.01)
+"""
+    before = os.getpid()
+    process = run(tmp_path, source)
+    assert process.ended
+    assert process.ended.how == "exited"
+    until = time.monotonic() + 10
+    while _lives(tmp_path / "client.py.pid") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _lives(tmp_path / "client.py.pid")
+    assert os.getpid() == before
+
+
+def test_program_that_waits_for_the_mock_is_unfinished_and_one_that_does_not_hung(tmp_path: Path) -> None:
+    waiting = CANCEL + 'cancel(os.environ["TN_ORDER_IDS"].split(",")[0])'
+    ended = run(tmp_path, waiting.replace("timeout=5", "timeout=50"), SILENT, deadline=1).ended
+    assert ended
+    assert (ended.how, ended.limit) == ("unfinished", 1)
+    ended = run(tmp_path, CANCEL + "cancel(1); time.sleep(50)", deadline=1).ended
+    assert ended
+    assert ended.how == "hung"
+
+
+def test_program_that_waits_longer_than_anybody_should_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "PATIENT", 1.0)
+    waiting = CANCEL.replace("timeout=5", "timeout=50") + 'cancel(os.environ["TN_ORDER_IDS"].split(",")[0])'
+    ended = run(tmp_path, waiting, SILENT, deadline=1).ended
+    assert ended
+    assert ended.how == "hung"
 
 
 def _lives(file: Path) -> bool:

@@ -21,6 +21,9 @@ from tn_contract.verdicts import Blocked, NotApplicable
 # when all is there; raises `Blocked` or `NotApplicable` with what is missing.
 Need: TypeAlias = Callable[[Case, str], None]
 
+# Whoever still waits after so many seconds waits for ever.
+PATIENT = 120.0
+
 _ORDERS = {case_of(order_id): order_id for order_id in load_corpus().magic_orders}
 
 
@@ -134,10 +137,21 @@ def replies_to(process: Process, order_id: str) -> list[Sent]:
     return found
 
 
+def too_soon(process: Process, check_id: str) -> str:
+    """Say how to judge a program that was still waiting when its time was up."""
+    limit = process.ended.limit if process.ended else 0.0
+    return (
+        f"still waiting after {limit:g} s, when its time was up: it may have a longer limit of its own. Repeat with "
+        f"--deadline {PATIENT:g} --check {check_id}, or let it respect TN_TIMEOUT"
+    )
+
+
 def how_ended(process: Process) -> str:
     """Say how a process ended that did not exit by itself, in brackets."""
     if process.ended is None or process.ended.how == "exited":
         return ""
+    if process.ended.how == "unfinished":
+        return f" (it was still waiting after {process.ended.limit:g} s)"
     return f" (it {process.ended.how}{': ' * bool(process.ended.told)}{process.ended.told})"
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tn_contract.client_checks.cases import ORDINARY, case_of, cases
 from tn_contract.client_checks.clocks import steady
-from tn_contract.client_checks.needs import gave, how_ended, replies_to
+from tn_contract.client_checks.needs import gave, how_ended, replies_to, too_soon
 from tn_contract.client_checks.registry import Seen, client_check
 from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
 from tn_contract.corpus import load_corpus
@@ -17,6 +17,8 @@ from tn_contract.verdicts import Finding, NotApplicable, failed, passed
 from tn_contract.wire import read_body
 
 CORPUS = load_corpus()
+# Timers may fire a little early, and a pause is no less kept for that.
+NEARLY = 0.9
 SPEECHLESS = "the client prints no outcomes, so it is judged on the wire alone"
 
 
@@ -72,6 +74,7 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
     doubts: list[str] = []
+    late: list[str] = []
     elsewhere = 0
     for order_id, process in asked:
         reached = gave(process, order_id)
@@ -83,6 +86,9 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
         outcome, kind = CORPUS.expected_report(order_id)
         expected = f"{outcome}{f' ({kind})' if kind else ''} for {_described(order_id)}"
         report = process.report(order_id)
+        if report is None and process.ended and process.ended.how == "unfinished":
+            late.append(too_soon(process, "reports"))
+            continue
         got = _got(report, process)
         if got == outcome:
             continue
@@ -94,6 +100,8 @@ def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautio
         raise Seen(failed(expected, got), reached)
     if elsewhere == len(asked):
         raise NotApplicable("the client followed the redirect, so what it says is of another reply")
+    if late:
+        raise NotApplicable(late[0])
     if doubts:
         return Finding("warn", "a settled outcome", f"unknown, which is safe but needless, for {'; '.join(doubts)}")
     return passed(f"as the corpus says for {', '.join(order_ids)}", "so reported")
@@ -212,6 +220,8 @@ def reports_silence(evidence: Evidence) -> Finding:
     """Never answer a cancel, and wait for the client to give up and to report unknown."""
     for order_id in SILENT:
         for process in evidence.cancelling(order_id):
+            if process.ended and process.ended.how == "unfinished":
+                raise NotApplicable(too_soon(process, "reports/silence"))
             if process.ended and process.ended.how == "hung" and gave(process, order_id):
                 raise Seen(failed("gives up and reports unknown", "still waiting at the deadline"), *process.sent)
     return _reported_as_expected(evidence, SILENT, cautious=True)
@@ -327,7 +337,7 @@ def _waits(slug: str, title: str, payload: str, default: float) -> None:
             sent = process.cancels(order_id)
             for before, after in pairwise(sent):
                 gap = (_time(after) - _time(before)).total_seconds()
-                if gap < pause:
+                if gap < pause * NEARLY:
                     raise Seen(failed(expected, f"again after {gap:.3f} s"), before, after)
         return passed(expected, f"so {count} times")
 
@@ -351,15 +361,20 @@ def runs_to_the_end(evidence: Evidence) -> Finding:
     # A clock that is set back by force can break a program that is right: its sleeps fail.
     firm = steady(evidence)
     expected, ended = "every process ends by itself", 0
+    late: list[str] = []
     for case in firm:
         for process in case.processes:
             if process.ended is None:
                 continue
             ended += 1
             silent = any(order_id in SILENT for order_id in process.order_ids)
-            if process.ended.how != "exited" and not (silent and process.ended.how == "hung"):
+            if process.ended.how == "unfinished":
+                late += [] if silent else [too_soon(process, "runs/to-the-end")]
+            elif process.ended.how != "exited" and not (silent and process.ended.how == "hung"):
                 told = f"in case {case.id} it {process.ended.how}{_words(process)}"
                 raise Seen(failed(expected, told), *process.sent)
+    if late:
+        raise NotApplicable(late[0])
     if not ended:
         raise NotApplicable("a journal does not tell how the program ended")
     return passed(expected, f"{ended} processes")
