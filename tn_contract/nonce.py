@@ -205,6 +205,10 @@ class _FileStore:
                 self._nonces.close()
             self._owner, self._ready = 0, False
 
+    def __del__(self) -> None:
+        # Since Python 3.13 a connection that is collected open is a ResourceWarning.
+        self.close()
+
     def _explain(self, error: Exception) -> str:
         if "locked" in str(error):
             return (
