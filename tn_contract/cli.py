@@ -6,7 +6,9 @@ import io
 import json
 import math
 import os
+import re
 import shlex
+import shutil
 import sys
 import time
 from functools import partial
@@ -91,14 +93,42 @@ class _Number(click.FloatRange):
         return number
 
 
+class _OrderId(click.ParamType[int]):
+    """An order id, whose range would fill a line of the help."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+            self.fail(f"{text!r} is not an order id: a whole number from 1 to {2**63 - 1}", param, ctx)
+        return int(text)
+
+
 def _fail(sentence: str, code: int) -> NoReturn:
-    click.echo(f"tn-contract: {escape(sentence, keep=chr(10))}", err=True)
+    _say(f"tn-contract: {sentence}", err=True)
     sys.exit(code)
 
 
-def _say(text: str, *, err: bool = False) -> None:
-    """Print lines for people; what came from outside cannot control their terminal."""
-    click.echo(escape(text, keep="\n"), err=err)
+def _say(text: str, *, err: bool = False, wrap: bool = True) -> None:
+    """Print lines for people; what came from outside cannot control their terminal, which wraps between words."""
+    text = escape(text, keep="\n")
+    if wrap and (stream := sys.stderr if err else sys.stdout) and stream.isatty():
+        text = "\n".join(_wrapped(line, shutil.get_terminal_size().columns) for line in text.split("\n"))
+    click.echo(text, err=err)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Wrap a line; what follows stands under its text, not under its label (`fix       …`)."""
+    if len(line) <= width:
+        return line
+    import textwrap
+
+    label = re.match(r"\s*(?:\S+\s{2,})?", line)
+    indent = " " * (label.end() if label and label.end() < width // 2 else 0)
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -214,7 +244,7 @@ def serve(
     Its demo key works at once; POST /__tn__/sessions opens more. `tn-contract list --replies` shows the magic
     orders and the situations.
     """
-    from tn_contract.embedded import load_mock
+    from tn_contract.embedded import load_mock, mock_options
 
     source = click.get_current_context().get_parameter_source("cancel_seconds")
     if orders != "book" and source is not ParameterSource.DEFAULT:
@@ -223,24 +253,27 @@ def serve(
     if ready_file and ready_file.is_file():
         ready_file.unlink()  # an old one would lead to an old port
     replies = dict(_pair(text, "--reply") for text in reply)
-    options: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "tls": tls,
-        "ca_file": ca_file,
-        "token": control_token or "",
-        "log": partial(click.echo, err=True) if access_log else None,
-        "scenario_file": scenario,
-        "journal_file": journal,
-        "policy": nonces,
-        "strict_path": strict_path,
-        "timestamp_tolerance": timestamp_tolerance,
-        "replies": replies,
-        "orders": orders,
-        "cancel_seconds": cancel_seconds,
-        "seed": seed,
-        "state": state,
-    }
+    options = mock_options(
+        {
+            "host": host,
+            "port": port,
+            "tls": tls,
+            "ca_file": ca_file,
+            "control_token": control_token,
+            "scenario": scenario,
+            "journal": journal,
+            "nonces": nonces,
+            "strict_path": strict_path,
+            "timestamp_tolerance": timestamp_tolerance,
+            "reply": replies,
+            "orders": orders,
+            "cancel_seconds": cancel_seconds,
+            "seed": seed,
+            "state": state,
+        }
+    )
+    if access_log:
+        options["log"] = partial(click.echo, err=True)
     announce = partial(
         _announce, workers=workers, token_given=bool(control_token), as_json=as_json, ready_file=ready_file
     )
@@ -339,14 +372,14 @@ _FILE = _ReportFile()
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
 @click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
 @click.option(
-    "--effects", type=click.Choice(("none", "attempt", "cancel")), help="Worst effect allowed on the account."
+    "--effects",
+    type=click.Choice(("none", "attempt", "cancel")),
+    help="How far checks may go: none (no order named), attempt (must be refused), cancel.",
 )
-@click.option(
-    "--order-id", type=click.IntRange(1, 2**63 - 1), multiple=True, help="An open order that may be cancelled."
-)
-@click.option("--budget", type=click.IntRange(1), help="Most requests to send.")
-@click.option("--pause", type=_Number(0), help="Seconds between requests.")
-@click.option("--allow-live", metavar="HOST", default="", help="Name a host known to be live again, to judge it.")
+@click.option("--order-id", type=_OrderId(), multiple=True, help="An open order that may be cancelled. Repeatable.")
+@click.option("--budget", metavar="N", type=click.IntRange(1), help="Most requests to send.")
+@click.option("--pause", metavar="SECONDS", type=_Number(0), help="Pause between requests.")
+@click.option("--allow-live", metavar="HOST", default="", help="Judge a host known to be live: name it a second time.")
 @click.option(
     "--control-host",
     metavar="HOST",
@@ -405,8 +438,8 @@ def verify(
 @click.option("--exec", "command", metavar="CMD", help="Program to try, such as 'node cancel.mjs'.")
 @click.option("--agent", metavar="NAME", help="What the program is called in reports (default: CMD).")
 @click.option("--tls", metavar="HOST", multiple=True, help="Speak HTTPS in the name of HOST, as `serve --tls` does.")
-@click.option("--deadline", type=_Number(5), help="Seconds for each process (default: 20).")
-@click.option("--jobs", type=click.IntRange(1), help="Cases to run at a time.")
+@click.option("--deadline", metavar="SECONDS", type=_Number(5), help="Time for each process (default: 20).")
+@click.option("--jobs", metavar="N", type=click.IntRange(1), help="Cases to run at a time.")
 @click.option("--check", "checks", metavar="ID", multiple=True, help="Judge only this check, group or glob.")
 @click.option("--exclude", metavar="ID", multiple=True, help="Leave this check, group or glob out.")
 @click.option("--strict", is_flag=True, help="Let warnings fail.")
@@ -944,7 +977,7 @@ def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
         f"6 try it           {stages['curl']}",
     ]
     for line in lines:
-        _say(escape(line))
+        _say(escape(line), wrap=False)  # to be copied
 
 
 def _fields_from(file: Any) -> dict[str, Any]:

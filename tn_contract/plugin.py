@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -499,22 +499,45 @@ NewSession = Callable[[], AbstractContextManager[MockSession]]
 
 @pytest.fixture(scope="session")
 def tn_mock_options() -> dict[str, Any]:
-    """Override to configure the mock: the keyword arguments of `mock_server.broker.Broker`."""
+    """Override to configure the mock: the options of `tn-contract serve`, as in `{"nonces": "unique"}`."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def tn_mock(tn_mock_options: dict[str, Any]) -> Iterator[RunningMock]:
     """A running mock for this test run: `base_url`, `broker`, `control_url`."""
-    from tn_contract.embedded import load_mock
+    from tn_contract.embedded import load_mock, mock_options
+    from tn_contract.errors import UsageError
 
-    with load_mock().running(**tn_mock_options) as mock:
+    with ExitStack() as opened:
+        try:
+            mock = opened.enter_context(load_mock().running(**mock_options(tn_mock_options)))
+        except UsageError as error:
+            pytest.fail(f"tn_mock_options is not understood: {error}", pytrace=False)
         yield mock
+
+
+def _import_late_modules() -> None:
+    """Cancel two orders on another mock, one wrongly signed, and read the journal.
+
+    What is imported late is imported now, and not within the 200 ms that hypothesis allows for an example.
+    """
+    from tn_contract.client import Client
+    from tn_contract.embedded import load_mock
+    from tn_contract.errors import Rejected
+
+    with load_mock().running() as mock:
+        demo = mock.broker.demo
+        for secret in (demo.secret.reveal(), "wrong"):
+            with Client(demo.api_key, secret, base_url=mock.base_url) as client, suppress(Rejected):
+                client.cancel_order(2929292929)
+        mock.broker.session(demo.api_key).journal.exchanges()
 
 
 @pytest.fixture(scope="session")
 def tn_new_session(tn_mock: RunningMock) -> NewSession:
     """A factory of fresh key pairs, as context managers. Safe under `@given`: one for each example."""
+    _import_late_modules()
 
     @contextmanager
     def new_session() -> Iterator[MockSession]:

@@ -34,6 +34,7 @@ BLOCKED_SHOWN = 3
 NAMED = 3
 
 VERDICT_WIDTH = 9
+LOG_WIDTH = 10_000
 GAP = 2  # rich's, between columns
 ELASTIC_LEAST = 24  # a title that is shorter says nothing
 
@@ -174,7 +175,7 @@ def _console() -> Console:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 160  # a log has no edge to wrap at
+        console.width = LOG_WIDTH  # a log has no edge: one row, one line
     return console
 
 
@@ -185,7 +186,9 @@ def print_rows(rows: list[dict[str, Any]], *, elastic: str) -> None:
 
 
 def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table:
-    """Lay a table out so that what is to be copied is never cut: `elastic` gives way, then the last columns go."""
+    """Lay a table out so that nothing is cut: `elastic` wraps between words, and where that is not enough the last
+    columns go.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -200,7 +203,7 @@ def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table
     console.width = max(console.width, _across(widths))  # rich would cut; a terminal goes on in the next line
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in widths.items():
-        table.add_column(name.replace("_", " "), width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column(name.replace("_", " "), width=width, no_wrap=name != elastic, overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell := row[name], Text) else _text(str(cell)) for name in widths))
     return table

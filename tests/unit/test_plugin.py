@@ -12,6 +12,7 @@ import pytest
 from mock_server.serve import RunningMock
 from tn_contract import embedded
 from tn_contract.checks import catalogue
+from tn_contract.cli import serve
 from tn_contract.errors import UsageError
 
 pytestmark = pytest.mark.slow
@@ -219,7 +220,7 @@ from tn_contract import Client
 
 @pytest.fixture(scope="session")
 def tn_mock_options():
-    return {"replies": {"cancel-accepted": "success-result-1"}}
+    return {"reply": {"cancel-accepted": "success-result-1"}, "nonces": "unique"}
 
 def test_the_attested_success(tn_client):
     assert tn_client.cancel_order(5).evidence == "result"
@@ -297,3 +298,80 @@ def test_a_missing_mock_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mock_server", None)
     with pytest.raises(UsageError, match=r"the mock cannot be imported"):
         embedded.load_mock()
+
+
+# ---- options of the mock ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ('{"nonce": "unique"}', "the mock has no option 'nonce': did you mean 'nonces'?"),
+        ('{"policy": "unique"}', "the mock has no option 'policy': did you mean 'nonces'?"),
+        ('{"replies": {}}', "the mock has no option 'replies': did you mean 'reply'?"),
+        ('{"journal_file": "x"}', "the mock has no option 'journal_file': did you mean 'journal'?"),
+        ('{"strict-path": True}', "the mock has no option 'strict-path': did you mean 'strict_path'?"),
+        ('{"zzz": 1}', "the mock has no option 'zzz': it has host, port, nonces,"),
+        ('{"nonces": "uniqe"}', "the mock's option nonces cannot be 'uniqe': choose monotonic, unique, none"),
+        ('{"orders": "boook"}', "the mock's option orders cannot be 'boook': choose replay, book"),
+        ('{"strict_path": "yes"}', "the mock's option strict_path must be bool, not str"),
+        ('{"seed": True}', "the mock's option seed must be int, not bool"),
+        ('{"reply": "cancel-accepted=success"}', "the mock's option reply must be Mapping, not str"),
+        ('{"reply": {"cancel-acepted": "success"}}', "no situation is called 'cancel-acepted'"),
+        ("None", "the options of the mock are a dict, not NoneType"),
+    ],
+)
+def test_options_of_the_mock_that_are_not_understood_are_named_in_one_sentence(
+    options: str, sentence: str, tmp_path: Path
+) -> None:
+    source = f"""
+import pytest
+
+@pytest.fixture(scope="session")
+def tn_mock_options():
+    return {options}
+
+def test_it(tn_session):
+    pass
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert ran.returncode == 1
+    assert f"tn_mock_options is not understood: {sentence}" in ran.stdout
+    assert "Traceback" not in ran.stdout
+    assert "TypeError" not in ran.stdout
+
+
+def test_the_options_of_the_mock_have_the_names_of_the_command_line() -> None:
+    names = {parameter.name for parameter in serve.params}
+    of_the_command_alone = {"as_json", "ready_file", "access_log", "workers"}
+    assert names - of_the_command_alone == set(embedded.OPTIONS) - {"clock", "journal_size"}
+
+
+def test_an_option_of_the_mock_that_is_none_is_its_default() -> None:
+    assert embedded.mock_options({"seed": None, "nonces": "none", "journal": "x.jsonl"}) == {
+        "policy": "none",
+        "journal_file": Path("x.jsonl"),
+    }
+
+
+def test_the_first_example_imports_nothing(tmp_path: Path) -> None:
+    source = """
+import sys
+import tn_contract
+from hypothesis import given, strategies as st
+
+loaded = []
+
+@given(st.integers(1, 10**9))
+def test_it(tn_new_session, order):
+    before = set(sys.modules)
+    with tn_new_session() as s, tn_contract.Client(s.api_key, s.api_secret, base_url=s.base_url) as client:
+        client.cancel_order(order)
+        assert s.cancelled() == [order]
+    loaded.append(set(sys.modules) - before)
+
+def test_what_was_imported():
+    assert loaded and not any(loaded), loaded
+"""
+    ran = _pytest(tmp_path, "-q", source=source)
+    assert ran.returncode == 0, ran.stdout
