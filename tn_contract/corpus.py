@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -408,11 +409,11 @@ def find_root() -> Path:
 
 def schema_of(kind: Any, title: str) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a record type."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": title,
-        **msgspec.json.schema(kind),
-    }
+    schema = msgspec.json.schema(kind)
+    for definition in schema.get("$defs", {}).values():
+        if "description" in definition:  # some versions of msgspec keep the indentation of a docstring
+            definition["description"] = inspect.cleandoc(definition["description"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
 @dataclass(frozen=True)

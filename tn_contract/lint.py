@@ -59,8 +59,35 @@ def _schemas(corpus: Corpus) -> Iterator[str]:
         except (OSError, ValueError) as error:
             yield f"{name}: cannot be read ({error})"
             continue
-        if written != msgspec.to_builtins(schema_of(kind, path)):
+        if meaning(written) != meaning(msgspec.to_builtins(schema_of(kind, path))):
             yield f"{name}: out of step with the records; run fixtures/generators/manifest.py"
+
+
+_ANNOTATIONS = {"$schema", "$comment", "title", "description", "examples", "deprecated"}
+_MAPS = {"properties", "patternProperties", "$defs", "dependentSchemas"}  # names → schemas
+_SETS = {"enum", "required", "anyOf", "oneOf", "allOf", "type"}
+
+
+def meaning(schema: Any) -> Any:
+    """Return what a JSON Schema demands: without its prose, and with what has no order in one order.
+
+    Each version of the library that writes schemas may write the same demands in its own way.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    demands: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _ANNOTATIONS:
+            continue
+        if key in _MAPS and isinstance(value, dict):
+            demands[key] = {name: meaning(each) for name, each in value.items()}
+        elif isinstance(value, list):
+            parts = [meaning(each) for each in value]
+            in_order = key not in _SETS
+            demands[key] = parts if in_order else sorted(parts, key=lambda each: json.dumps(each, sort_keys=True))
+        else:
+            demands[key] = value if key in ("default", "const") else meaning(value)
+    return demands
 
 
 def _ids(corpus: Corpus) -> dict[str, list[str]]:

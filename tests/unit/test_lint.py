@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tn_contract.corpus import LAYOUT, Corpus, count_records, load_corpus
-from tn_contract.lint import lint
+from tn_contract.lint import lint, meaning
 
 Damage = Callable[[Any], Any]
 
@@ -167,3 +167,62 @@ def test_a_schema_out_of_step_is_found(folder: Path) -> None:
     problems = "\n".join(lint(Corpus(folder)))
     assert "schemas/orders.schema.json: out of step" in problems
     assert "schemas/seed.schema.json: cannot be read" in problems
+
+
+# ---- schemas are compared by meaning ---------------------------------------------------------------------------
+
+
+SCHEMA = {
+    "title": "x",
+    "description": "A thing.\n\n    Indented.",
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "kind": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+    },
+    "required": ["title", "kind"],
+    "$defs": {"Kind": {"enum": ["a", "b"], "description": "One of two."}},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"description": "A thing.\n\nIndented."},
+        {"required": ["kind", "title"]},
+        {"$comment": "new"},
+        {"$defs": {"Kind": {"enum": ["b", "a"]}}},
+        {
+            "properties": {
+                "kind": {"default": None, "anyOf": [{"type": "null"}, {"type": "string"}]},
+                "title": {"type": "string"},
+            }
+        },
+    ],
+)
+def test_prose_and_order_do_not_change_what_a_schema_means(change: dict[str, Any]) -> None:
+    assert meaning({**SCHEMA, **change}) == meaning(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"required": ["title"]},
+        {"$defs": {"Kind": {"enum": ["a"]}}},
+        {"properties": {"kind": SCHEMA["properties"]["kind"]}},  # type: ignore[index] # a property named as an annotation
+        {"additionalProperties": False},
+        {"prefixItems": [{"type": "string"}]},
+    ],
+)
+def test_another_demand_changes_what_a_schema_means(change: dict[str, Any]) -> None:
+    assert meaning({**SCHEMA, **change}) != meaning(SCHEMA)
+
+
+def test_an_edited_schema_file_is_found(folder: Path) -> None:
+    file = folder / "schemas" / "orders.schema.json"
+    schema = json.loads(file.read_text("utf-8"))
+    schema["$defs"]["MagicOrder"]["required"].pop()
+    file.write_text(json.dumps(schema), "utf-8")
+    assert lint(Corpus(folder)) == [
+        "schemas/orders.schema.json: out of step with the records; run fixtures/generators/manifest.py"
+    ]
