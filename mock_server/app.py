@@ -334,7 +334,7 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
         try:
             return Response(exposition(mock), content_type=CONTENT_TYPE)
         except ImportError:
-            return refuse("metrics need prometheus-client", "pip install 'PATH-TO-THE-CHECKOUT[metrics]'", 501)
+            return refuse("metrics need prometheus-client", "pip install 'tn-contract[metrics]'", 501)
 
     @app.get(f"{CONTROL}strays")
     @of_one_process

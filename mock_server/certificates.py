@@ -42,7 +42,7 @@ def issue(hosts: Iterable[str], ca_file: Path | None = None) -> Iterator[Certifi
     try:
         import trustme
     except ImportError as error:
-        raise UsageError("TLS needs the package trustme: pip install 'PATH-TO-THE-CHECKOUT[tls]'") from error
+        raise UsageError("TLS needs the package trustme: pip install 'tn-contract[tls]'") from error
     authority = trustme.CA(organization_name="tn-contract mock", organization_unit_name="for tests only")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for name in (wanted := tuple(dict.fromkeys(hosts))):

@@ -40,7 +40,7 @@ class Connection(Visitor):
 
     __slots__ = (
         "_answering", "_clogged", "_context", "_dismissed", "_done", "_ended", "_feeding", "_held", "_plain",
-        "_playing", "_reader", "_scheduled", "_served", "_timer", "_tls", "_unread", "_unsent", "_waiting",
+        "_playing", "_reader", "_scheduled", "_served", "_silent", "_timer", "_tls", "_unread", "_unsent", "_waiting",
     )  # fmt: skip
 
     def __init__(self, server: Server, context: ssl.SSLContext | None = None) -> None:
@@ -48,6 +48,7 @@ class Connection(Visitor):
         self._context = context
         self._tls: Tls | None = None
         self._plain = False  # though the port speaks TLS
+        self._silent = "closed by the client"  # why it ended without a request, until one begins
         self._reader = Reader(self)
         self._unread = b""  # was received, and not parsed yet
         self._waiting: deque[tuple[Request, str] | Reply] = deque()  # was parsed before its turn came
@@ -88,6 +89,7 @@ class Connection(Visitor):
             said, ended = self._tls.read(data)
         except NotTls as error:
             self._tls = None
+            self._silent = str(error)
             if not error.plain_text:
                 self.transport.close()
                 return
@@ -99,6 +101,7 @@ class Connection(Visitor):
             self.eof_received()
 
     def _read(self, data: bytes) -> None:
+        self._silent = ""
         self._unread = self._unread + data if self._unread else data
         if not (self._busy() or self._scheduled):
             self._parse()
@@ -148,6 +151,8 @@ class Connection(Visitor):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was to come."""
         super().connection_lost(exc)
+        if self._context and self._silent:
+            self.server.turned_away.append(self._silent)
         self._reader.stop()
         self._unread = b""
         self._waiting.clear()

@@ -10,7 +10,7 @@ import httpx
 try:
     import respx
 except ImportError as error:
-    raise ImportError("the in-process router needs respx: pip install 'PATH-TO-THE-CHECKOUT[respx]'") from error
+    raise ImportError("the in-process router needs respx: pip install 'tn-contract[respx]'") from error
 
 from mock_server.broker import Broker
 from tn_contract.wire import Headers, Request

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,6 +77,7 @@ class RunningMock(Entrance):
     broker: Broker
     stop: Callable[[], None]
     serve: Callable[[], None]
+    turned_away: Collection[str]  # why TLS connections ended without a request
 
 
 @contextmanager
@@ -198,7 +199,13 @@ def _behind(
             from mock_server.tunnel import Tunnel
 
             server.add_door(entrance.tunnel, lambda: Tunnel(server, connection, entrance.tls))
-        return RunningMock(**vars(entrance), broker=broker, stop=_closing(started.pop_all()), serve=server.serve)
+        return RunningMock(
+            **vars(entrance),
+            broker=broker,
+            stop=_closing(started.pop_all()),
+            serve=server.serve,
+            turned_away=server.turned_away,
+        )
 
 
 def _closing(opened: ExitStack) -> Callable[[], None]:

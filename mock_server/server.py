@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from asyncio import AbstractEventLoop, BaseTransport, BufferedProtocol, Future, Transport
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
@@ -48,6 +49,7 @@ class Server:
         self.visitors: set[Visitor] = set()
         self.stopping = False  # changes in the loop alone, never while something is taken
         self.stamp = ""
+        self.turned_away: deque[str] = deque(maxlen=16)  # why TLS connections ended without a request
         self.held = 0  # bytes of unfinished requests, of all connections
         self.buffer = memoryview(bytearray(_READ))  # one for all: what is read is copied out at once
         self._heard: list[tuple[Visitor, bytes]] = []

@@ -31,6 +31,7 @@ class Tunnel(Visitor):
         self._head += data
         head, said, rest = self._head.partition(b"\r\n\r\n")
         if said and (refusal := self._refusal(head)):
+            self.server.turned_away.append(refusal)
             self.transport.write(_refused(refusal))
             self.transport.close()
         elif said:

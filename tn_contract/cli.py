@@ -464,9 +464,11 @@ def judge(
 ) -> None:
     """Judge a client: by trying a program against the mock (--exec), or by JOURNALs of what clients did.
 
-    The program finds TN_BASE_URL, TN_API_KEY, TN_API_SECRET and TN_ORDER_IDS (one or more, comma-separated) in its
-    environment, cancels these orders one after the other, and prints one JSON line for each:
-    {"outcome": "accepted" | "rejected" | "unknown" | "not-sent"}. Several journals are shown side by side.
+    The program finds TN_BASE_URL, TN_API_KEY, TN_API_SECRET, TN_ORDER_IDS (one or more, comma-separated) and TN_TIMEOUT
+    (seconds to wait for a reply) in its environment, cancels these orders one after the other, and prints one JSON line
+    for each: {"outcome": "accepted" | "rejected" | "unknown" | "not-sent"}. CMD is started without a shell; it may name
+    $TN_BASE_URL, $TN_API_KEY, $TN_ORDER_IDS, $TN_TIMEOUT, $SSL_CERT_FILE and $HTTPS_PROXY. Several journals are shown
+    side by side.
     """
     if not (command or journals):
         raise click.UsageError("name a program with --exec, or a journal: `tn-contract judge --exec 'node cancel.mjs'`")

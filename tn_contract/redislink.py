@@ -44,7 +44,7 @@ class Link:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as error:
-            raise UsageError("state in Redis needs redis-py: pip install 'PATH-TO-THE-CHECKOUT[redis]'") from error
+            raise UsageError("state in Redis needs redis-py: pip install 'tn-contract[redis]'") from error
         options, self.place, self.prefix = _read(url)
         self._failure = failure
         self._attach = attach

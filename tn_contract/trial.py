@@ -16,7 +16,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from msgspec import structs
 from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.client_checks.needs import PATIENT
 from tn_contract.embedded import load_mock
-from tn_contract.errors import UsageError
+from tn_contract.errors import TargetUnreachable, UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Sent
 from tn_contract.journal import Exchange, Redactor, timestamp
 from tn_contract.processes import end_marked, running
@@ -48,6 +49,8 @@ DELAY = 1.5
 # A silent reply outlasts every deadline by so many seconds.
 SILENT_ON = 30.0
 KILL_AFTER = 1.0
+# What the command may name as $NAME. The secret is no such thing: process lists show commands.
+PLACEHOLDERS = ("TN_BASE_URL", "TN_API_KEY", "TN_ORDER_IDS", "TN_TIMEOUT", "SSL_CERT_FILE", "HTTPS_PROXY")
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
 _TICK = 0.02
@@ -103,10 +106,11 @@ class Trial:
         specs = list(specs)
         jobs = self.jobs or min(8, 2 * (os.cpu_count() or 1))
         abandoned = threading.Event()
+        turned_away: list[Collection[str]] = []  # of each case; complete when its mock is closed
         with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as closing:
 
             def run(spec: CaseSpec) -> Case:
-                case = self._run_case(spec, closing, abandoned)
+                case = self._run_case(spec, closing, abandoned, turned_away)
                 done(spec.id)
                 return case
 
@@ -116,16 +120,21 @@ class Trial:
             except BaseException:
                 abandoned.set()
                 raise
+        reasons = [reason for each in turned_away for reason in each]
+        if reasons and not any(case.sent for case in cases.values()):
+            raise TargetUnreachable(_no_way_in(reasons))
         evidence = Evidence(self.name, [cases[spec.id] for spec in specs], started)
         _find_crashes(evidence)
         return evidence
 
-    def _run_case(self, spec: CaseSpec, closing: Executor, abandoned: threading.Event) -> Case:
+    def _run_case(
+        self, spec: CaseSpec, closing: Executor, abandoned: threading.Event, turned_away: list[Collection[str]]
+    ) -> Case:
         library = _find_faketime() if spec.clock else ""
         if spec.clock and not library:
             return Case(spec.id, skipped="the client's clock cannot be set here: install faketime")
         if spec.certificate and find_spec("trustme") is None:
-            return Case(spec.id, skipped="no certificate can be made here: pip install 'PATH-TO-THE-CHECKOUT[tls]'")
+            return Case(spec.id, skipped="no certificate can be made here: pip install 'tn-contract[tls]'")
         tls = self.tls or (("localhost",) if spec.certificate else ())
         certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
         # A mock of its own: what comes without a known key would belong to no case otherwise.
@@ -152,13 +161,16 @@ class Trial:
                         **way,
                         **clock.environment,
                     }
-                    process = _process(order_ids, self._execute(environment, tick), credentials.secret)
+                    ran = self._execute(_expanded(self.command, environment), environment, tick)
+                    process = _process(order_ids, ran, credentials.secret)
                     exchanges = sorted(
                         [*session.journal.exchanges(), *mock.broker.strays.exchanges()], key=lambda each: each.at
                     )
                     process.sent = [Sent(exchange) for exchange in exchanges[seen:]]
                     process.ended = self._had_to_wait(process, spec)
                     case.processes.append(process)
+            if not spec.unreachable:
+                turned_away.append(mock.turned_away)
         return case
 
     def _had_to_wait(self, process: Process, spec: CaseSpec) -> Ended | None:
@@ -170,7 +182,7 @@ class Trial:
         patient = self.deadline >= PATIENT or not owed
         return structs.replace(ended, how="hung" if patient else "unfinished", limit=self.deadline)
 
-    def _execute(self, environment: dict[str, str], tick: Callable[[], None]) -> Ran:
+    def _execute(self, words: list[str], environment: dict[str, str], tick: Callable[[], None]) -> Ran:
         """Run the program once, to its end or its deadline; `tick` is called all the while."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TN_")}
         local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
@@ -178,7 +190,7 @@ class Trial:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
                 program = subprocess.Popen(  # noqa: S603 # to start the user's program is the purpose
-                    shlex.split(self.command),
+                    words,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,
@@ -209,6 +221,28 @@ class Trial:
             return None
         finally:
             _end_group(program)
+
+
+def _expanded(command: str, environment: dict[str, str]) -> list[str]:
+    """Split a command, and put in the variables that the mock sets, such as $SSL_CERT_FILE: PHP reads no environment.
+
+    One that this case has not (no certificate to trust) is empty; other dollars, and the secret, are left alone.
+    """
+    known = {name: environment.get(name, "") for name in PLACEHOLDERS}
+    pattern = re.compile(rf"\$(?:\{{({'|'.join(known)})\}}|({'|'.join(known)})\b)")
+    return [pattern.sub(lambda match: known[match[1] or match[2]], word) for word in shlex.split(command)]
+
+
+def _no_way_in(reasons: list[str]) -> str:
+    """Say why no request arrived, by the commonest reason."""
+    (reason, _count), *_ = Counter(re.sub(r"\[SSL[^]]*\] | \(_ssl.*\)", "", reason) for reason in reasons).most_common(
+        1
+    )
+    told = f"no request arrived; {len(reasons)} connections ended before one ({reason})"
+    if "was refused" in reason:
+        return told
+    trust = "-d curl.cainfo=$SSL_CERT_FILE -d openssl.cafile=$SSL_CERT_FILE"
+    return f"{told}. Let the program trust SSL_CERT_FILE, in PHP by options: --exec 'php {trust} …' (docs/tls.md)"
 
 
 def _end_group(program: subprocess.Popen[bytes]) -> None:

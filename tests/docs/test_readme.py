@@ -100,3 +100,18 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
     paths = re.findall(r"`((?:tn_contract|mock_server|fixtures|tests|examples|benchmarks)/[\w./-]*)`", text)
     for path in (*((ROOT / page).parent / link for link in links), *(ROOT / path for path in paths)):
         assert path.exists(), path
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_ci_job_waits_for_the_mock_and_fails_at_once_without_it(works: bool, tmp_path: Path) -> None:
+    job = next(block for block in _blocks("yaml") if "--ready-file" in block)
+    script = re.search(r"- run: \|\n((?:    .*\n)+)", job)
+    assert script
+    program = f"{sys.executable} -m tn_contract.cli" if works else "false"
+    commands = script[1].replace("tn-contract", program) + "kill $! && cat mock.json\n"
+    ran = subprocess.run(
+        ["bash", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert ran.returncode == (0 if works else 1)
+    assert ('"base_url": "http://127.0.0.1:' in ran.stdout) == works

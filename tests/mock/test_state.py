@@ -692,7 +692,7 @@ def test_a_redis_that_does_not_answer_is_refused_without_its_password() -> None:
 
 def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(UsageError, match=r"pip install 'PATH-TO-THE-CHECKOUT\[redis\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'tn-contract\[redis\]'"):
         open_state("redis://localhost")
 
 

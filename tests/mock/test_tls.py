@@ -127,7 +127,7 @@ def test_what_is_no_host_name_is_refused(host: str) -> None:
 
 def test_without_trustme_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
-    with pytest.raises(UsageError, match=r"pip install 'PATH-TO-THE-CHECKOUT\[tls\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'tn-contract\[tls\]'"):
         listen(tls=[HOST])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tn_contract import trial
 from tn_contract.client_checks import catalogue
 from tn_contract.evidence import from_lines
 
@@ -239,3 +241,60 @@ def test_a_program_and_a_journal_stand_side_by_side(journal: Path, idle: str, tm
     ran = judge(str(journal), "--exec", idle, "--agent", "idle", "--check", "sends/post", "--json", str(report))
     assert ran.returncode == 0, ran.stdout
     assert verdicts(report) == {("idle", "sends/post"): "skipped", ("the example", "sends/post"): "pass"}
+
+
+# ---- HTTPS -----------------------------------------------------------------------------------------------------
+
+
+PHP = Path(__file__).parent.parent.parent / "examples" / "judge_me.php"
+# Trusts a certificate of nobody's; or one that it is given.
+DISTRUSTFUL = """
+import os, ssl, sys, urllib.request
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+if sys.argv[1:] and sys.argv[1]:
+    context.load_verify_locations(sys.argv[1])
+for _ in os.environ["TN_ORDER_IDS"].split(","):
+    try:
+        urllib.request.urlopen(os.environ["TN_BASE_URL"] + "/api/v2/cmd/delTradeOrder", b"a=b", context=context)
+    except OSError:
+        pass
+    print('{"outcome": "not-sent"}')
+"""
+
+
+@pytest.fixture
+def distrustful(tmp_path: Path) -> str:
+    path = tmp_path / "distrustful.py"
+    path.write_text(DISTRUSTFUL)
+    return shlex.join([sys.executable, "-S", str(path)])
+
+
+def test_a_program_that_does_not_trust_the_mock_is_told_so(distrustful: str) -> None:
+    ran = judge("--tls", "tradernet.com", "--check", "sends/post", "--exec", distrustful)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert "no request arrived; " in ran.stderr
+    assert "unknown ca" in ran.stderr
+    assert "_ssl.c" not in ran.stderr
+    assert "--exec 'php -d curl.cainfo=$SSL_CERT_FILE" in ran.stderr
+
+
+@pytest.mark.parametrize("placeholder", ["$SSL_CERT_FILE", "${SSL_CERT_FILE}"])
+def test_the_command_may_name_the_certificate(placeholder: str, distrustful: str) -> None:
+    ran = judge("--tls", "tradernet.com", "--check", "sends/post", "--exec", f"{distrustful} {placeholder}")
+    assert "no request arrived" not in ran.stderr
+    assert "sends/post" in ran.stdout
+
+
+@pytest.mark.skipif(not shutil.which("php"), reason="PHP is not installed")
+def test_php_is_judged_over_tls_by_the_documented_command() -> None:
+    trust = "-d curl.cainfo=$SSL_CERT_FILE -d openssl.cafile=$SSL_CERT_FILE"
+    ran = judge("--tls", "tradernet.com", "--check", "sends/post", "--exec", f"php {trust} {PHP}")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_only_documented_variables_are_put_into_a_command() -> None:
+    environment = {"TN_BASE_URL": "http://127.0.0.1:1", "TN_API_SECRET": "secret", "TN_TIMEOUT": "3"}
+    words = trial._expanded(
+        "a $TN_BASE_URL/x '$TN_API_SECRET' $TN_TIMEOUTS ${TN_TIMEOUT}s $SSL_CERT_FILE $1 $$", environment
+    )
+    assert words == ["a", "http://127.0.0.1:1/x", "$TN_API_SECRET", "$TN_TIMEOUTS", "3s", "", "$1", "$$"]
