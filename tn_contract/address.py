@@ -20,7 +20,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # Programs read 127.1, 0177.0.0.1 or 0x7f000001 as IPv4 addresses; a name may not end like one.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _EXAMPLE = "write it like https://host or http://127.0.0.1:8080"
-LOOPBACK = ("127.0.0.1", "::1")
+LOOPBACK = ("127.0.0.1", "::1")  # in this order, for that is where the mock listens
 # The vendor has more hosts than those of fixtures/targets.json: their labels begin with these.
 BRANDS = ("tradernet", "freedom", "wisdompoint")
 

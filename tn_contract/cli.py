@@ -565,11 +565,12 @@ class _Face:
     def pytest_runtest_logfinish(self) -> None:
         self._progress.advance(self._task)
 
-    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
         from tn_contract.crash import unexpected
 
         self._progress.stop()
         self._broken = unexpected(excinfo.value)
+        return True  # which keeps pytest from printing its traceback
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:

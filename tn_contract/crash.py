@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -15,10 +16,13 @@ _USER = re.compile(r"//[^/@\s]*@")
 
 def unexpected(error: BaseException) -> str:
     """One sentence that says what to do; with TN_DEBUG set, the traceback too. Secrets are taken out."""
-    told = f"unexpected {type(error).__name__}" + (f": {error}" if str(error) else "")
+    told = f"unexpected {type(error).__name__}" + (f": {error}".rstrip(".") if str(error) else "")
+    ours = not (isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC))
+    if not ours and isinstance(error, OSError):
+        told = f"{error.filename} cannot be used ({error.strerror})" if error.filename else str(error.strerror)
     if os.environ.get("TN_DEBUG"):
         told += "\n" + "".join(traceback.format_exception(error))
-    else:
+    elif ours:
         told += ". This is a bug of tn-contract: run it again with TN_DEBUG=1 and report what it prints"
     return _USER.sub("//***@", blank(told, [Secret(value) for value in _secrets() if value]))
 

@@ -8,7 +8,9 @@ that is lost for another reason (a full disk) is an error, raised once.
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ class _Raw(io.FileIO):
 
 
 def harden() -> None:
-    """Replace the process's own output streams, not those that a test put in their place."""
+    """Replace the process's own output streams, not those that a test put in their place; give it an input."""
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # it stays open, as the process's own would
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper) or stream is not getattr(sys, f"__{name}__"):

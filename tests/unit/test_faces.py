@@ -238,6 +238,40 @@ def test_an_unexpected_exception_in_any_verb_is_exit_3_and_one_sentence(
     assert said.count("\n") == 1
 
 
+def ran(*arguments: str, **more: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["bash", "-c", '"$@" <&-', "bash", *PROGRAM, *arguments],
+        capture_output=True, check=False, env=environment(**more), timeout=60, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/dev/full"], 3, "No space left on device"),
+        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/proc/x"], 3, "/proc/x cannot be used ("),
+        (
+            ["verify", "--check", "control", "--junit", "/dev/full"],
+            3,
+            "cannot write /dev/full (No space left on device)",
+        ),
+        (["explain-request", "-"], 4, "request line"),
+        (["sign", "--key", "k", "-"], 4, "holds no JSON object"),
+    ],
+)
+def test_files_that_cannot_be_used_and_a_closed_input_are_one_sentence(
+    arguments: list[str], code: int, said: str
+) -> None:
+    secret = {"TN_API_SECRET": "s" * 12} if arguments[0] in ("explain-request", "sign") else {}
+    found, stderr = ran(*arguments, **secret)
+    assert found == code
+    assert said in stderr
+    assert "Traceback" not in stderr
+    assert "INTERNALERROR" not in stderr
+    assert "bug" not in stderr
+
+
 def test_an_interrupt_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_check_rows", broken(KeyboardInterrupt()))
     assert run("list") == 2
