@@ -45,7 +45,7 @@ class _Raw(io.FileIO):
 def harden() -> None:
     """Replace the process's own output streams, not those that a test put in their place; give it an input."""
     if sys.stdin is None:
-        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # it stays open, as the process's own would
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 # stays open, as its own would
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper) or stream is not getattr(sys, f"__{name}__"):
