@@ -145,12 +145,19 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+    "--port",
+    metavar="PORT",
+    default=DEFAULT_PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON line instead of a sentence.")
-@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write that JSON there when ready.")
+@click.option("--json", "as_json", is_flag=True, help="Print the connection details as JSON.")
+@click.option(
+    "--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write them to this file when ready."
+)
 @click.option("--nonces", type=click.Choice(NONCE_POLICIES), default="monotonic", show_default=True, help="Nonce rule.")
 @click.option("--strict-path", is_flag=True, help="Refuse a path that does not name the command.")
 @click.option(
@@ -163,16 +170,21 @@ def main() -> None:
 )
 @click.option("--reply", metavar="SITUATION=PAYLOAD", multiple=True, help="Answer a situation with another payload.")
 @click.option(
-    "--orders", type=click.Choice(("replay", "book")), default="replay", show_default=True, help="Keep an order book?"
+    "--orders",
+    type=click.Choice(("replay", "book")),
+    default="replay",
+    show_default=True,
+    help="Replay replies, or keep an order book.",
 )
 @click.option(
     "--cancel-seconds",
+    metavar="SECONDS",
     type=_Number(0, 10**9),
     default=2,
     show_default=True,
     help="How long a cancel takes in the book.",
 )
-@click.option("--seed", type=int, help="Make the keys of new sessions, and their order ids, repeatable.")
+@click.option("--seed", metavar="N", type=int, help="Make the keys of new sessions, and their order ids, repeatable.")
 @click.option(
     "--scenario", type=click.Path(dir_okay=False, path_type=Path), help="Rules for faults and other replies (TOML)."
 )
@@ -200,6 +212,7 @@ def main() -> None:
 )
 @click.option(
     "--workers",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
+from urllib.request import getproxies
 
 import httpx
 
 from tn_contract import __version__
-from tn_contract.address import Address, parse_address
+from tn_contract.address import Address, classify, parse_address
 from tn_contract.errors import TnContractError, UsageError
 from tn_contract.wire import Headers, Reply, Request
 
@@ -92,6 +93,8 @@ class _Transport:
         self.address: Address = parse_address(base_url)
         self.base_url = self.address.base_url
         self.timeouts = timeouts or Timeouts()
+        if self.address.target_class == "sandbox":
+            _refuse_live_proxies()
         self._routes = self.address.routes
         for route, host in zip(self._routes, self.address.connects_to, strict=True):
             if not _leads_to(route, host):
@@ -146,6 +149,19 @@ class _Transport:
 def _read_url(url: str) -> httpx.URL:
     """Read an address. Commands are few, and this would be a tenth of what a call costs."""
     return httpx.URL(url)
+
+
+def _refuse_live_proxies() -> None:
+    """Raise `UsageError` when a proxy of the environment is a live host: what is for a sandbox would be sent there."""
+    for scheme, proxy in getproxies().items():
+        try:
+            host = httpx.URL(proxy if "://" in proxy else f"http://{proxy}").raw_host.decode()
+        except (httpx.InvalidURL, ValueError):
+            continue  # httpx says so when it is used
+        if scheme != "no" and classify(host.lower()) == "live":
+            raise UsageError(
+                f"the proxy for {scheme} is {host}, which is known to be live: unset {scheme.upper()}_PROXY"
+            )
 
 
 def _leads_to(url: str, host: str) -> bool:

@@ -310,3 +310,50 @@ def test_a_check_that_breaks_is_an_error_and_the_others_still_count(
     assert code == 3
     assert "unexpected ZeroDivisionError: planted. This is a bug of tn-contract" in shown
     assert "✔ pass   control/opens-session" in shown
+
+
+def test_a_server_that_never_answers_is_one_sentence() -> None:
+    done = subprocess.run(
+        [*PROGRAM, "verify", "https://no-such-host.invalid"],
+    levels = {"must", "should", "observed", "documented", "official", "attested", "synthetic"}
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.fullmatch(r"tn-contract: https://no-such-host\.invalid does not answer \(.*\)\n", done.stderr)
+
+
+def test_a_terminal_wraps_between_words_and_a_log_keeps_its_rows() -> None:
+    _, shown = on_a_terminal("list", COLUMNS="80")
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).split("\r\n")]
+    assert max(map(len, lines)) <= 80
+    assert "…" not in shown
+    words = {word for check in catalogue().values() for word in (*check.title.split(), check.id)}
+    shown_words = {word for line in lines[1:] for word in line.split()}
+    levels = {
+        "must",
+        "should",
+        "observed",
+        "documented",
+        "official",
+        "attested",
+        "synthetic",
+        "none",
+        "attempt",
+        "cancel",
+    }
+    effects = {"none", "attempt", "cancel"}
+    assert shown_words <= words | levels | effects, "no word is broken"
+    logged = subprocess.run(
+        [*PROGRAM, "list"], capture_output=True, text=True, check=True, env=environment(COLUMNS="80")
+    )
+    rows = logged.stdout.splitlines()[1:]
+    assert len(rows) == len(catalogue())
+    assert all(check.title in row for check, row in zip(catalogue().values(), rows, strict=True))
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 160])
+def test_wrapped_text_stands_under_its_text(width: int) -> None:
+    line = "does        " + "Send an accepted request again, byte for byte, after others and from elsewhere. " * 3
+    wrapped = cli._wrapped(line.strip(), width).split("\n")
+    assert all(len(part) <= width for part in wrapped)
+    assert all(part.startswith(" " * 12) for part in wrapped[1:]) or width <= 24
+    assert " ".join(" ".join(wrapped).split()) == " ".join(line.split())

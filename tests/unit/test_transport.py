@@ -348,6 +348,16 @@ def test_a_system_proxy_is_used_for_any_other_host(
     assert received.startswith(b"POST http://transport.test/api/v2/cmd/x?q=%20 HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", ["http://tradernet.com:8080", "tradernet.com", "http://user:word@WSS.Freedom24.com."])
+def test_a_proxy_that_is_a_live_host_is_refused(name: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(UsageError, match="which is known to be live: unset ") as caught:
+        Transport(BASE)
+    assert "word" not in str(caught.value)
+    Transport("http://127.0.0.1:1").close()  # no proxy counts for this machine
+
+
 def test_a_certificate_that_nobody_vouches_for_is_a_failure_to_connect(send: Send) -> None:
     with running(tls=["localhost"]) as mock:
         with pytest.raises(TransportFailure, match="certificate verify failed") as caught:
