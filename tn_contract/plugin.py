@@ -514,6 +514,7 @@ def tn_mock(tn_mock_options: dict[str, Any]) -> Iterator[RunningMock]:
             mock = opened.enter_context(load_mock().running(**mock_options(tn_mock_options)))
         except UsageError as error:
             pytest.fail(f"tn_mock_options is not understood: {error}", pytrace=False)
+        _import_late_modules()
         yield mock
 
 
@@ -537,7 +538,6 @@ def _import_late_modules() -> None:
 @pytest.fixture(scope="session")
 def tn_new_session(tn_mock: RunningMock) -> NewSession:
     """A factory of fresh key pairs, as context managers. Safe under `@given`: one for each example."""
-    _import_late_modules()
 
     @contextmanager
     def new_session() -> Iterator[MockSession]:
