@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shlex
-import shutil
 import sys
 import time
 from functools import partial
@@ -114,6 +113,8 @@ def _say(text: str, *, err: bool = False, wrap: bool = True) -> None:
     """Print lines for people; what came from outside cannot control their terminal, which wraps between words."""
     text = escape(text, keep="\n")
     if wrap and (stream := sys.stderr if err else sys.stdout) and stream.isatty():
+        import shutil
+
         text = "\n".join(_wrapped(line, shutil.get_terminal_size().columns) for line in text.split("\n"))
     click.echo(text, err=err)
 
