@@ -187,6 +187,7 @@ def test_the_plain_locale_changes_no_verdict() -> None:
     "arguments", [VERIFY, ("list",), ("list", "--json"), ("explain", "order-cancelled"), ("--help",)]
 )
 @pytest.mark.parametrize("to", ["a closed pipe", "nothing", "a full disk"])
+@pytest.mark.slow
 def test_a_reader_that_went_away_changes_nothing_and_lost_output_is_an_error(
     arguments: tuple[str, ...], to: str
 ) -> None:
@@ -324,7 +325,8 @@ def test_a_check_that_breaks_is_an_error_and_the_others_still_count(
 def test_a_server_that_never_answers_is_one_sentence() -> None:
     done = subprocess.run(
         [*PROGRAM, "verify", "https://no-such-host.invalid"],
-        capture_output=True, check=False, text=True, timeout=60, env=environment(TN_API_KEY="k", TN_API_SECRET="s" * 12),
+        capture_output=True, check=False, text=True, timeout=60,
+        env=environment(TN_API_KEY="k", TN_API_SECRET="s" * 12),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "")
     assert re.fullmatch(r"tn-contract: https://no-such-host\.invalid does not answer \(.*\)\n", done.stderr)
