@@ -139,6 +139,8 @@ def main() -> None:
 
     Exit codes: 0 judged, nothing failed; 1 a clause is broken; 2 interrupted; 3 the target, a control or the kit
     failed; 4 usage, or a refused target; 5 nothing was judged.
+
+    TN_DEBUG=1 adds the traceback where the kit itself failed.
     """
 
 

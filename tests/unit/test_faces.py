@@ -100,6 +100,29 @@ def test_a_hostile_word_of_the_command_line_cannot_control_the_terminal() -> Non
         assert harmful(shown) == set()
 
 
+HOSTILE_PROGRAM = f"""
+import json, os, sys
+sys.stderr.write({HOSTILE!r})
+for _ in os.environ["TN_ORDER_IDS"].split(","):
+    print(json.dumps(dict.fromkeys(["outcome", "code", "kind", "order_id"], {HOSTILE!r})))
+    print({HOSTILE!r})
+sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_hostile_client_cannot_control_the_terminal(tmp_path: Path) -> None:
+    program = tmp_path / "hostile.py"
+    program.write_text(HOSTILE_PROGRAM, "utf-8")
+    command = f"{sys.executable} -S {program} '\x1b[2J\u202e[red]'"
+    code, shown = on_a_terminal(
+        "judge", "--exec", command, "--check", "runs/reports-each-order", "--check", "sends/post"
+    )
+    assert code == 1
+    assert harmful(shown) == set()
+    assert r"\x1b]52;c;" in shown
+
+
 def report_with(text: str, verdict: Any = "fail", name: str = "http://127.0.0.1") -> reports.Report:
     from msgspec.structs import replace
 
