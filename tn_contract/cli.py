@@ -625,7 +625,7 @@ def list_(clients: bool, replies: bool, as_json: bool) -> None:
     """List the checks of servers, of clients, or with --replies what the mock can be made to answer."""
     rows = _reply_rows() if replies else _check_rows(clients)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=2))
         return
     from tn_contract.report import print_rows
 
@@ -806,7 +806,7 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
         for played in play_back(recorded.exchanges, url, pauses=pauses):
             counts[played.verdict] += 1
             if as_json:
-                click.echo(msgspec.json.encode(played).decode())
+                click.echo(json.dumps(msgspec.to_builtins(played)))
             elif played.verdict != "same":
                 _say(f"{played.seq:5} {escape(played.line)}")
                 _say(f"      recorded  {escape(played.recorded)}\n      now       {escape(played.now)}")
@@ -983,7 +983,7 @@ def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
         "curl": shlex.join(curl),
     }
     if as_json:
-        click.echo(json.dumps(stages, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(stages, indent=2))
         return
     others = [header for header in headers if not header.startswith(f"{SIGNATURE_HEADER}:")]
     lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -197,6 +198,19 @@ def test_an_encoding_without_our_marks_changes_no_verdict(encoding: str) -> None
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert "control/opens-session" in ran.stdout.decode(encoding)
+
+
+@pytest.mark.slow
+def test_json_loses_nothing_in_an_encoding_that_lacks_characters() -> None:
+    narrow, wide = (
+        subprocess.run(
+            [*PROGRAM, "sign", "--key", "k", "--nonce", "1", "--param", "text=✔", "--json"], capture_output=True,
+            check=True, timeout=60, env=environment(PYTHONIOENCODING=encoding, TN_API_SECRET="s" * 12),
+        ).stdout
+        for encoding in ("ascii", "utf-8")
+    )  # fmt: skip
+    assert narrow == wide
+    assert json.loads(narrow)["string_to_sign"].endswith("text=✔")
 
 
 @pytest.mark.slow
