@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from tn_contract.client_checks import catalogue
 from tn_contract.client_checks.cases import cases
-from tn_contract.trial import Trial
+from tn_contract.trial import Trial, _find_faketime
 
 from .trying import found, judged
 
@@ -25,6 +26,8 @@ MISTAKES = {
         "none": [],
         "number-ids": ["sends/ids-to-63-bits"],
         "second-nonces": ["draws/rising"],
+        "millisecond-nonces": ["draws/rising"],
+        "milliseconds-as-ticks": ["draws/rising"],
         "random-nonces": ["draws/whole-numbers"],
         "encoded-string": ["signs/each-request"],
         "json-body": ["sends/content-type"],
@@ -37,6 +40,7 @@ MISTAKES = {
         "none": [],
         "float-nonces": ["draws/whole-numbers"],
         "second-nonces": ["draws/rising"],
+        "millisecond-nonces": ["draws/rising"],
         "encoded-string": ["signs/each-request"],
         "bracketed-string": ["signs/each-request"],
         "multipart": ["sends/content-type"],
@@ -89,3 +93,50 @@ def test_the_example_is_honest(language: str) -> None:
     need(language)
     program = EXAMPLES / f"judge_me.{SUFFIXES[language]}"
     assert try_program([language, str(program)], cases()) == {}
+
+
+CLOCK_CASES = ("plain", "clock-steps-back", "clock-stands-still")
+
+
+def draws(words: list[str]) -> dict[str, tuple[str, str]]:
+    """What the checks of nonces find of a program in the cases that set its clock."""
+    results = judged(Trial(shlex.join(words)).run([cases()[case_id] for case_id in CLOCK_CASES]))
+    return {each.check.id: (each.verdict, each.finding.actual) for each in results if each.check.group == "draws"}
+
+
+@pytest.mark.skipif(not _find_faketime(), reason="faketime is not installed")
+@pytest.mark.parametrize(
+    ("language", "mistake", "verdict"),
+    [
+        ("node", "none", "pass"),
+        ("node", "milliseconds-as-ticks", "warn"),
+        ("node", "monotonic-nonces", "skipped"),
+        ("php", "none", "pass"),
+        ("php", "millisecond-nonces", "warn"),
+    ],
+)
+def test_clock_is_set_back_where_that_shows(language: str, mistake: str, verdict: str) -> None:
+    need(language)
+    found = draws([language, str(PROGRAMS / f"client.{SUFFIXES[language]}"), mistake])
+    assert found["draws/rising-after-clock-step"][0] == verdict
+    assert found["draws/rising"][0] == ("fail" if "millisecond" in mistake else "pass")
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed")
+@pytest.mark.parametrize("linked", ["statically", "dynamically"])
+def test_clock_of_a_go_program_cannot_be_set(tmp_path: Path, linked: str) -> None:
+    program = tmp_path / "client"
+    environment = {**os.environ, "CGO_ENABLED": "0" if linked == "statically" else "1", "GOCACHE": str(tmp_path / "go")}
+    built = subprocess.run(
+        ["go", "build", "-o", str(program), str(PROGRAMS / "client.go")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if built.returncode:
+        pytest.skip(f"go cannot build here: {built.stderr[:200]}")
+    found = draws([str(program)])
+    assert found["draws/rising"][0] == "pass"
+    verdict, why = found["draws/rising-after-clock-step"]
+    assert verdict == "skipped"
+    assert "cannot be set" in why

@@ -36,6 +36,9 @@ const mistakes = {
   // Number loses digits beyond 2^53.
   "number-ids": { orderId: (text) => String(Number(text)) },
   "second-nonces": { nonce: () => String(Math.floor(Date.now() / 1000)) },
+  "millisecond-nonces": { nonce: () => String(Date.now()) },
+  "milliseconds-as-ticks": { nonce: () => String(BigInt(Date.now()) * 10000n) },
+  "monotonic-nonces": { nonce: () => String(BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000))) },
   "random-nonces": { nonce: () => String(Math.random()) },
   "encoded-string": { string: (fields) => String(new URLSearchParams(fields)) },
   "json-body": {

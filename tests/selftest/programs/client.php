@@ -20,6 +20,7 @@ $mistakes = [
     'none' => [],
     // A float, as the vendor's own client has it: its digits depend on the setting precision.
     'float-nonces' => ['nonce' => fn () => (string) (microtime(true) * 10000 + 0.25)],
+    'millisecond-nonces' => ['nonce' => fn () => (string) (int) (microtime(true) * 1000)],
     'second-nonces' => ['nonce' => fn () => time()],
     'encoded-string' => ['string' => fn (array $fields) => http_build_query($fields)],
     'bracketed-string' => ['string' => fn (array $fields) => urldecode(http_build_query($fields))],
