@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check wheel corpus bench peers engines soak fuzz lock clean
+.PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check wheel corpus bench peers engines soak steady fuzz lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -63,6 +63,9 @@ engines: $(READY)         ## what each state engine costs, and several workers (
 
 soak: $(READY)            ## five million requests, and what they leave behind (needs wrk)
 	$(BIN)/python benchmarks/soak.py
+
+steady: $(READY)          ## judge ten programs twenty times each on busy cores: no verdict may differ (an hour)
+	$(BIN)/python tests/selftest/steady.py
 
 fuzz: $(READY)            ## two million requests that are wrong in every way
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
