@@ -439,6 +439,9 @@ def test_coarse_unit_fails_or_is_not_judged_but_never_passes_by_luck() -> None:
     assert draws("anew-after-refusals", lucky)[0] == "skipped"
     same = drawn(*[(START - 60) * 1000] * 8, case="clock-stands-still")
     assert draws("rising", lucky, same)[0] == "fail"
+    stopped = drawn((START - 60) * 1000 - 1, *[(START - 60) * 1000] * 7, case="clock-stands-still")
+    assert draws("rising", lucky, stopped)[0] == "fail"
+    assert draws("anew-after-refusals", lucky, stopped)[0] == "skipped", "before it was stopped it went on"
     counting = drawn(*((START - 60) * 1000 + place for place in range(8)), case="clock-stands-still")
     assert draws("rising", lucky, counting)[0] == "pass"
     unheld = read_from(1e-3, case="clock-stands-still")

@@ -129,7 +129,8 @@ def counts_on(evidence: Evidence, clock: Clock) -> bool:
                 return True
     held = evidence.case(HELD)
     for process in held.processes if held else ():
-        at_rest = [reading for reading in readings(process.sent) if clock.off(reading) < -SET_BACK_BY]
+        first = next((place for place, sent in enumerate(process.sent) if sent.is_cancel), 0)  # then it was stopped
+        at_rest = [reading for reading in readings(process.sent[first + 1 :]) if clock.off(reading) < -SET_BACK_BY]
         if any(0 < (after[0] - before[0]) * clock.unit <= HELD_STEP for before, after in pairwise(at_rest)):
             return True
     return False

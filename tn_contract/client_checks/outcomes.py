@@ -294,7 +294,7 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
         expected, count = "one request, and none after it", 0
         for order_id in wanted:
             for process in evidence.cancelling(order_id):
-                if gave(process, order_id) is None:
+                if gave(process, order_id) is None or (process.order_ids and order_id not in process.order_ids):
                     continue
                 sent = [each for each in process.cancels(order_id) if not each.follows_redirect]
                 asked = process.order_ids.count(order_id) if process.order_ids else 1
