@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from mock_server.book import CANCEL_SECONDS, Book
 from mock_server.commands import Call, Commands, Done, order_asked
 from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
 from mock_server.faults import Fault
+from mock_server.known import KnownPairs
 from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
 from mock_server.state import State, open_state
@@ -145,8 +146,8 @@ class Broker:
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
     `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
     there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
-    answered; `scenario` says what befalls the commands of sessions that have none of their own; `fault_seconds` says
-    how long the faults of magic orders take.
+    answered, of unmatched requests by `aside`, if given, which has the work done soon; `scenario` says what befalls the
+    commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take.
     """
 
     demo = DEMO
@@ -164,6 +165,7 @@ class Broker:
         journal_size: int = 1000,
         state: State | str = "memory",
         sink: Callable[[Exchange], None] | None = None,
+        aside: Callable[[Callable[[], None]], None] | None = None,
         scenario: Scenario | None = None,
         orders: Orders = "replay",
         cancel_seconds: float = CANCEL_SECONDS,
@@ -194,15 +196,21 @@ class Broker:
         self._commands: Commands = self.book or replay
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._closed: deque[Credentials] = deque(maxlen=journal_size)
+        self._known = KnownPairs(self._state, SESSIONS_KEPT)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
         self.missing = ""  # why the journal on disk has not the last exchange
         self.scenario = scenario
         # What became of requests, by generation and situation: for metrics.
         self.counts: Counter[tuple[str, str]] = Counter()
-        # Any session's secret may be in a request of none: a key and its secret are easily swapped.
-        self.strays = Journal("", self._all_secrets, journal_size, self._diagnoser(None), sink=sink)
+        self.strays = Journal(
+            "",
+            self._known.matcher,
+            journal_size,
+            self._diagnoser(None),
+            sink=sink,
+            aside=aside and (lambda work: aside(lambda: self._noting(work))),
+        )
         with suppress(StateUnavailable):  # each request will say so until it is available, or was reset
             self._begin()
 
@@ -246,9 +254,11 @@ class Broker:
     def _adopt(self, credentials: Credentials) -> Session:
         """Give a key pair that the state knows a journal in this process."""
         ledger = self._state.ledger(credentials, self.policy)
+        secrets = (credentials.secret,)
+        self._known.add(credentials)
         journal = Journal(
             credentials.api_key,
-            lambda: (credentials.secret,),
+            lambda: secrets,
             self._journal_size,
             self._diagnoser(credentials),
             self._space,
@@ -265,21 +275,18 @@ class Broker:
     def _drop(self, api_key: str) -> None:
         session = self._sessions.pop(api_key, None)
         if session:
-            self._closed.append(session.credentials)
             session.journal.clear()
 
     def _forget(self, api_key: str) -> None:
         with self._lock:
             self._drop(api_key)
 
-    def _all_credentials(self) -> list[Credentials]:
-        """Return all key pairs that a stranger's request may hold: other processes open some, too."""
-        met = (session.credentials for session in tuple(self._sessions.values()))
-        known = (*self._state.pairs(SESSIONS_KEPT), *met, *self._closed)
-        return list({(pair.api_key, pair.secret): pair for pair in known}.values())
-
-    def _all_secrets(self) -> list[Secret]:
-        return [credentials.secret for credentials in self._all_credentials()]
+    def _noting(self, work: Callable[[], None]) -> None:
+        """Do work that nobody waits for; remember what went wrong with it."""
+        try:
+            work()
+        except (JournalUnavailable, StateUnavailable) as error:
+            self.missing = str(error)
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
@@ -292,7 +299,7 @@ class Broker:
                 at_ns=at_ns,
                 last_nonce=assessment.last_nonce or None,
                 earlier=earlier if credentials else (),
-                others=self._all_credentials(),
+                others=self._known.pairs(),
             )
 
         return name

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mock_server.aside import Aside
 from mock_server.bridge import call
 from mock_server.broker import DEMO, Answer, Broker
 from mock_server.connection import Connection
@@ -170,7 +171,9 @@ def _behind(
         if journal_file:
             journal = JournalFile(journal_file)
             started.callback(journal.close)
-            options["sink"] = journal.write
+            aside = Aside()
+            started.callback(aside.close)
+            options |= {"sink": journal.write, "aside": aside}
         broker = broker or Broker(**options)
         started.callback(broker.state.shut)
         certificates = entrance.certificates

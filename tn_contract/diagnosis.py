@@ -19,6 +19,7 @@ from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import InvalidRequest
 from tn_contract.journal import Diagnosis
 from tn_contract.nonce import NONCE_MAX, parse_nonce
+from tn_contract.redaction import blank
 from tn_contract.search import QUICK, THOROUGH, Depth, Finding, find
 from tn_contract.signers import Case, as_texts, from_json, stamps_of
 from tn_contract.signers.writings import read_signature
@@ -28,7 +29,6 @@ from tn_contract.signing import (
     ERRORS,
     Credentials,
     Secret,
-    blank,
     canonical_string,
     canonical_string_v3,
     legible,

@@ -8,15 +8,14 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
-from urllib.parse import quote, quote_plus
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from tn_contract.corpus import Scheme
-from tn_contract.signing import Secret, blank
+from tn_contract.redaction import MARK, Matcher, Span, encoded, matcher_of, replaced
+from tn_contract.signing import Secret
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body, replace
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
@@ -24,10 +23,16 @@ BODY_KEPT = 4096
 STRANGE_BODY_KEPT = 200
 # How the mock begins to tell of a fault that it played on a reply.
 PLAYED = "the mock's fault: "
+# So much of a body is searched for secrets: one that begins in what is shown ends in this.
+BODY_EXAMINED = 7 * 1024
+HEAD_KEPT = 8 * 1024  # of an address, and of all headers together
 # A diagnosis looks this far back.
 EARLIER_SEEN = 16
+# So many exchanges are diagnosed when a journal is read, the newest first; the next reading goes on.
+DIAGNOSED = 100
 
-_HEX_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_HEX_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_CLEAN = 256  # texts of at most so many characters are remembered to hold no secret, and so many of them
 
 _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
 
@@ -110,38 +115,36 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
 Diagnose: TypeAlias = Callable[[Request, Assessment, int, Sequence[Request]], Diagnosis | None]
 
 
-@dataclass(frozen=True, slots=True)
 class Redactor:
-    """Takes secrets and `private_keys` out of what is written.
+    """Takes secrets and `private_keys` out of what is written, in whatever way they are spelled there.
 
     With `private`, for a server that is not ours, also signatures, other headers, and of replies all but the
     contract's own members.
     """
 
-    secrets: tuple[Secret, ...] = ()
-    private_keys: tuple[str, ...] = ()
-    private: bool = False
+    __slots__ = ("_clean", "_marked", "_matcher", "_version", "private")
 
-    def text(self, text: str) -> str:
-        """Blank every secret, in each spelling that it may travel in; in private records signatures as well."""
-        text = self._without_secrets(text)
+    def __init__(
+        self, secrets: Matcher | Iterable[Secret] = (), private_keys: Iterable[str] = (), private: bool = False
+    ) -> None:
+        self.private = private
+        self._matcher = matcher_of(secrets)
+        self._marked = [(self._matcher.spans, MARK), (matcher_of(map(Secret, private_keys)).spans, "<api key>")]
+        self._clean: set[tuple[str, str]] = set()
+        self._version = self._matcher.version
+
+    def text(self, text: str, limit: int | None = None) -> str:
+        """Blank every secret; in private records signatures as well. Show no more than `limit` characters of it."""
         # Misplaced on purpose, a signature may still be good for a replay.
-        return _HEX_DIGEST.sub("<signature>", text) if self.private else text
-
-    def _without_secrets(self, text: str) -> str:
-        text = blank(text, self.secrets)
-        for key in self.private_keys:
-            for spelling in {key, quote(key, safe=""), quote_plus(key)}:
-                text = text.replace(spelling, "<api key>")
-        return text
+        return replaced(text, [*self._marked, (_digests, "<signature>")] if self.private else self._marked, limit)
 
     def reveals(self, text: str) -> bool:
         """Say if a secret stands in the text, in any spelling that it may travel in."""
-        return blank(text, self.secrets) != text
+        return bool(self._matcher.spans(encoded(text)[0]))
 
     def leaks(self, request: Request) -> tuple[str, ...]:
         """Name the parts of a request in which a secret stands."""
-        parts = [("address", f"{request.path}?{request.query}"), ("body", _legible(request.body))]
+        parts = [("address", f"{request.path}?{request.query}"), ("body", _examined(request.body))]
         parts += [(name, f"{name}: {value}") for name, value in request.headers]
         return tuple(self.text(part) for part, text in parts if self.reveals(text))
 
@@ -152,23 +155,27 @@ class Redactor:
             if not self.private or name.lower() in _PLAIN_HEADERS:
                 kept.append((self.text(name), self.text(value)))
             elif name.lower() == SIGNATURE_HEADER.lower():
-                kept.append((name, f"{self._without_secrets(value)[:8]}… ({len(value)} characters)"))
+                kept.append((name, f"{replaced(value, self._marked)[:8]}… ({len(value)} characters)"))
         return kept
 
-    def body(self, body: bytes) -> str:
-        """Show the beginning of a body as text."""
-        # Redacted before it is cut, for half a secret is a leak too.
-        text = self.text(_legible(body))
-        note = f"… ({len(body)} bytes)"
-        return text if len(text) <= BODY_KEPT else text[: BODY_KEPT - len(note)] + note
+    def body(self, body: bytes, size: int = 0, kept: int = BODY_KEPT) -> str:
+        """Show the beginning of a body as text; `size` is that of the whole body, if `body` is its beginning."""
+        size = max(size, len(body))
+        text = _examined(body)
+        if size == len(body) and _whole(body, text):
+            shown = self.text(text)
+            if len(shown) <= kept:
+                return shown
+        note = f"… ({size} bytes)"
+        return self.text(text, kept)[: kept - len(note)] + note
 
-    def reply_body(self, body: bytes) -> str:
+    def reply_body(self, body: bytes, size: int = 0) -> str:
         """Show a reply's body; in private records only the contract's own members keep their values."""
         if not self.private:
-            return self.body(body)
+            return self.body(body, size)
         reading = read_body(body)
         if reading.form != "object":
-            return self.body(body[:STRANGE_BODY_KEPT])
+            return self.text(_examined(body), STRANGE_BODY_KEPT)[:STRANGE_BODY_KEPT]
         shown = {name: value if name in _CONTRACT_MEMBERS else "…" for name, value in reading.members.items()}
         return self.body(json.dumps(shown, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
@@ -182,25 +189,54 @@ class Redactor:
         failure: str = "",
         assessment: Assessment | None = None,
         diagnosis: Diagnosis | None = None,
+        sizes: tuple[int, int] = (0, 0),
     ) -> Exchange:
-        """Write one exchange."""
-        target = request.path + (f"?{request.query}" if request.query else "")
+        """Write one exchange; `sizes` are those of both bodies, where only their beginnings are at hand."""
+        line = f"{request.method} {request.path}" + (f"?{request.query}" if request.query else "")
+        # Mostly there is no secret anywhere, and that is found out quicker for everything together.
+        texts = [_examined(request.body)]
+        usual = [("", text) for text in (session, line, failure) if text]
+        if assessment:
+            texts.append(assessment.string_to_sign)
+            usual += [("", note) for note in assessment.notes]
+        if reply:
+            texts.append(_examined(reply.body))
+        found = self._hides_something(texts, (*usual, *request.headers, *(reply.headers if reply else ())))
+        use = self if found else _NOTHING_HIDDEN
         return Exchange(
             seq,
             timestamp(at_ns),
-            self.text(session),
-            Message(self.headers(request.headers), self.body(request.body), self.text(f"{request.method} {target}")),
-            None if reply is None else self._reply(reply),
-            self.text(failure),
-            None if assessment is None else self._assessment(assessment),
+            use.text(session),
+            Message(use.headers(request.headers), use.body(request.body, sizes[0]), use.text(line)),
+            None if reply is None else use.reply(reply, sizes[1]),
+            use.text(failure),
+            None if assessment is None else use.assessment(assessment),
             diagnosis,
-            self.leaks(request),
+            self.leaks(request) if found else (),
         )  # fmt: skip
 
-    def _reply(self, reply: Reply) -> Message:
-        return Message(self.headers(reply.headers), self.reply_body(reply.body), status=reply.status)
+    def _hides_something(self, texts: list[str], usual: Headers) -> bool:
+        """Say if there is anything to take out; `usual` are pairs of texts that mostly come again."""
+        if self.private:
+            return True
+        if self._version != self._matcher.version:
+            self._version = self._matcher.version
+            self._clean.clear()
+        fresh = [pair for pair in usual if pair not in self._clean]
+        data = encoded("\n".join([*texts, *(text for pair in fresh for text in pair)]))[0]
+        if any(find(data) for find, _ in self._marked):
+            return True
+        if len(self._clean) > _CLEAN:
+            self._clean.clear()
+        self._clean.update((name, text) for name, text in fresh if len(name) + len(text) <= _CLEAN)
+        return False
 
-    def _assessment(self, assessment: Assessment) -> Assessment:
+    def reply(self, reply: Reply, size: int = 0) -> Message:
+        """Keep a reply; `size` is that of its whole body."""
+        return Message(self.headers(reply.headers), self.reply_body(reply.body, size), status=reply.status)
+
+    def assessment(self, assessment: Assessment) -> Assessment:
+        """Keep an assessment."""
         return Assessment(
             assessment.situation,
             assessment.payload,
@@ -214,8 +250,40 @@ class Redactor:
         )
 
 
-def _legible(body: bytes) -> str:
-    return body.decode("utf-8", "backslashreplace")
+_NOTHING_HIDDEN = Redactor()
+
+
+def _digests(data: bytes) -> list[Span]:
+    return [match.span() for match in _HEX_DIGEST.finditer(data)]
+
+
+def _examined(body: bytes) -> str:
+    return body[: 4 * BODY_EXAMINED].decode("utf-8", "backslashreplace")[:BODY_EXAMINED]
+
+
+def _whole(body: bytes, examined: str) -> bool:
+    return len(body) <= BODY_EXAMINED or (len(body) <= 4 * BODY_EXAMINED and len(examined) < BODY_EXAMINED)
+
+
+def _beginning(body: bytes) -> bytes:
+    """Return of a body what is kept of it."""
+    text = _examined(body)
+    return body if _whole(body, text) else text.encode()
+
+
+def _usual_head(request: Request) -> Request:
+    """Leave out what is too long to keep: not cut, for half a secret is a leak too."""
+    address = len(request.path) + len(request.query)
+    if address > HEAD_KEPT:
+        request = replace(request, path=f"({address} characters: too long to keep)", query="")
+    if sum(len(name) + len(value) for name, value in request.headers) > HEAD_KEPT:
+        request = replace(request, headers=tuple(map(_usual_header, request.headers[:64])))
+    return request
+
+
+def _usual_header(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    return name[:64], value if len(value) <= 64 else f"({len(value)} characters: too long to keep)"
 
 
 def timestamp(nanoseconds: int) -> str:
@@ -261,52 +329,62 @@ class _Entry(Struct, gc=False):
     failure: str
     diagnosable: bool
     diagnosis: Diagnosis | None = None
-    leaks: tuple[str, ...] = ()
+    sizes: tuple[int, int] = (0, 0)
 
 
 class Journal:
     """The last `size` exchanges of one session, in order. Cheap to write, rendered when read.
 
     `secrets` tells which secrets may stand in what is recorded, `diagnose` names what clients did wrong, `space` is
-    shared with other journals, `sink` is given every exchange at once, without a diagnosis.
+    shared with other journals, `sink` is given every exchange, without a diagnosis: at once, or by `aside`, which is
+    given the work.
     """
 
     def __init__(
         self,
         session: str,
-        secrets: Callable[[], Iterable[Secret]] = tuple,
+        secrets: Callable[[], Matcher | Iterable[Secret]] = tuple,
         size: int = 1000,
         diagnose: Diagnose | None = None,
         space: Space | None = None,
         sink: Callable[[Exchange], None] | None = None,
+        aside: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.size = size
         self._session = session
         self._diagnose = diagnose
         self._secrets = secrets
+        self._redactor = Redactor()
+        self._matcher: Matcher | None = None
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._seq = itertools.count(1)
         self._space = space
         self._sink = sink
+        self._aside = aside
         self._lock = threading.Lock()
 
     def add(self, at_ns: int, request: Request, reply: Reply | None, assessment: Assessment, failure: str = "") -> None:
         """Append one exchange; the oldest gives way. `failure` says why the reply was lost or late."""
-        entry = _Entry(0, at_ns, request, reply, assessment, failure, diagnosable=True)
-        if len(request.body) > BODY_KEPT:
-            redactor = self._redactor()
-            entry.leaks = redactor.leaks(request)  # now, for what is kept does not show it any more
-            entry.request = replace(request, body=redactor.body(request.body).encode())
-            entry.diagnosable = False
-        if reply and len(reply.body) > BODY_KEPT:
-            entry.reply = replace(reply, body=self._redactor().body(reply.body).encode())
+        kept = _usual_head(request)
+        sizes = len(request.body), len(reply.body) if reply else 0
+        if sizes[0] > BODY_KEPT:
+            kept = replace(kept, body=_beginning(request.body))
+        if reply and sizes[1] > BODY_KEPT:
+            reply = replace(reply, body=_beginning(reply.body))
+        entry = _Entry(0, at_ns, kept, reply, assessment, failure, diagnosable=kept is request, sizes=sizes)
         if self._space:
             self._space.take(self)
         with self._lock:
             entry.seq = next(self._seq)
             self._entries.append(entry)
+        if self._sink and self._aside:
+            self._aside(lambda: self._write(entry))
+        elif self._sink:
+            self._write(entry)
+
+    def _write(self, entry: _Entry) -> None:
         if self._sink:
-            self._sink(self._rendered(entry, self._redactor(), None))
+            self._sink(self._rendered(entry, self._current_redactor()))
 
     def clear(self) -> None:
         """Forget everything, and number from 1 again."""
@@ -322,19 +400,20 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _redactor(self) -> Redactor:
-        return Redactor(tuple(self._secrets()))
+    def _current_redactor(self) -> Redactor:
+        matcher = matcher_of(self._secrets())
+        if matcher is not self._matcher:
+            self._redactor, self._matcher = Redactor(matcher), matcher
+        return self._redactor
 
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges kept, oldest first; `seq` starts above 1 when older ones are gone."""
-        redactor, entries = self._redactor(), tuple(self._entries)
-        return [
-            self._rendered(entry, redactor, entries[max(0, index - EARLIER_SEEN) : index])
-            for index, entry in enumerate(entries)
-        ]
+        redactor, entries = self._current_redactor(), tuple(self._entries)
+        self._diagnose_newest(entries)
+        return [self._rendered(entry, redactor) for entry in entries]
 
-    def _rendered(self, entry: _Entry, redactor: Redactor, before: Sequence[_Entry] | None) -> Exchange:
-        record = redactor.record(
+    def _rendered(self, entry: _Entry, redactor: Redactor) -> Exchange:
+        return redactor.record(
             entry.seq,
             entry.at_ns,
             self._session,
@@ -342,14 +421,17 @@ class Journal:
             entry.reply,
             entry.failure,
             entry.assessment,
-            None if before is None else self._diagnosis(entry, before),
+            entry.diagnosis,
+            entry.sizes,
         )
-        return structs.replace(record, leaks=entry.leaks) if entry.leaks else record
 
-    def _diagnosis(self, entry: _Entry, before: Sequence[_Entry]) -> Diagnosis | None:
+    def _diagnose_newest(self, entries: Sequence[_Entry]) -> None:
         # Once per entry and only when somebody reads: it costs a hundred times what answering does.
-        if entry.diagnosable and self._diagnose:
-            requests = [each.request for each in before]
-            entry.diagnosis = self._diagnose(entry.request, entry.assessment, entry.at_ns, requests)
+        if not self._diagnose:
+            return
+        waiting = [index for index, entry in enumerate(entries) if entry.diagnosable]
+        for index in waiting[-DIAGNOSED:]:
+            entry = entries[index]
+            earlier = [each.request for each in entries[max(0, index - EARLIER_SEEN) : index]]
+            entry.diagnosis = self._diagnose(entry.request, entry.assessment, entry.at_ns, earlier)
             entry.diagnosable = False
-        return entry.diagnosis

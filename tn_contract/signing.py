@@ -7,17 +7,13 @@ v3 (official, the vendor's PHP and Python SDKs): the body as it is sent, then th
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
@@ -31,7 +27,6 @@ Parameters: TypeAlias = Mapping[str, Value]
 
 # Bytes of a body that are no UTF-8 travel through str unharmed and are signed as they came.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
-_URL_SAFE = str.maketrans("+/", "-_")
 _BLOCK = 64  # bytes that SHA-256 works on at a time
 _INNER_PAD, _OUTER_PAD = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -79,35 +74,6 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
-
-
-def blank(text: str, secrets: Iterable[Secret]) -> str:
-    """Write *** for every secret in a text, in each spelling that it may stand there in."""
-    for secret in secrets:
-        for spelling in _spellings(secret):
-            text = text.replace(spelling, "***")
-    return text
-
-
-@lru_cache(maxsize=256)
-def _spellings(secret: Secret) -> tuple[str, ...]:
-    """List the ways in which a secret may stand in a text, longest first."""
-    raw = secret.reveal().encode(ENCODING, ERRORS)
-    whole = "".join(f"%{byte:02X}" for byte in raw)
-    escaped = {whole, quote(raw, safe=""), quote(raw, safe="!'()*"), quote_plus(raw)}
-    text = raw.decode("utf-8", "backslashreplace")
-    in_json = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    in_json |= {spelling.replace("/", "\\/") for spelling in in_json}  # as PHP writes it
-    found = {text, raw.hex(), raw.hex().upper(), *escaped, *in_json}
-    found |= {re.sub("%..", lambda escape: escape[0].lower(), text) for text in escaped}
-    for offset in range(3):
-        # Base64 of a longer text (`key:secret`) holds the secret at one of three alignments; its first and last
-        # character there may depend on the neighbours.
-        encoded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
-        inner = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        if len(inner) >= 8:
-            found |= {inner, inner.translate(_URL_SAFE)}
-    return tuple(sorted(found - {""}, key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
