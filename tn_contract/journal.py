@@ -122,19 +122,23 @@ class Redactor:
     contract's own members.
     """
 
-    __slots__ = ("_clean", "_marked", "_matcher", "_version", "private")
+    __slots__ = ("_clean", "_hides", "_marked", "_matcher", "_version", "private")
 
     def __init__(
         self, secrets: Matcher | Iterable[Secret] = (), private_keys: Iterable[str] = (), private: bool = False
     ) -> None:
         self.private = private
         self._matcher = matcher_of(secrets)
-        self._marked = [(self._matcher.spans, MARK), (matcher_of(map(Secret, private_keys)).spans, "<api key>")]
+        keys = matcher_of(map(Secret, private_keys))
+        self._marked = [(self._matcher.spans, MARK), (keys.spans, "<api key>")]
+        self._hides = private or bool(keys)
         self._clean: set[tuple[str, str]] = set()
         self._version = self._matcher.version
 
     def text(self, text: str, limit: int | None = None) -> str:
         """Blank every secret; in private records signatures as well. Show no more than `limit` characters of it."""
+        if not (self._hides or self._matcher):
+            return text if limit is None else text[:limit]
         # Misplaced on purpose, a signature may still be good for a replay.
         return replaced(text, [*self._marked, (_digests, "<signature>")] if self.private else self._marked, limit)
 
@@ -150,6 +154,8 @@ class Redactor:
 
     def headers(self, headers: Headers) -> list[tuple[str, str]]:
         """Keep headers; in private records only the harmless ones, and of the signature its shape."""
+        if not (self._hides or self._matcher):
+            return list(headers)
         kept = []
         for name, value in headers:
             if not self.private or name.lower() in _PLAIN_HEADERS:
@@ -276,7 +282,7 @@ def _usual_head(request: Request) -> Request:
     address = len(request.path) + len(request.query)
     if address > HEAD_KEPT:
         request = replace(request, path=f"({address} characters: too long to keep)", query="")
-    if sum(len(name) + len(value) for name, value in request.headers) > HEAD_KEPT:
+    if sum(map(len, itertools.chain.from_iterable(request.headers))) > HEAD_KEPT:
         request = replace(request, headers=tuple(map(_usual_header, request.headers[:64])))
     return request
 

@@ -42,8 +42,7 @@ _BACKSLASH = re.compile(
     rb"|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|[0-7]{3}|[\"'\\/bfnrt])"
 )
 _ENTITY = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_ESCAPES = ((b"%", _PERCENT), (b"\\", _BACKSLASH), (b"&", _ENTITY))
-_ANY_ESCAPE = re.compile(b"|".join(pattern.pattern for _, pattern in _ESCAPES))
+_ANY_ESCAPE = re.compile(b"|".join(pattern.pattern for pattern in (_PERCENT, _BACKSLASH, _ENTITY)))
 _SIMPLE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 _DIGITS = b"0123456789ABCDEFabcdef"
@@ -91,11 +90,12 @@ class Matcher:
                 self._lengths = tuple(sorted({*self._lengths, length}, reverse=True))
             self._forms.add(form)
 
+    def __bool__(self) -> bool:
+        return bool(self._forms or self._short)
+
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets are, in order and without overlaps."""
-        if not (self._forms or self._short):
-            return []
-        return merged(self._search(data, depth=2))
+        return merged(self._search(data, depth=2)) if self else []
 
     def _search(
         self, data: bytes, depth: int, escaped: int = _ESCAPED, *, decoded: bool = False, decode: bool = True
@@ -179,7 +179,11 @@ def _forms(secret: Secret) -> set[bytes]:
 
 
 def _has_escapes(data: bytes) -> bool:
-    return any(mark in data and pattern.search(data) for mark, pattern in _ESCAPES)
+    return bool(
+        (b"%" in data and _PERCENT.search(data))
+        or (b"\\" in data and _BACKSLASH.search(data))
+        or (b"&" in data and _ENTITY.search(data))
+    )
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
