@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tn_contract.errors import UsageError
+from tn_contract.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,5 @@ def issue(hosts: Iterable[str], ca_file: Path | None = None) -> Iterator[Certifi
     certificate.configure_cert(context)
     with TemporaryDirectory(prefix="tn-contract-") as folder:
         path = (ca_file or Path(folder) / "ca.pem").absolute()
-        try:
-            path.write_bytes(authority.cert_pem.bytes())
-        except OSError as error:
-            raise UsageError(f"cannot write {path} ({error.strerror}): name a file in a folder that exists") from error
+        write_whole(path, authority.cert_pem.bytes())
         yield Certificates(context, path)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mock_server.serve import Entrance
     from tn_contract.corpus import Evidence, MagicOrder, Payload
     from tn_contract.diagnosis import Explanation
+    from tn_contract.files import ReadyFile
     from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
     from tn_contract.wire import Request, SignedRequest
@@ -261,13 +262,14 @@ def serve(
     orders and the situations.
     """
     from tn_contract.embedded import load_mock, mock_options
+    from tn_contract.files import ReadyFile
 
     source = click.get_current_context().get_parameter_source("cancel_seconds")
     if orders != "book" and source is not ParameterSource.DEFAULT:
         raise click.UsageError("--cancel-seconds speaks of the order book: add --orders book")
     server = load_mock()
-    if ready_file and ready_file.is_file():
-        ready_file.unlink()  # an old one would lead to an old port
+    ready = ReadyFile(ready_file)
+    ready.remove_stale()
     replies = dict(_pair(text, "--reply") for text in reply)
     options = mock_options(
         {
@@ -290,9 +292,7 @@ def serve(
     )
     if access_log:
         options["log"] = partial(click.echo, err=True)
-    announce = partial(
-        _announce, workers=workers, token_given=bool(control_token), as_json=as_json, ready_file=ready_file
-    )
+    announce = partial(_announce, workers=workers, token_given=bool(control_token), as_json=as_json, ready=ready)
     try:
         if workers > 1:
             server.run_workers(workers, announce, **options)
@@ -305,13 +305,10 @@ def serve(
         finally:
             mock.stop()
     finally:
-        if ready_file:
-            ready_file.unlink(missing_ok=True)
+        ready.remove()
 
 
-def _announce(
-    mock: Entrance, place: str, *, workers: int, token_given: bool, as_json: bool, ready_file: Path | None
-) -> None:
+def _announce(mock: Entrance, place: str, *, workers: int, token_given: bool, as_json: bool, ready: ReadyFile) -> None:
     demo = mock.demo
     facts: dict[str, Any] = {
         "base_url": mock.base_url,
@@ -329,8 +326,7 @@ def _announce(
     if workers > 1:
         facts["workers"] = workers
     line = json.dumps(facts)
-    if ready_file:
-        _write_whole(ready_file, line + "\n", private=bool(token))
+    ready.write(line + "\n", private=bool(token))
     sentence = (
         f"tn-contract mock at {mock.base_url} · key {demo.api_key} · secret {demo.secret.reveal()} · "
         f"control {mock.control_url}health · {f'{workers} workers · ' if workers > 1 else ''}Ctrl-C stops it"
@@ -344,17 +340,6 @@ def _announce(
     if place:
         sentence += f"\nkeys, nonces and orders are kept in {place}"
     click.echo(line if as_json else sentence)
-
-
-def _write_whole(path: Path, text: str, *, private: bool) -> None:
-    """Write a file that is never seen half-written; a private one is its owner's alone."""
-    try:
-        half = path.with_name(f"{path.name}.{os.getpid()}")
-        half.touch(0o600 if private else 0o666)
-        half.write_text(text, "utf-8")
-        half.replace(path)
-    except OSError as error:
-        _fail(f"cannot write {path} ({error.strerror}): name a file in a folder that exists", 4)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -9,7 +9,8 @@ import sys
 import traceback
 from itertools import pairwise
 
-from tn_contract.signing import Secret, blank
+from tn_contract.redaction import blank
+from tn_contract.signing import Secret
 
 _USER = re.compile(r"//[^/@\s]*@")
 

@@ -229,7 +229,9 @@ def open_clients(config: pytest.Config) -> dict[str, ClientJudge]:
             done = config.stash.get(ON_TRIAL, _no_progress)(len(specs))
             evidence[trial.name] = tried = trial.run(specs, done)
             if path := config.getoption("tn_save_journal"):
-                Path(path).write_bytes(b"".join(to_lines(tried)))
+                from tn_contract.files import write_whole
+
+                write_whole(path, b"".join(to_lines(tried)))
         run.clients = {name: client_checks.ClientJudge(evidence[name], client_checks.catalogue()) for name in names}
     return run.clients
 
@@ -379,6 +381,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if report is None or hasattr(session.config, "workerinput"):
         return
     from tn_contract import report as reports
+    from tn_contract.errors import UsageError
+    from tn_contract.files import write_whole
     from tn_contract.text import escape
 
     strict = session.config.getoption("tn_strict")
@@ -390,9 +394,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for option, write in writers.items():
         if path := session.config.getoption(option):
             try:
-                Path(path).write_bytes(write(report))
-            except OSError as error:
-                sys.stderr.write(f"tn-contract: cannot write {escape(path)} ({error.strerror})\n")
+                write_whole(path, write(report))
+            except UsageError as error:
+                sys.stderr.write(f"tn-contract: {escape(str(error))}\n")
                 session.exitstatus = 3
                 return
     others = len(run.rows) < session.testscollected

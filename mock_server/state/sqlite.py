@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from mock_server.state import Patience, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
+from tn_contract.files import unguessable
 from tn_contract.nonce import Judgement, Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 
@@ -98,9 +99,8 @@ class _File:
 
     def _create(self) -> None:
         # Made beside and linked into place when it is whole: two that start at once see none, or all of it.
-        half = self.path.with_name(f"{self.path.name}.{os.getpid()}.{threading.get_ident()}")
+        half = unguessable(self.path)  # only its owner may read it; SQLite makes the files beside it alike
         try:
-            half.touch(0o600)  # there are secrets in it; SQLite makes the files beside it alike
             with closing(sqlite3.connect(half, isolation_level=None)) as connection:
                 connection.execute("PRAGMA page_size = 1024")  # small, for each nonce writes a page into the log
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -109,7 +109,8 @@ class _File:
             with suppress(FileExistsError):
                 os.link(half, self.path)
         finally:
-            half.unlink(missing_ok=True)
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                half.with_name(half.name + suffix).unlink(missing_ok=True)
 
     def _check(self) -> None:
         self._identity = self._found()

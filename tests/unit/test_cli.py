@@ -320,6 +320,17 @@ def test_a_ready_file_that_holds_a_token_is_its_owners_alone(tmp_path: Path) -> 
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
 
 
+def test_a_second_mock_that_cannot_start_leaves_the_first_ones_ready_file_alone(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    with _serving("--json", "--ready-file", str(ready)) as (_process, line):
+        port = json.loads(line)["base_url"].rpartition(":")[2]
+        command = [sys.executable, "-m", "tn_contract.cli", "serve", "--port", port, "--ready-file", str(ready)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment())
+        assert (ran.returncode, ran.stdout) == (4, "")
+        assert "cannot listen" in ran.stderr
+        assert json.loads(ready.read_text()) == json.loads(line)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     ready = tmp_path / "ready.json"
