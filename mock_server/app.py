@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +18,7 @@ from mock_server.book_control import ADDRESSES, add_book_control
 from mock_server.broker import (
     HARNESS_STATUS,
     READ_LIMIT,
+    REPORTS_KEPT,
     TOO_LARGE,
     Broker,
     Session,
@@ -28,8 +28,9 @@ from mock_server.broker import (
 )
 from mock_server.door import CONTROL, EARLY_END, Door, replied
 from mock_server.guard import Guard
+from mock_server.scenario import SCENARIO_LARGEST, read_toml, too_large
 from tn_contract import __version__
-from tn_contract.errors import StateUnavailable, UsageError
+from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
 from tn_contract.wire import Reply, status_line
@@ -60,8 +61,8 @@ def create_app(
     def answer_api() -> Response | None:
         # Before routing errors are raised, so that any method and any path reaches the broker.
         if request.path.startswith(CONTROL):
-            open_to_all = request.path in (f"{CONTROL}health", f"{CONTROL}ready")  # probes have no token
-            refusal = guard.refusal(request.environ) if guard and not open_to_all else None
+            probe = request.path in (f"{CONTROL}health", f"{CONTROL}ready")
+            refusal = guard.refusal(request.environ, probe=probe) if guard else None
             return _respond(refusal) if refusal else None
         body = request.get_data(cache=False)
         if len(body) < (request.content_length or 0):
@@ -98,10 +99,13 @@ def _respond(reply: Reply) -> Response:
 
 def _decoded(received: FlaskRequest) -> object:
     """Read a body of TOML or JSON. Raises `UsageError`."""
+    content = received.get_data()
+    if len(content) > SCENARIO_LARGEST:
+        raise UsageError(too_large(len(content)))
     try:
         if received.mimetype == "application/toml":
-            return tomllib.loads(received.get_data().decode())
-        return msgspec.json.decode(received.get_data())
+            return read_toml(content.decode())
+        return msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{error} (TOML goes by Content-Type application/toml)") from None
 
@@ -110,13 +114,16 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, content_type="application/json")
 
 
+_Short = Annotated[str, msgspec.Meta(max_length=200)]
+
+
 class _Report(msgspec.Struct, forbid_unknown_fields=True):
     """What a client's test tells of one cancel: as a line of `judge`, and the order that it is about."""
 
-    order_id: str | int
+    order_id: _Short | int
     outcome: Literal["accepted", "rejected", "unknown", "not-sent"]
-    kind: str | None = None
-    code: int | str | None = None
+    kind: _Short | None = None
+    code: int | _Short | None = None
 
 
 def _evidence(session: Session) -> Evidence:
@@ -224,9 +231,10 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
 
     @app.get(f"{CONTROL}ready")
     def ready() -> Response:
-        mock.state.probe()  # a state that cannot be written is a harness error
-        if mock.missing:
-            return refuse(mock.missing, "make room, and the next exchange that is written mends this", 503)
+        try:
+            mock.ready()  # a state that cannot be written is a harness error
+        except JournalUnavailable as error:
+            return refuse(str(error), "make room; the mock is ready again once an exchange was written", 503)
         return _json({"ready": True, "sessions": mock.state.count()})
 
     @app.get(f"{CONTROL}sessions")
@@ -297,6 +305,9 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
         except (msgspec.DecodeError, RecursionError) as error:
             hint = 'send {"order_id": "…", "outcome": "accepted", "rejected", "unknown" or "not-sent"}'
             return refuse(f"the report is not understood ({error})", hint, 400)
+        if len(session.reports) >= REPORTS_KEPT:
+            reason = f"the session has {REPORTS_KEPT} reports, and that is the limit"
+            return refuse(reason, f"POST {CONTROL}sessions opens another session", 409)
         session.reports.append(Reported(str(report.order_id), report.outcome, report.kind, report.code))
         return _json({"reports": len(session.reports)}, 201)
 

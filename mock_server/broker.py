@@ -36,6 +36,7 @@ from tn_contract.evidence import Reported
 from tn_contract.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret, legible, signature_of
+from tn_contract.text import quoted
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
@@ -61,6 +62,15 @@ TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 JOURNAL_SPACE = 10_000
 SESSIONS_KEPT = 10_000
 
+SECRET_LONGEST = 1024
+REPORTS_KEPT = 1000  # of one session
+
+# Keys whose address in the control plane is theirs alone, and stays so on the way: no slash at an end, no segment of
+# dots, and behind a slash no name of what the control plane has for a session.
+_KEY = re.compile(
+    r"(?!/)(?!(?:.*/)?\.{1,2}(?:/|\Z))(?!.*/(?:journal|journal\.jsonl|verdicts|reports|scenario|orders|clock)?\Z)"
+    r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}"
+)
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
     "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
@@ -166,6 +176,7 @@ class Broker:
         state: State | str = "memory",
         sink: Callable[[Exchange], None] | None = None,
         aside: Callable[[Callable[[], None]], None] | None = None,
+        probe: Callable[[], None] = lambda: None,
         scenario: Scenario | None = None,
         orders: Orders = "replay",
         cancel_seconds: float = CANCEL_SECONDS,
@@ -199,6 +210,7 @@ class Broker:
         self._known = KnownPairs(self._state, SESSIONS_KEPT)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
+        self._probe = probe
         self.missing = ""  # why the journal on disk has not the last exchange
         self.scenario = scenario
         # What became of requests, by generation and situation: for metrics.
@@ -232,11 +244,28 @@ class Broker:
 
     # ---- sessions ------------------------------------------------------------------------------------------
 
+    def ready(self) -> None:
+        """Try whether the next command could be remembered and recorded.
+
+        Raises `StateUnavailable` or `JournalUnavailable`, this also while the journal lacks the last exchange.
+        """
+        self._state.probe()
+        self._probe()
+        if self.missing:
+            raise JournalUnavailable(self.missing)
+
     def open_session(self, api_key: str | None = None, api_secret: str | None = None) -> Session:
         """Add a key pair, by default a new one of the real shape (32 and 40 characters).
 
-        Raises `UsageError` when the key exists already.
+        Raises `UsageError` when the key exists already, and when key or secret cannot be ones.
         """
+        if api_key and not _KEY.fullmatch(api_key):
+            raise UsageError(
+                f"the key {quoted(api_key)} could not be part of an address: choose 1 to 256 characters, best letters "
+                "and digits"
+            )
+        if api_secret and len(api_secret) > SECRET_LONGEST:
+            raise UsageError(f"the secret has {len(api_secret)} characters: choose at most {SECRET_LONGEST}")
         credentials = self._draw(api_key, api_secret)
         while not self._state.open(credentials):
             if api_key:

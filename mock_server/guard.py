@@ -35,8 +35,13 @@ class Guard:
         if not self.token.isascii():  # clients write other characters into headers in different ways
             raise UsageError("the control token has other characters than ASCII: choose letters and digits")
 
-    def refusal(self, environ: WSGIEnvironment) -> Reply | None:
-        """Answer a request that may not come in; None when it may."""
+    def refusal(self, environ: WSGIEnvironment, *, probe: bool = False) -> Reply | None:
+        """Answer a request that may not come in; None when it may. A `probe` needs no token, and no name."""
+        # A GET needs no Origin, so a page of another site could make the mock work by an image or a link.
+        if (probe or not self.token) and environ.get("HTTP_SEC_FETCH_SITE", "").lower() == "cross-site":
+            return _foreign()
+        if probe:
+            return None
         if self.token:
             # Compared as bytes: a header may hold any character.
             given = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ").encode("utf-8", "replace")
@@ -49,8 +54,12 @@ class Guard:
             return harness_error(f"the control plane is not called {named!r}", "ask for it as localhost", 403)
         origin = environ.get("HTTP_ORIGIN")
         if origin and _name(urlsplit(origin).netloc) != named:
-            return harness_error("the control plane is not for other sites' pages", "ask from a program", 403)
+            return _foreign()
         return None
+
+
+def _foreign() -> Reply:
+    return harness_error("the control plane is not for other sites' pages", "ask from a program", 403)
 
 
 def _name(host: str) -> str:

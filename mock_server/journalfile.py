@@ -12,10 +12,12 @@ import msgspec
 
 from tn_contract.errors import JournalUnavailable, UsageError
 from tn_contract.evidence import ExchangeLine
+from tn_contract.files import unguessable
 from tn_contract.journal import Exchange
 
 MAX_BYTES = 64 * 1024 * 1024
 KEPT = 4
+_PROBED = 64 * 1024  # bytes: as much as an exchange may need
 
 
 class _Handler(RotatingFileHandler):
@@ -53,6 +55,25 @@ class JournalFile:
         line = msgspec.json.encode(ExchangeLine(exchange)).decode()
         try:
             self._file.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+        except OSError as error:
+            raise JournalUnavailable(f"the journal {self._path} cannot be written ({error.strerror})") from error
+
+    def probe(self) -> None:
+        """Write something that leaves no trace. Raises `JournalUnavailable` where an exchange could not be written."""
+        try:
+            if not self._path.is_file():  # a device, or a pipe
+                self._file.handle(logging.LogRecord("", logging.INFO, "", 0, "", None, None))
+                return
+            beside = unguessable(self._path)
+            try:
+                with beside.open("wb") as file:
+                    file.write(bytes(_PROBED))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                beside.unlink()
+        except PermissionError:
+            pass  # only the file itself may be written: what happens to it shows with the next exchange
         except OSError as error:
             raise JournalUnavailable(f"the journal {self._path} cannot be written ({error.strerror})") from error
 

@@ -24,6 +24,11 @@ from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
 from tn_contract.wire import ORDER_ID_MAX
 
+SCENARIO_LARGEST = 256 * 1024
+RULES_MOST = 500  # each command is compared with all of them
+_DEEPEST = 8  # parts of a dotted key; what is read needs three
+# Strings and comments of TOML, in which dots mean nothing.
+_OPAQUE = re.compile(r'''"""(?:\\.|[^\\])*?"""|\'{3}.*?\'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*''', re.DOTALL)
 DAY = 86_400.0  # for ever is a slip of the pen, and would hang a client
 Seconds = Annotated[float, Meta(ge=0, le=DAY)]
 Lateness = Annotated[float, Meta(ge=1e-6, le=DAY)]
@@ -252,6 +257,9 @@ def _name(rule: Rule, number: int) -> str:
 
 def scenario_of(content: object, corpus: Corpus) -> Scenario:
     """Make a scenario of decoded TOML or JSON. Raises `UsageError`, which names the rule."""
+    rules = content.get("rule") if isinstance(content, dict) else None
+    if isinstance(rules, list) and len(rules) > RULES_MOST:
+        raise UsageError(f"{len(rules)} rules are too many: write at most {RULES_MOST}")
     try:
         script = msgspec.convert(content, Script)
     except msgspec.ValidationError as error:
@@ -262,15 +270,31 @@ def scenario_of(content: object, corpus: Corpus) -> Scenario:
     return Scenario(script, corpus)
 
 
+def too_large(size: int) -> str:
+    """Say that a scenario is too large to be read."""
+    return f"{size} bytes are too many: write at most {SCENARIO_LARGEST}"
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Read TOML, whose deep keys take a time that grows with the square of their depth. Raises `ValueError`."""
+    parts = re.split(r"[=\[\]{},\n]", _OPAQUE.sub("s", text))
+    if max(part.count(".") for part in parts) >= _DEEPEST:
+        raise ValueError(f"a key has more than {_DEEPEST} parts, where rules are flat")
+    return tomllib.loads(text)
+
+
 def read_scenario(path: Path, corpus: Corpus) -> Scenario:
     """Read a scenario file. Raises `UsageError`, which names the file and the line."""
     try:
+        size = path.stat().st_size
+        if size > SCENARIO_LARGEST:
+            raise UsageError(f"the scenario {path} cannot be read: {too_large(size)}")
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(f"the scenario {path} cannot be read: {reason}") from None
     try:
-        return scenario_of(tomllib.loads(text), corpus)
+        return scenario_of(read_toml(text), corpus)
     except RecursionError:
         raise UsageError(f"the scenario {path} is no TOML: it is nested too deep, where rules are flat") from None
     except ValueError as error:  # what is no TOML, and an integer of thousands of digits

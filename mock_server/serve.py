@@ -173,7 +173,7 @@ def _behind(
             started.callback(journal.close)
             aside = Aside()
             started.callback(aside.close)
-            options |= {"sink": journal.write, "aside": aside}
+            options |= {"sink": journal.write, "aside": aside, "probe": journal.probe}
         broker = broker or Broker(**options)
         started.callback(broker.state.shut)
         certificates = entrance.certificates
@@ -265,7 +265,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _address(listening: socket.socket) -> str:
+    """Return where a client on this machine reaches a listener: the address of all interfaces is none to connect to."""
     host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # compared, and not bound
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tn_contract.errors import TnContractError, UsageError
+from tn_contract.text import escape
 
 if TYPE_CHECKING:
     import redis
@@ -20,6 +22,15 @@ CONNECT_SECONDS = 1.0
 REPLY_SECONDS = 1.0
 
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_YES_OR_NO = {"true": True, "false": False}
+# What the query of an address may hold for TLS, and which values: () for the name of a file.
+_TLS_OPTIONS: dict[str, tuple[str, ...]] = {
+    "ssl_ca_certs": (),
+    "ssl_certfile": (),
+    "ssl_keyfile": (),
+    "ssl_cert_reqs": ("none", "optional", "required"),
+    "ssl_check_hostname": tuple(_YES_OR_NO),
+}
 
 
 class Link:
@@ -27,8 +38,8 @@ class Link:
 
     `url` is redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], the same with rediss:// for TLS, or
     unix://[…@]/PATH; in its query, `prefix` begins the name of everything that is kept there (default: tn-contract),
-    and what begins with `ssl_` is redis-py's. `place` is the address without user and password. `attach` is called
-    with each new connection before it is used, and may refuse it by `refuse`.
+    and the options of `_TLS_OPTIONS` are for rediss://. `place` is the address without user and password. `attach` is
+    called with each new connection before it is used, and may refuse it by `refuse`.
     """
 
     def __init__(
@@ -103,17 +114,17 @@ def _read(url: str) -> tuple[dict[str, Any], str, str]:
         port = parts.port or 6379
     except ValueError as error:
         raise UsageError(f"this is no address of a Redis: {wanted}") from error
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise UsageError(f"an option stands twice in the address of a Redis: {wanted}")
     prefix = query.pop("prefix", "tn-contract")
     if not _PREFIX.fullmatch(prefix):
         raise UsageError("a prefix is 1 to 64 letters, digits, dots, hyphens and underscores")
     database = query.pop("db", "") if parts.scheme == "unix" else parts.path.strip("/")
-    unknown = [name for name in query if not name.startswith("ssl_")]
-    if unknown or not (database or "0").isdecimal() or parts.fragment:
-        raise UsageError(
-            f"{', '.join(unknown) or 'the database'} is not understood in the address of a Redis: {wanted}"
-        )
-    options: dict[str, Any] = {"db": int(database or 0), **query}
+    if not re.fullmatch("[0-9]{0,9}", database) or parts.fragment or (parts.scheme == "unix" and parts.hostname):
+        raise UsageError(f"the database is not understood in the address of a Redis: {wanted}")
+    options: dict[str, Any] = {"db": int(database or 0), **_tls_options(query, parts.scheme)}
     if parts.username:
         options["username"] = unquote(parts.username)
     if parts.password:
@@ -126,3 +137,23 @@ def _read(url: str) -> tuple[dict[str, Any], str, str]:
         options["secured"] = True
     host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
     return options, f"{parts.scheme}://{host}:{port}/{options['db']}?prefix={prefix}", prefix
+
+
+def _tls_options(query: dict[str, str], scheme: str) -> dict[str, Any]:
+    """Check what is left of an address' query. No message shows a value, for it may be a password."""
+    allowed = ("prefix", *(["db"] if scheme == "unix" else []), *(_TLS_OPTIONS if scheme == "rediss" else []))
+    options: dict[str, Any] = {}
+    for name, value in query.items():
+        if name not in allowed:
+            if name in _TLS_OPTIONS:
+                raise UsageError(f"the option {name} of the state is for TLS: write rediss:// instead of {scheme}://")
+            near = get_close_matches(name, allowed, 1, 0.5)
+            advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(allowed)}"
+            raise UsageError(f"no option {escape(name[:60])!r} in the address of a Redis: {advice}")
+        choices = _TLS_OPTIONS[name]
+        if not value or (choices and value not in choices):
+            raise UsageError(f"the option {name} of a Redis: choose {' or '.join(choices) or 'the name of a file'}")
+        options[name] = _YES_OR_NO.get(value, value) if choices else value
+    if options.get("ssl_cert_reqs") == "none":
+        options["ssl_check_hostname"] = False  # a name is only checked in a certificate that is
+    return options

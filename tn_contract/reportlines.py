@@ -61,8 +61,8 @@ def read_reports(output: str, order_ids: tuple[str, ...]) -> list[Reported]:
             Reported(
                 order_id[:WORDS_KEPT],
                 _outcome(said["outcome"])[:WORDS_KEPT],
-                kind if isinstance(kind, str) else None,
-                code if type(code) in (int, str) else None,
+                kind[:WORDS_KEPT] if isinstance(kind, str) else None,
+                code[:WORDS_KEPT] if isinstance(code, str) else code if type(code) is int else None,
             )
         )
     return reports

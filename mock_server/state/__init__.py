@@ -7,14 +7,17 @@ of it: they stay with the process that wrote them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret
+from tn_contract.text import quoted
 
 
 class Documents(Protocol):
@@ -115,13 +118,24 @@ def open_state(url: str) -> State:
     if engine == "sqlite" and rest:
         from mock_server.state.sqlite import SqliteState
 
-        return SqliteState(Path(rest))
+        return SqliteState(_path(rest))
     if engine in ("redis", "rediss", "unix"):
         from mock_server.state.redis import RedisState
 
         return RedisState(url)
     # Only the beginning is shown: there may be a password in the rest.
-    raise UsageError(f"{engine!r} keeps no state: write memory, sqlite:PATH or redis://HOST:PORT")
+    near = get_close_matches(engine, ("memory", "sqlite", "redis", "rediss", "unix"), 1)
+    meant = f" (did you mean {near[0]}?)" if near and near[0] != engine else ""
+    raise UsageError(f"{quoted(engine)} keeps no state: write memory, sqlite:PATH or redis://HOST:PORT{meant}")
+
+
+def _path(text: str) -> Path:
+    """Read the path of a state file: there are no options, and none is taken for a part of the name."""
+    if text == ":memory:":
+        raise UsageError("sqlite::memory: would be forgotten with the process: write --state memory, or sqlite:PATH")
+    if re.match("file:|//[^/]", text) or re.search(r"\?[A-Za-z_]+=|\0", text):
+        raise UsageError(f"sqlite:{quoted(text)} is no path: write sqlite:PATH, which has no options")
+    return Path(text)
 
 
 def other_rule(place: str, kept: str, wanted: Policy) -> UsageError:

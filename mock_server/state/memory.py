@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mock_server.state import other_rule
+from tn_contract.errors import UsageError
 from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
+
+PAIRS_MOST = 100_000  # some 200 MB
 
 
 class _Names:
@@ -139,6 +142,8 @@ class MemoryState:
         with self._lock:
             if pair.api_key in self._pairs:
                 return False
+            if len(self._pairs) >= PAIRS_MOST:
+                raise UsageError(f"the mock has {PAIRS_MOST} sessions, and that is the limit: close some, or reset it")
             self._pairs[pair.api_key] = self._new(pair)
         return True
 

@@ -346,7 +346,9 @@ class Probe:
         return Redactor((self.credentials.secret,)).reveals(text)
 
     def race(self, requests: list[Request]) -> list[Observation]:
-        """Send all at once, each on a connection of its own."""
+        """Send all at once, each on a connection of its own. Raises `NotApplicable` where requests are spaced."""
+        if self.target.pause:
+            raise NotApplicable(f"requests are {self.target.pause:g} s apart here, and a race needs --pause 0")
         with ThreadPoolExecutor(len(requests)) as pool:
             return list(pool.map(self.send, requests))
 
