@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from mock_server.certificates import Certificates
     from tn_contract.signing import Credentials
 
-SLOW_ANSWERS = 4  # at a time, of those that may go through a whole journal: more would only slow down the API
+CONTROL_THREADS = 16
+JOURNAL_THREADS = 4  # for what may go through a whole journal: more would only slow down the API
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -182,16 +183,12 @@ def _behind(
         scheme = "https" if certificates else "http"
         flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
 
-        slow = threading.Semaphore(SLOW_ANSWERS)
-
         def answer(request: Request) -> Answer:
             if not request.path.startswith(CONTROL):
                 return answered(broker, request, log)
-            with slow if request.path.startswith(f"{CONTROL}sessions/") else nullcontext():
-                return flask.answer(request)
+            return flask.answer(request)
 
-        # What the control plane computes may take long, and must not hold up the API.
-        server = Server(answer, offload=lambda path: path.startswith(CONTROL))
+        server = Server(answer, offload=_threads)
         started.callback(server.stop)
 
         def connection() -> Visitor:
@@ -209,6 +206,13 @@ def _behind(
             serve=server.serve,
             turned_away=server.turned_away,
         )
+
+
+def _threads(path: str) -> int:
+    """Say how many threads may be busy with such requests: what the control plane computes must not hold up the API."""
+    if path.startswith((f"{CONTROL}sessions/", f"{CONTROL}strays")):
+        return JOURNAL_THREADS
+    return CONTROL_THREADS if path.startswith(CONTROL) else 0
 
 
 def _closing(opened: ExitStack) -> Callable[[], None]:

@@ -35,21 +35,28 @@ _log = logging.getLogger("mock_server")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class _Lane:
+    """Slow requests that wait for a thread, and how many threads there are."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Request, Future[Answer]]] = deque()
+        self.threads = 0
+
+
 class Server:
     """Has requests answered that come in by its doors, until it is stopped.
 
-    Requests for a path that `offload` calls slow are answered in a thread each, all others in the loop itself.
-    `answer` may raise: that is answered for, too.
+    `offload` says by how many threads requests for a path are answered, because they take long; those with the same
+    number share them. With 0 they are answered in the loop itself. `answer` may raise: that is answered for, too.
     """
 
-    def __init__(
-        self, answer: Callable[[Request], Answer], *, offload: Callable[[str], bool] = lambda _path: False
-    ) -> None:
+    def __init__(self, answer: Callable[[Request], Answer], *, offload: Callable[[str], int] = lambda _path: 0) -> None:
         self._answer, self.offload = answer, offload
         self.visitors: set[Visitor] = set()
         self.stopping = False  # changes in the loop alone, never while something is taken
         self.stamp = ""
         self.turned_away: deque[str] = deque(maxlen=16)  # why TLS connections ended without a request
+        self._lanes: dict[int, _Lane] = {}
         self.held = 0  # bytes of unfinished requests, of all connections
         self.buffer = memoryview(bytearray(_READ))  # one for all: what is read is copied out at once
         self._heard: list[tuple[Visitor, bytes]] = []
@@ -100,20 +107,37 @@ class Server:
         self._over.wait()
 
     def answer_aside(self, request: Request) -> Future[Answer]:
-        """Answer a request that takes long, in a thread of its own: it holds up no other, and no stop."""
-        loop = asyncio.get_running_loop()
-        future: Future[Answer] = loop.create_future()
+        """Answer a request that takes long, in a thread: it holds up no stop, and no request of another lane."""
+        future: Future[Answer] = asyncio.get_running_loop().create_future()
+        lane = self._lanes.setdefault(self.offload(request.path), _Lane())
+        with self._lock:
+            lane.waiting.append((request, future))
+            enough = lane.threads >= self.offload(request.path)
+            lane.threads += not enough
+        if not enough:
+            try:
+                threading.Thread(target=self._work, args=(lane,), name="tn-mock-slow", daemon=True).start()
+            except RuntimeError as error:  # the system grants no more threads
+                with self._lock:
+                    lane.threads -= 1
+                    left = [] if lane.threads else list(lane.waiting)
+                    if left:
+                        lane.waiting.clear()
+                for _, waiting in left:
+                    waiting.set_result(Answer(failed(error), None))
+        return future
 
-        def work() -> None:
+    def _work(self, lane: _Lane) -> None:
+        """Answer what waits in a lane, until nothing does."""
+        while True:
+            with self._lock:
+                if not lane.waiting:
+                    lane.threads -= 1
+                    return
+                request, future = lane.waiting.popleft()
             answer = self.answer(request)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(future.set_result, answer)
-
-        try:
-            threading.Thread(target=work, name="tn-mock-slow", daemon=True).start()
-        except RuntimeError as error:  # the system grants no more threads
-            future.set_result(Answer(failed(error), None))
-        return future
+                future.get_loop().call_soon_threadsafe(future.set_result, answer)
 
     def hear(self, visitor: Visitor, data: bytes) -> None:
         """Have `visitor` take what it said, together with all others who spoke in this round of the loop.

@@ -444,7 +444,7 @@ def test_a_probe_is_answered_however_many_journals_are_judged(
         clients = [opened.enter_context(socket.create_connection(address(mock), PATIENCE)) for _ in range(10)]
         for client in clients:
             client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1"))
-        for _ in range(serve.SLOW_ANSWERS):
+        for _ in range(serve.JOURNAL_THREADS):
             assert entered.acquire(timeout=PATIENCE)
         for probe in ("health", "ready"):
             started = time.monotonic()

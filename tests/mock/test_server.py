@@ -67,7 +67,7 @@ class Recorder:
 
 def listening_for(app: Recorder) -> tuple[Server, socket.socket]:
     listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(app, offload=lambda path: path.startswith("/slow"))
+    server = Server(app, offload=lambda path: 24 * path.startswith("/slow"))
     server.add_door(listening, lambda: Connection(server))
     return server, listening
 
@@ -609,6 +609,21 @@ def test_any_number_of_slow_requests_hold_up_no_other_slow_one(app: Recorder, ad
         started = time.monotonic()
         assert bodies(say(address, request("/slower"))) == [b"/slower"]
         assert time.monotonic() - started < 0.2
+
+
+def test_slow_requests_have_only_so_many_threads_and_are_all_answered(app: Recorder, address: tuple[str, int]) -> None:
+    with ExitStack() as opened:
+        clients = [opened.enter_context(connect(address)) for _ in range(60)]
+        for client in clients:
+            client.sendall(request("/slow"))
+        while len(app.requests) < 24:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert len(app.requests) == 24
+        assert sum(thread.name == "tn-mock-slow" for thread in threading.enumerate()) == 24
+        assert bodies(say(address, request("/other"))) == [b"/other"]
+        app.leave.set()
+        assert all(client.recv(65536).startswith(b"HTTP/1.1 200 ") for client in clients)
 
 
 def test_a_slow_request_that_no_thread_is_left_for_is_answered(
