@@ -20,7 +20,6 @@ from click.core import ParameterSource
 from tn_contract import __version__
 from tn_contract.errors import TargetError, TargetRefused, TnContractError, WorkerLost
 from tn_contract.streams import OutputLost, harden
-from tn_contract.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +111,8 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 def _say(text: str, *, err: bool = False, wrap: bool = True) -> None:
     """Print lines for people; what came from outside cannot control their terminal, which wraps between words."""
+    from tn_contract.text import escape
+
     text = escape(text, keep="\n")
     if wrap and (stream := sys.stderr if err else sys.stdout) and stream.isatty():
         import shutil
@@ -781,6 +782,7 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
     import msgspec
 
     from tn_contract.playback import play_back, read_journal
+    from tn_contract.text import escape
     from tn_contract.transport import TransportFailure
 
     counts = {"same": 0, "differs": 0, "not sent": 0}
@@ -951,6 +953,7 @@ def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
     import shlex
 
     from tn_contract.signing import legible
+    from tn_contract.text import escape
     from tn_contract.wire import FORM_TYPE, SIGNATURE_HEADER
 
     request = signed.request
