@@ -15,6 +15,7 @@ import pytest
 from mock_server.broker import Broker
 from mock_server.serve import running
 
+from . import defects  # noqa: F401 # importing registers them
 from .defect import broken
 from .honest import Server, serving
 
