@@ -60,6 +60,7 @@ class Call:
     body: bytes
     connection: int = 0
     headers_as_sent: dict[str, str] = field(default_factory=dict)
+    header_pairs: tuple[tuple[str, str], ...] = ()
     fields: Members = field(default_factory=dict)
     key: str = ""
     command: str = ""
@@ -379,6 +380,7 @@ class Server:
             environ["wsgi.input"].read(),
             environ["selftest.connection"],
             dict(environ.get("selftest.headers", ())),
+            tuple(environ.get("selftest.headers", ())),
         )
         call.headers["content-type"] = environ.get("CONTENT_TYPE", "")
         if call.method == "OPTIONS" and "access-control-request-method" in call.headers:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
+from urllib.parse import unquote
 from wsgiref.util import setup_testing_defaults
 
 from tn_contract.checks import GROUPS, Judge, catalogue
@@ -36,7 +37,7 @@ class Called:
         self._kept = None if request.header("Connection") == "close" else connection
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
-            "PATH_INFO": request.path,
+            "PATH_INFO": unquote(request.path),
             "QUERY_STRING": request.query,
             "CONTENT_LENGTH": str(len(request.body)),
             "wsgi.input": io.BytesIO(request.body),
@@ -45,7 +46,8 @@ class Called:
         }
         for name, value in request.headers:
             plain = name.upper().replace("-", "_")
-            environ["CONTENT_TYPE" if plain == "CONTENT_TYPE" else f"HTTP_{plain}"] = value
+            place = "CONTENT_TYPE" if plain == "CONTENT_TYPE" else f"HTTP_{plain}"
+            environ[place] = f"{environ[place]}, {value}" if place in environ else value  # as servers join them
         setup_testing_defaults(environ)
         started: list[Any] = []
         try:

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from tn_contract.checks import catalogue
 from tn_contract.corpus import load_corpus
 
-from . import defects  # noqa: F401 # importing registers them
+from . import (  # noqa: F401 # importing registers them
+    defects,
+    defects_copies,
+    defects_fallbacks,
+    defects_parsers,
+    defects_state,
+    defects_strings,
+)
 from .defect import DEFECTS, broken
 from .judging import App
 from .mutants import MUTANTS, broken_mock

@@ -236,7 +236,7 @@ def test_the_suite_runs_beside_a_users_own_tests(tmp_path: Path, tn_mock: Runnin
     assert ran.returncode == 0, ran.stdout
     assert "test_check[control/opens-session] PASSED" in ran.stdout
     assert "3 passed" in ran.stdout
-    assert f"{tn_mock.base_url}: 2 pass · 3 requests" in ran.stdout
+    assert f"{tn_mock.base_url}: 2 pass · 4 requests" in ran.stdout
 
 
 def test_the_suite_may_be_split_among_workers(tmp_path: Path, tn_mock: RunningMock) -> None:

@@ -1,4 +1,4 @@
-"""Code that judges one clause each against a server. `catalogue()` has them all; one file for each group."""
+"""Code that judges one clause each against a server. `catalogue()` has them all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from importlib import import_module
 
 from tn_contract.checks.registry import REGISTRY, Check, Judge
 
-GROUPS = ("control", "request", "signature", "nonce", "reply", "order", "v3")
+GROUPS = ("control", "request", "signature", "nonce", "reply", "order", "v3", "memory")
+# Files that hold checks of several groups.
+_MORE = ("unsigned", "fallbacks", "copies", "writings")
 
 __all__ = ["GROUPS", "Check", "Judge", "catalogue"]
 
@@ -15,7 +17,7 @@ __all__ = ["GROUPS", "Check", "Judge", "catalogue"]
 @cache
 def catalogue() -> dict[str, Check]:
     """Every check by id, group by group."""
-    for group in GROUPS:
-        import_module(f"tn_contract.checks.{group}")
+    for module in (*GROUPS, *_MORE):
+        import_module(f"tn_contract.checks.{module}")
     order = {group: place for place, group in enumerate(GROUPS)}
     return dict(sorted(REGISTRY.items(), key=lambda item: order[item[1].group]))

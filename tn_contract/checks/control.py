@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tn_contract.checks.registry import accepts, asks_for_an_order, check
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe
 from tn_contract.corpus import load_corpus
 from tn_contract.search import wrong_signatures
-from tn_contract.verdicts import Finding
+from tn_contract.verdicts import Finding, NotApplicable
 from tn_contract.wire import with_signature
 
 
 @check("control/opens-session", "opens a session", clause="session-opens", requires=())
 def opens_session(probe: Probe) -> Finding:
     """Send a valid getAuthInfo: key, secret, clock and canonical form are right."""
-    observed = probe.send(probe.compose(SESSION).request)
+    request = probe.compose(SESSION).request
+    observed = probe.send(request)
+    if observed.understood:
+        probe.target.keep("a session", probe, request)
+        with suppress(NotApplicable):
+            other = probe.other()
+            request = other.compose(SESSION).request
+            if other.send(request).understood:
+                probe.target.keep("a session of another key", other, request)
     return _explained(probe, SESSION, accepts("a valid getAuthInfo", observed), observed)
 
 
@@ -21,7 +31,13 @@ def opens_session(probe: Probe) -> Finding:
 def accepts_cancel(probe: Probe) -> Finding:
     """Open a session, then send the documented delTradeOrder with a valid signature."""
     probe.send(probe.compose(SESSION).request)  # so that no server passes only because this is its first request
-    observed = probe.target.cancel_once(probe)
+    if probe.target.free_orders:
+        request = probe.compose(CANCEL).request
+        observed = probe.send(request)
+        if observed.understood:
+            probe.target.keep("a cancel", probe, request)
+    else:
+        observed = probe.target.cancel_once(probe)
     finding = _explained(probe, CANCEL, accepts("a valid delTradeOrder", observed), observed)
     return asks_for_an_order(probe, finding, observed) if finding.actual == observed.told else finding
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from tn_contract.checks.copies import outside_the_body
 from tn_contract.checks.registry import (
     accepts,
     all_pass,
@@ -19,18 +20,35 @@ from tn_contract.checks.registry import (
     refuses,
 )
 from tn_contract.checks.spoils import (
+    FALSE_LIKE,
     HARMFUL_INTEGERS,
     NO_INTEGERS,
+    NOBODY,
     OTHER_INTEGERS,
     RARE_NO_INTEGERS,
     SOFT_INTEGERS,
 )
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Value, sign
-from tn_contract.verdicts import Blocked, Finding, NotApplicable, noticed, passed
-from tn_contract.wire import FORM_TYPE, Request, SignedRequest, compose, dress, replace, with_signature
+from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
+from tn_contract.wire import (
+    COMMAND_PATH_V3,
+    FORM_TYPE,
+    JSON_TYPE,
+    PUBLIC_KEY_HEADER,
+    Request,
+    SignedRequest,
+    compose,
+    compose_v3,
+    dress,
+    encode_json,
+    replace,
+    with_header,
+    with_signature,
+)
 
 INCREASES = "nonce-increases"
+NONCE_NAMES = ("nonce", "params[nonce]", "timestamp", "ts")
 
 
 def _accepted_first(probe: Probe, request: Request) -> None:
@@ -102,6 +120,17 @@ def _replays_after_refusals(probe: Probe, first: Request) -> Iterator[Finding]:
         "a malformed nonce": lambda: session(nonce="abc"),
         "an unknown key": lambda: session(apiKey="tn-contract-nobodys-key"),
         "a bad signature": lambda: with_signature(session(), "0" * 64),
+        "no signature": lambda: with_signature(session(), None),
+        "a GET": lambda: replace(session(), method="GET"),
+        "an OPTIONS": lambda: replace(session(), method="OPTIONS"),
+        "JSON": lambda: with_header(replace(session(), body=b"{}"), "Content-Type", JSON_TYPE),
+        "no body": lambda: replace(session(), body=b""),
+        "an unknown address": lambda: replace(session(), path="/tn-contract-no-such-address"),
+        "a request of v3": lambda: compose_v3(probe.credentials, SESSION, int(time.time())).request,
+        "a badly signed request of v3": lambda: with_signature(
+            compose_v3(probe.credentials, SESSION, int(time.time())).request, "0" * 64
+        ),
+        "a session": session,
     }
     for what, request in refused.items():
         probe.send(request())
@@ -132,6 +161,7 @@ def refuses_lower(probe: Probe, command: str) -> Finding:
         "an unused earlier one": earlier,
         "one less": last - 1,
         "1": 1,
+        "0": 0,
     }
     finding = all_pass(
         judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
@@ -170,11 +200,16 @@ def refuses_replay_beside_fresh(probe: Probe, command: str) -> Finding:
     replays: dict[str, Callable[[], Request]] = {
         "after its own": lambda: replace(first, body=first.body + b"&" + fresh()),
         "before its own": lambda: replace(first, body=fresh() + b"&" + first.body),
-        "in the query string": lambda: replace(first, query=fresh().decode()),
     }
     finding = all_pass(
         judge_refusal(f"a replay with a fresh nonce {where}", probe.send(replay())) for where, replay in replays.items()
     )
+    # At some of these addresses there may be a page, or nothing.
+    for where in outside_the_body(NONCE_NAMES, "") if finding.verdict == "pass" else ():
+        place = outside_the_body(NONCE_NAMES, str(probe.nonces.next()))[where]
+        observed = probe.send(place(first))
+        if observed.carried_out:
+            return failed(f"a refusal of: a replay with a fresh nonce {where}", observed.told)
     return _then_control(probe, command, finding)
 
 
@@ -213,6 +248,7 @@ def refuses_malformed(probe: Probe, command: str) -> Finding:
         f"{what} ({pattern[:20]!r})": written(pattern.format) for what, pattern in writings.items()
     }
     variants["an exponent"] = with_exponent
+    variants |= {f"the text {text!r}": written(lambda _nonce, text=text: text) for text in FALSE_LIKE}  # type: ignore[misc]
 
     def inside(wrap: Callable[[str], Value]) -> Spoil:
         def spoil(inner: Probe, valid: SignedRequest) -> Request:
@@ -272,17 +308,55 @@ def is_per_key(probe: Probe) -> Finding:
     return accepts("the very nonce of another key", other.send(other.compose(SESSION, highest).request))
 
 
-@check(
+@on_both_commands(
     "nonce/not-burned-by-bad-signature", "keeps the nonce of a request with a bad signature", clause="nonce-not-burned"
 )
-def not_burned_by_bad_signature(probe: Probe) -> Finding:
-    """Draw two nonces, send the later one with bad signatures, then the earlier one properly."""
+def not_burned_by_bad_signature(probe: Probe, command: str) -> Finding:
+    """Send a later nonce in requests that nobody signed: as forms, JSON, by GET, over v3, for another key; then an
+    earlier one properly."""
     probe.control(SESSION)
-    earlier, later = probe.nonces.next(), probe.nonces.next()
-    forged = probe.compose(SESSION, later).request
-    for signature in ("0" * 64, ""):
-        probe.send(with_signature(forged, signature))
-    return accepts("the earlier nonce, signed properly", probe.send(probe.compose(SESSION, earlier).request))
+    another = NOBODY
+    with suppress(NotApplicable):
+        another = probe.other().credentials.secret
+    forgeries: dict[str, Callable[[SignedRequest], Request]] = {
+        "64 zeros": lambda valid: with_signature(valid.request, "0" * 64),
+        "an empty signature": lambda valid: with_signature(valid.request, ""),
+        "no signature": lambda valid: with_signature(valid.request, None),
+        "no signature, by GET": lambda valid: replace(
+            with_signature(valid.request, None), method="GET", query=valid.request.body.decode(), body=b""
+        ),
+        "no signature, as JSON": lambda valid: with_header(
+            with_signature(replace(valid.request, body=encode_json(valid.fields)), None), "Content-Type", JSON_TYPE
+        ),
+        "no signature, as text": lambda valid: with_header(
+            with_signature(valid.request, None), "Content-Type", "text/plain"
+        ),
+        "no signature, at an address of v3": lambda valid: replace(
+            with_signature(valid.request, None), path=COMMAND_PATH_V3 + command
+        ),
+        "64 zeros, and the key in a header": lambda valid: with_header(
+            with_signature(valid.request, "0" * 64), PUBLIC_KEY_HEADER, probe.credentials.api_key
+        ),
+        "64 zeros on an unknown command": lambda valid: dress(
+            "tnContractNoSuchCommand", {**valid.fields, "cmd": "tnContractNoSuchCommand"}, "0" * 64
+        ),
+        "64 zeros, the nonce in the query string as well": lambda valid: replace(
+            with_signature(valid.request, "0" * 64), query=f"nonce={valid.fields['nonce']}"
+        ),
+        "the signature of another secret": lambda valid: with_signature(
+            valid.request, sign(valid.fields, another).signature
+        ),
+    }
+    for what, forge in forgeries.items():
+        earlier, later = probe.nonces.next(), probe.nonces.next()
+        probe.send(forge(probe.compose(command, later)))
+        finding = accepts(
+            f"an earlier nonce, signed properly, after a later one with {what}",
+            probe.send(probe.compose(SESSION, earlier).request),
+        )
+        if finding.verdict != "pass":
+            return finding
+    return finding
 
 
 @check("nonce/accepted-once-in-a-race", "accepts one of several equal requests that race", clause="nonce-accepted-once")
@@ -309,7 +383,11 @@ def _race(probe: Probe, command: str, rounds: int, runners: int) -> Finding:
     expected = "exactly one of each accepted, the others refused"
     probe.control(command)
     for turn in range(1, rounds + 1):
-        observed: list[Observation] = probe.race([probe.compose(command).request] * runners)
+        first = probe.compose(command)
+        requests = [first.request] * runners
+        if command == CANCEL and turn % 2:  # the same nonce, but orders and signatures of their own
+            requests = [probe.compose(command, str(first.fields["nonce"])).request for _ in requests]
+        observed: list[Observation] = probe.race(requests)
         accepted = sum(each.understood for each in observed)
         refused = sum(each.denied for each in observed)
         if accepted != 1 or refused != runners - 1:

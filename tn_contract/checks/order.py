@@ -13,7 +13,8 @@ from tn_contract.wire import Request, compose, dress, with_signature
 def repeated_cancel(probe: Probe) -> Finding:
     """Cancel an order, then cancel it again with a fresh nonce."""
     probe.target.cancel_once(probe)
-    return noticed(f"the second cancel: {probe.send(probe.compose(CANCEL).request).told}")
+    again = compose(probe.credentials, CANCEL, probe.nonces.next(), {"order_id": probe.order_id})
+    return noticed(f"the second cancel: {probe.send(again.request).told}")
 
 
 @check("order/of-validation", "which error wins when two things are wrong", clause="validation-order")

@@ -107,6 +107,22 @@ def refuses(
     return passed(f"refused: {', '.join((*variants, *soft))}", "; ".join(seen))
 
 
+def carries_out_none(probe: Probe, command: str, variants: Mapping[str, Spoil]) -> Finding:
+    """Judge that the target carries out no variant; a page, a redirect or silence is as good as a refusal.
+
+    A valid request is accepted before and after, as in `refuses`.
+    """
+    probe.control(command)
+    for what, spoil in variants.items():
+        observed = probe.send(spoil(probe, probe.compose(command)))
+        if observed.rate_limited:
+            raise Blocked(f"the target limits the rate: {observed.told}")
+        if observed.carried_out:
+            return failed(f"not carried out: {what}", observed.told)
+    probe.control(command)
+    return passed(f"not carried out: {', '.join(variants)}", f"{len(variants)} requests")
+
+
 def refuses_after_a_right_one(probe: Probe, what: str, wrong: Callable[[SignedRequest], Request]) -> Finding:
     """Judge that a wrong request (made after the right one is known) is refused on a connection that carried that."""
     right = probe.compose(SESSION)

@@ -17,6 +17,7 @@ from tn_contract.checks.registry import (
 from tn_contract.checks.spoils import (
     ALIKE_COMMANDS,
     BAD_COMMANDS,
+    FALSE_LIKE,
     HARMFUL_INTEGERS,
     NO_INTEGERS,
     NO_ORDERS,
@@ -228,6 +229,7 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
     if probe.target.free_orders:  # some may read another order's number
         writings |= OTHER_INTEGERS | HARMFUL_INTEGERS | {"an exponent": "3e9"}
     malformed: dict[str, Value] = {what: pattern.format(number) for what, pattern in writings.items()}
+    malformed |= {f"the text {text!r}": text for text in FALSE_LIKE}
     malformed |= {"a list": [str(number)], "a map": {"id": str(number)}}
     soft = {what: write(number) for what, write in SOFT_INTEGERS.items()}
 
@@ -252,8 +254,9 @@ def _echoes(probe: Probe, order_ids: tuple[int, ...]) -> Finding:
     "request/keeps-long-order-ids", "keeps order ids beyond 32 bits", clause="order-ids-exceed-32-bits", effect="cancel"
 )
 def keeps_long_order_ids(probe: Probe) -> Finding:
-    """Cancel the ids that the vendor's pages print, just beyond 2^31 and 2^32."""
-    return _echoes(probe, (2929292929, 4982349829328, 2**31, 2**32, 1))
+    """Cancel ids in the digits of those that the vendor's pages print, just beyond 2^31 and 2^32, and a short one."""
+    more = probe.order_id % 10**6  # another order each time: a server may cancel each only once
+    return _echoes(probe, (2_929_000_000 + more, 4_982_349_000_000 + more, 2**31 + more, 2**32 + more, 1 + more % 999))
 
 
 @check(
@@ -264,7 +267,8 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
 )
 def keeps_63_bit_order_ids(probe: Probe) -> Finding:
     """Cancel ids that floating-point numbers cannot hold."""
-    return _echoes(probe, (2**53 + 1, 2**63 - 1))
+    more = probe.order_id // 100 % 10**6 * 2
+    return _echoes(probe, (2**53 + 1 + more, 2**63 - 1 - more))
 
 
 @check("request/header-names-any-case", "reads header names in any letter case", clause="header-names-ignore-case")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
@@ -35,7 +36,6 @@ from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Secret, Value, canonical_string
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
-    COMMAND_PATH,
     PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,
     Request,
@@ -55,6 +55,10 @@ REQUIRED, COVERS = "signature-required", "signature-covers-fields"
 
 def _without(field: str) -> Callable[[SignedRequest], str]:
     return lambda valid: canonical_string({name: value for name, value in valid.fields.items() if name != field})
+
+
+def _order_of(valid: SignedRequest) -> int:
+    return int(_fields_of(valid)["params"]["order_id"])
 
 
 def _fields_of(valid: SignedRequest) -> dict[str, Any]:
@@ -127,8 +131,29 @@ def refuses_truncated(probe: Probe, command: str) -> Finding:
 @on_both_commands("signature/refuses-constant", "refuses signatures that fit no request", clause=REQUIRED)
 def refuses_constant(probe: Probe, command: str) -> Finding:
     """Send fixed texts that careless comparisons let through."""
-    texts = ("0" * 64, "f" * 64, "<hash>", "null", "0", "true", "%", "*")
-    return refuses(probe, command, {f"the signature {text[:8]!r}": rewritten(lambda _r, t=text: t) for text in texts})  # type: ignore[misc] # a default binds the loop's text
+    texts: tuple[str, ...] = ("0" * 64, "f" * 64, "<hash>", "null", "0", "true", "%", "*")
+    if probe.target.disposable:
+        texts += ("0e" + "1" * 62, "1", "-1", "false", "undefined", "None", "[]", "{}", "Array", "NaN", ".", "-", ".*")
+        texts += (
+            ".{64}",
+            "?" * 64,
+            "_" * 64,
+            "%" * 64,
+            "sha256=",
+            "HMAC",
+            "test",
+            "debug",
+            "none",
+            "skip",
+            "valid",
+            "ok",
+        )
+        texts += (hashlib.sha256(b"").hexdigest(), probe.credentials.api_key, "[object Object]")
+    return refuses(probe, command, {f"the signature {text[:20]!r} ({len(text)})": _constant(text) for text in texts})
+
+
+def _constant(text: str) -> Spoil:
+    return rewritten(lambda _right: text)
 
 
 @on_both_commands("signature/refuses-other-key", "refuses the signature of another secret", clause=REQUIRED)
@@ -301,9 +326,10 @@ def covers_command(probe: Probe, command: str) -> Finding:
 def covers_order_id(probe: Probe) -> Finding:
     """Sign another order's cancel, then send this one; sign none, then add it; add a zero to the signed one."""
 
-    def signed_for(params: Mapping[str, Value]) -> Spoil:
+    def signed_for(other: Callable[[int], Mapping[str, Value]]) -> Spoil:
         def string(valid: SignedRequest) -> str:
             fields = {name: value for name, value in valid.fields.items() if name != "params"}
+            params = other(_order_of(valid))
             return canonical_string({**fields, "params": params} if params else fields)
 
         return signed_over(string)
@@ -312,11 +338,11 @@ def covers_order_id(probe: Probe) -> Finding:
         probe,
         CANCEL,
         {
-            "another order than was signed": signed_for({"order_id": probe.order_id + 1}),
-            "an order id in other digits": signed_for({"order_id": f"0{probe.order_id}"}),
-            "an order although none was signed": signed_for({}),
+            "another order than was signed": signed_for(lambda order_id: {"order_id": order_id + 1}),
+            "an order id in other digits": signed_for(lambda order_id: {"order_id": f"0{order_id}"}),
+            "an order although none was signed": signed_for(lambda _order_id: {}),
             "a zero before the order that was signed": lambda _probe, valid: dress(
-                CANCEL, {**valid.fields, "params": {"order_id": f"0{probe.order_id}"}}, valid.signature
+                CANCEL, {**valid.fields, "params": {"order_id": f"0{_order_of(valid)}"}}, valid.signature
             ),
         },
     )
@@ -372,75 +398,6 @@ def _in_any_order(probe: Probe, command: str) -> Finding:
 
     writings = {"brackets that are not percent-encoded": (b"[", b"]"), "%5b and %5d in lower case": (b"%5b", b"%5d")}
     return all_pass(accepts(what, probe.send(with_brackets(*pair))) for what, pair in writings.items())
-
-
-@check(
-    "signature/acts-on-signed-value",
-    "acts on no order that was not signed",
-    clause="signed-value-is-used",
-    effect="cancel",
-)
-def acts_on_signed_value(probe: Probe) -> Finding:
-    """Send a second order_id beside the signed one, in five places: it must not be acted on."""
-    if not probe.target.free_orders:
-        raise NotApplicable("it names two orders")
-    signed_id, other_id = str(probe.order_id), str(probe.order_id + 1)
-    signed, other = ("params[order_id]", signed_id), ("params[order_id]", other_id)
-
-    def with_fields(valid: SignedRequest, *fields: tuple[str, str]) -> Request:
-        pairs = [pair for pair in parse_fields(valid.request.body) if not pair[0].startswith("params")]
-        return replace(valid.request, body=encode_fields([*pairs, *fields]))
-
-    def with_literal_brackets(valid: SignedRequest) -> Request:
-        return replace(valid.request, body=valid.request.body + f"&params[order_id]={other_id}".encode())
-
-    tampered: dict[str, Callable[[SignedRequest], Request]] = {
-        "after the signed one": lambda valid: with_fields(valid, signed, other),
-        "before the signed one": lambda valid: with_fields(valid, other, signed),
-        "after the signed one, with literal brackets": with_literal_brackets,
-        "at the top level": lambda valid: with_fields(valid, signed, ("order_id", other_id)),
-        "in the query string": lambda valid: replace(valid.request, query=encode_fields([other]).decode()),
-    }
-    expected, observed = f"refused, or the signed order {signed_id} acted on", None
-    for where, tamper in tampered.items():
-        observed = probe.send(tamper(probe.compose(CANCEL)))
-        if observed.understood and observed.reading.order_id == int(other_id):
-            return failed(f"{expected}: another one {where}", observed.told)
-    return passed(expected, observed.told if observed else "")
-
-
-@check(
-    "signature/acts-on-signed-command",
-    "carries out no command that was not signed",
-    clause="signed-value-is-used",
-    effect="cancel",
-)
-def acts_on_signed_command(probe: Probe) -> Finding:
-    """Sign getAuthInfo, then name delTradeOrder beside it: in a second cmd, in the path, in the query string."""
-    if not probe.target.free_orders:
-        raise NotApplicable("it names an order that is not the user's")
-
-    def with_fields(request: Request, *commands: str) -> Request:
-        pairs = [pair for pair in parse_fields(request.body) if pair[0] != "cmd"]
-        return replace(request, body=encode_fields([*pairs, *(("cmd", command) for command in commands)]))
-
-    tampered: dict[str, Callable[[Request], Request]] = {
-        "in a second cmd": lambda request: with_fields(request, SESSION, CANCEL),
-        "in a first cmd": lambda request: with_fields(request, CANCEL, SESSION),
-        "in the path": lambda request: replace(request, path=COMMAND_PATH + CANCEL),
-        "in a second cmd and the path": lambda request: replace(
-            with_fields(request, SESSION, CANCEL), path=COMMAND_PATH + CANCEL
-        ),
-        "in the query string": lambda request: replace(request, query=f"cmd={CANCEL}"),
-    }
-    expected, observed = f"refused, or the signed {SESSION} carried out", None
-    for where, tamper in tampered.items():
-        params: dict[str, Value] = {"order_id": probe.order_id}
-        signed = compose(probe.credentials, SESSION, probe.nonces.next(), params).request
-        observed = probe.send(tamper(signed))
-        if observed.understood and (observed.reading.order_id, observed.reading.result) != (None, None):
-            return failed(f"{expected}: a cancel {where}", observed.told)
-    return passed(expected, observed.told if observed else "")
 
 
 @check("signature/letter-case", "which letter case of the signature is accepted", clause="signature-letter-case")

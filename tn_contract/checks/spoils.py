@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import zlib
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -76,6 +77,15 @@ OTHER_WRITINGS: dict[str, Spoil] = {
     "percent-encoded digits": rewritten(lambda right: "".join(f"%{ord(digit):02X}" for digit in right)),
     "its halves exchanged": rewritten(lambda right: right[32:] + right[:32]),
     "spaces between its digits": rewritten(" ".join),
+    "its digits in reverse": rewritten(lambda right: right[::-1]),
+    "its letters exchanged": rewritten(lambda right: right.translate(str.maketrans("abcdef", "bcdefa"))),
+    "its digits below ten exchanged": rewritten(
+        lambda right: right.translate(str.maketrans("0123456789", "1234567890"))
+    ),
+    "its letters alone": rewritten(lambda right: "".join(filter(str.isalpha, right))),
+    "its digits below ten alone": rewritten(lambda right: "".join(filter(str.isdigit, right))),
+    "in JSON": rewritten(lambda right: f'["{right}"]'),
+    "in braces": rewritten(lambda right: f"{{{right}}}"),
 }
 
 
@@ -122,6 +132,21 @@ def _in_base64(encode: Callable[[bytes], bytes]) -> Spoil:
     return digested(lambda secret, string: encode(hmac.digest(secret, string, "sha256")).decode())
 
 
+DERIVED_SECRETS: dict[str, Callable[[bytes], bytes]] = {
+    "secret's SHA-256": lambda secret: hashlib.sha256(secret).digest(),
+    "secret's SHA-256 in hex": lambda secret: hashlib.sha256(secret).hexdigest().encode(),
+    "secret's MD5 in hex": lambda secret: hashlib.md5(secret, usedforsecurity=False).hexdigest().encode(),
+    "secret in base64": base64.b64encode,
+    "secret in hex": lambda secret: secret.hex().encode(),
+    "secret in reverse": lambda secret: secret[::-1],
+    "secret's first half": lambda secret: secret[: len(secret) // 2],
+    "secret's first 8 characters": lambda secret: secret[:8],
+    "secret without its last character": lambda secret: secret[:-1],
+    "secret twice": lambda secret: secret + secret,
+    "secret in quotes": lambda secret: b'"' + secret + b'"',
+    "secret and a space": lambda secret: secret + b" ",
+}
+
 OTHER_DIGESTS: dict[str, Spoil] = {
     **{f"HMAC-{name.upper()}": keyed(name) for name in ("sha1", "md5", "sha384", "sha512", "sha3_256")},
     "plain SHA-256": plain("sha256", lambda _secret, string: string),
@@ -130,6 +155,32 @@ OTHER_DIGESTS: dict[str, Spoil] = {
     "HMAC-SHA256 of the string's SHA-256": digested(
         lambda secret, string: hmac.new(secret, hashlib.sha256(string).hexdigest().encode(), "sha256").hexdigest()
     ),
+    **{
+        f"HMAC-SHA256 with the {what}": digested(
+            lambda secret, string, derive=derive: hmac.new(derive(secret), string, "sha256").hexdigest()  # type: ignore[misc]
+        )
+        for what, derive in DERIVED_SECRETS.items()
+    },
+    "HMAC-SHA256 of the string's raw SHA-256": digested(
+        lambda secret, string: hmac.new(secret, hashlib.sha256(string).digest(), "sha256").hexdigest()
+    ),
+    "SHA-256 of secret, string and secret": plain("sha256", lambda secret, string: secret + string + secret),
+    "MD5 of secret and string": plain("md5", lambda secret, string: secret + string),
+    "MD5 of string and secret": plain("md5", lambda secret, string: string + secret),
+    "SHA-1 of string and secret": plain("sha1", lambda secret, string: string + secret),
+    "SHA-512 of string and secret": plain("sha512", lambda secret, string: string + secret),
+    "HMAC-SHA-512 cut to 64 digits": digested(
+        lambda secret, string: hmac.new(secret, string, "sha512").hexdigest()[:64]
+    ),
+    "HMAC-SHA512/256": digested(lambda secret, string: hmac.new(secret, string, "sha512_256").hexdigest()),
+    "HMAC-SHA256 in reverse": digested(lambda secret, string: hmac.new(secret, string, "sha256").hexdigest()[::-1]),
+    "the hex of the hex": digested(
+        lambda secret, string: hmac.new(secret, string, "sha256").hexdigest().encode().hex()
+    ),
+    "base64 of the hex": digested(
+        lambda secret, string: base64.b64encode(hmac.new(secret, string, "sha256").hexdigest().encode()).decode()
+    ),
+    "CRC-32": digested(lambda secret, string: f"{zlib.crc32(string + secret):08x}"),
     "base64 instead of hex": _in_base64(base64.b64encode),
     "base64url instead of hex": _in_base64(lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"=")),
 }
@@ -192,6 +243,8 @@ NO_INTEGERS: dict[str, str] = {
     "a fraction": "{}.5",
     "null": "null",
 }
+# What careless readers take for nothing, for false or for zero.
+FALSE_LIKE = ("00", "0.0", "-0", "+0", "0x0", "0e0", "000000000000000000", "false", "False", "null", "None", "undefined", " ", "[]", "{}", "-1")  # fmt: skip  # noqa: E501
 # The same, of a rarer kind.
 RARE_NO_INTEGERS: dict[str, str] = {
     "a decimal point": "{}.0",

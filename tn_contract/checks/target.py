@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,8 @@ from tn_contract.wire import Reading, Reply, Request, SignedRequest, compose, co
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 
 DOCUMENTED_ORDER_ID = 2929292929
+# Where orders are free, each cancel names a new one, in digits as the page's: a server may cancel an order only once.
+_FRESH_ORDERS, _ORDER_STEP = (2_300_000_000, 4_200_000_000), 100
 HUGE_ORDER_IDS = (2**63, 2**64 + DOCUMENTED_ORDER_ID, int("9" * 25))
 CONTROL = "/__tn__/"
 CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
@@ -34,6 +37,7 @@ CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
 SANDBOX_BUDGET = 600
 SANDBOX_PAUSE = 0.5
 
+_EVIDENCE = ("sess_id", "order_id", "result")
 _TIMEOUTS = Timeouts(connect=5, send=5, receive=5, total=10)
 
 
@@ -70,7 +74,13 @@ class Observation:
     @property
     def succeeded(self) -> bool:
         """Accepted by positive evidence: what an empty object says is left to other checks."""
-        return self.understood and not self.reading.members.keys().isdisjoint(("sess_id", "order_id", "result"))
+        return self.understood and not self.reading.members.keys().isdisjoint(_EVIDENCE)
+
+    @property
+    def carried_out(self) -> bool:
+        """Accepted, and something came of it: a session's id, an order's, a result; null or an empty text is none."""
+        members = self.reading.members
+        return self.understood and any(members.get(name) not in (None, "", False) for name in _EVIDENCE)
 
     @property
     def outcome(self) -> tuple[object, ...]:
@@ -143,6 +153,11 @@ class Target:
         self._spent: dict[Scheme, Observation] = {}
         self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
         self.takes_no_replay = False  # as v3's control finds out
+        self.first: dict[str, Request] = {}  # what the controls sent and had accepted, to be sent again at the end
+        self._kept: list[Credentials] = []  # the keys of these requests
+        # The clock, because a server that still runs may remember the orders of an earlier run.
+        lowest, highest = _FRESH_ORDERS
+        self._orders = itertools.count(lowest + time.time_ns() // 10**5 * _ORDER_STEP % (highest - lowest), _ORDER_STEP)
 
     def _find_control_plane(self) -> dict[str, Any]:
         # A real server is not asked for addresses that are none of its own.
@@ -160,6 +175,10 @@ class Target:
     def free_orders(self) -> bool:
         """Whether any order id may be cancelled any number of times."""
         return self.disposable and not self.order_ids and not self.has_book and self.allows("cancel")
+
+    def fresh_order_id(self) -> int:
+        """Draw an order id that this run has not named; the next 99 are its caller's as well."""
+        return next(self._orders)
 
     @property
     def magic_orders(self) -> bool:
@@ -228,10 +247,9 @@ class Target:
         try:
             yield probe
         finally:
-            for each in probe.opened:
-                self.close_credentials(each)
-            if opened:
-                self.close_credentials(opened)
+            for each in (*probe.opened, *([opened] if opened else ())):
+                if each not in self._kept:
+                    self.close_credentials(each)
 
     def send(self, request: Request, *, keep: bool = False) -> Reply:
         """Send within the budget, and `keep` the connection. Raises `TransportFailure`, `BudgetExceeded`."""
@@ -250,6 +268,11 @@ class Target:
         self.answered = True
         return reply
 
+    def keep(self, what: str, probe: Probe, request: Request) -> None:
+        """Keep the first accepted request of a kind, and its key, until the end of the run."""
+        self.first.setdefault(what, request)
+        self._kept.append(probe.credentials)
+
     def cancel_once(self, probe: Probe) -> Observation:
         """Cancel an order that may be cancelled; where orders are scarce, one cancel of each scheme serves all."""
         opened = self.open_order(probe.credentials) if self.allows("cancel") else None
@@ -265,7 +288,10 @@ class Target:
         return self._spent[probe.scheme]
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the keys that were kept, and the connections."""
+        for each in self._kept if self.is_kit_mock else ():
+            with suppress(TransportFailure):
+                self.close_credentials(each)
         self._transport.close()
 
 
@@ -285,6 +311,8 @@ class Probe:
     def __post_init__(self) -> None:
         if self.target.order_ids:
             self.order_id = self.target.order_ids[0]
+        elif self.target.free_orders:
+            self.order_id = self.target.fresh_order_id()
         else:
             self.order_id = self.target.open_order(self.credentials) or DOCUMENTED_ORDER_ID
 
@@ -299,8 +327,12 @@ class Probe:
         )
 
     def params(self, command: str) -> Parameters | None:
-        """The documented parameters of a command."""
-        return {"order_id": self.order_id} if command == CANCEL else None
+        """The documented parameters of a command; where orders are free, each cancel gets a new one."""
+        if command != CANCEL:
+            return None
+        if self.target.free_orders:
+            self.order_id = self.target.fresh_order_id()
+        return {"order_id": self.order_id}
 
     def compose(self, command: str, nonce: int | str | None = None) -> SignedRequest:
         """Compose a valid request, by default with a fresh nonce (v3: the time); neither is ahead of the clock."""

@@ -34,6 +34,7 @@ from tn_contract.checks.registry import (
 from tn_contract.checks.spoils import (
     ALIKE_COMMANDS,
     BAD_COMMANDS,
+    FALSE_LIKE,
     HARMFUL_INTEGERS,
     NO_INTEGERS,
     NO_ORDERS,
@@ -53,7 +54,7 @@ from tn_contract.checks.spoils import (
     signed_by_other,
     signed_over,
 )
-from tn_contract.checks.target import CANCEL, DOCUMENTED_ORDER_ID, HUGE_ORDER_IDS, SESSION, Probe, Spoil
+from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed
 from tn_contract.wire import (
@@ -257,7 +258,9 @@ def covers_body(probe: Probe, command: str) -> Finding:
     )
     if command == CANCEL:
         # Signed for another order and sent for this one, so that a server that falls for it cancels no stranger's.
-        variants["another order than was signed"] = _signed_for(encode_json({"order_id": probe.order_id + 1}))
+        variants["another order than was signed"] = _message(
+            lambda body, timestamp: encode_json({"order_id": json.loads(body)["order_id"] + 1}).decode() + timestamp
+        )
         variants["an order although none was signed"] = _signed_for(b"{}")
     return refuses(probe, command, variants)
 
@@ -292,7 +295,11 @@ def takes_bytes_as_sent_on_cancel(probe: Probe) -> Finding:
     if not probe.target.free_orders:
         raise NotApplicable("it would spend several orders")
     number = probe.order_id
-    texts = (f'{{"order_id": {number}}}', f'{{\n    "order_id" : {number}\n}}\n', f'{{"order\\u005fid":{number}}}')
+    texts = (
+        f'{{"order_id": {number}}}',
+        f'{{\n    "order_id" : {number + 1}\n}}\n',
+        f'{{"order\\u005fid":{number + 2}}}',
+    )
     return _accepts_bodies(probe, CANCEL, tuple(text.encode() for text in texts))
 
 
@@ -467,8 +474,9 @@ def _refuses_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Fi
     requires=(OPENS,),
 )
 def refuses_missing_order_id(probe: Probe) -> Finding:
-    """Cancel with an empty body, without order_id, with null, with an empty text."""
-    bodies = (b"", b"{}", b'{"note":"no order"}', b'{"order_id":null}', b'{"order_id":""}')
+    """Cancel with an empty body, without order_id, with null, and with what careless readers take for nothing."""
+    nothing = ("null", '""', "0", "false", "[]", "{}", '"0"', "-1", "0.0", "[[]]", '" "')
+    bodies = (b"", b"{}", b'{"note":"no order"}', *(f'{{"order_id":{value}}}'.encode() for value in nothing))
     return _refuses_bodies(probe, CANCEL, bodies)
 
 
@@ -522,6 +530,7 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
         return {what: _body(CANCEL, f'{{"order_id":{value}}}'.encode()) for what, value in values.items()}
 
     malformed = {value: value for value in values}
+    malformed |= {f"the text {text!r}": json.dumps(text) for text in FALSE_LIKE}
     malformed |= {f"{what} in a text": json.dumps(pattern.format(number)) for what, pattern in writings.items()}
     soft = {what: json.dumps(write(number)) for what, write in SOFT_INTEGERS.items()}
     finding = refuses(probe, CANCEL, naming(malformed), naming(soft))
@@ -543,9 +552,16 @@ def keeps_long_order_ids(probe: Probe) -> Finding:
     """Cancel ids beyond 32 bits, and ids that floating-point numbers cannot hold."""
     if not probe.target.free_orders:
         raise NotApplicable("it names orders that are not the user's")
+    more = probe.order_id // 100 % 10**6 * 2  # another order each time: a server may cancel each only once
     return all_pass(
         accepts_order(order_id, probe.send(_signed(probe, CANCEL, encode_json({"order_id": order_id}))))
-        for order_id in (DOCUMENTED_ORDER_ID, 2**32, 4982349829328, 2**53 + 1, 2**63 - 1)
+        for order_id in (
+            2_929_000_000 + more,
+            2**32 + more,
+            4_982_349_000_000 + more,
+            2**53 + 1 + more,
+            2**63 - 1 - more,
+        )
     )
 
 

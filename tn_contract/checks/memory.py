@@ -1,0 +1,34 @@
+"""What was accepted long ago stays used up: the run's first requests are sent again at its end."""
+
+from __future__ import annotations
+
+from tn_contract.checks.registry import check, judge_refusal
+from tn_contract.checks.target import SESSION, Probe
+from tn_contract.signing import sign
+from tn_contract.verdicts import Blocked, Finding, passed
+from tn_contract.wire import Request, dress
+
+# A server that remembers the last so many nonces, or so many keys, has forgotten the first ones by then.
+_ENOUGH, _ENOUGH_ELSEWHERE = 450, 30
+
+
+@check("memory/refuses-first-requests", "refuses the run's first requests at its end", clause="nonce-increases")
+def refuses_first_requests(probe: Probe) -> Finding:
+    """Send what was accepted at the very beginning once more, after hundreds of requests of this and other keys."""
+    target = probe.target
+    if not target.first:
+        raise Blocked("no request was accepted at the beginning")
+    while target.requests < (_ENOUGH if target.disposable else _ENOUGH_ELSEWHERE):
+        probe.send(_of_nobody(probe) if target.requests % 4 == 0 else probe.compose(SESSION).request)
+    for what, request in target.first.items():
+        finding = judge_refusal(f"{what} that was accepted at the beginning", probe.send(request))
+        if finding.verdict != "pass":
+            return finding
+    probe.control(SESSION)
+    return passed(f"refused at the end: {', '.join(target.first)}", f"after {target.requests} requests")
+
+
+def _of_nobody(probe: Probe) -> Request:
+    """Name a key that nobody has: many of them may push others out of a memory that is too small."""
+    fields = {**probe.compose(SESSION).fields, "apiKey": f"tn-contract-nobody-{probe.target.requests}"}
+    return dress(SESSION, fields, sign(fields, probe.credentials.secret).signature)
