@@ -1672,9 +1672,15 @@ fails_with(
     kills="reply/failure-names-itself",
 )
 fails_with("puts-failures-in-a-list", lambda text, code: [{"error": text, "code": code}], kills="request/refuses-get")
-fails_with("says-error-true", lambda text, code: {"error": True, "code": code}, kills="reply/failure-names-itself")
+fails_with(
+    "says-error-true",
+    lambda text, code: {"error": True, "code": code},
+    kills="reply/failure-names-itself v3/failure-names-itself",
+)
 fails_with("says-nothing-in-error", lambda text, code: {"error": "", "code": code}, kills="request/refuses-get")
-fails_with("gives-no-code", lambda text, code: {"error": text}, kills="reply/documented-common-error")
+fails_with(
+    "gives-no-code", lambda text, code: {"error": text}, kills="reply/documented-common-error reply/failure-has-code"
+)
 fails_with(
     "gives-codes-as-text", lambda text, code: {"error": text, "code": str(code)}, kills="reply/documented-common-error"
 )
@@ -1778,35 +1784,7 @@ refuses_by(
     kills="reply/failure-names-itself",
 )
 refuses_by(
-    "refuses-unknown-commands-by-404-with-html",
-    404,
-    b"<!doctype html><title>404</title>",
-    "command",
-    kills="reply/failure-names-itself",
-)
-refuses_by(
     "breaks-on-bad-parameters", 500, b"Internal Server Error", "parameters", kills="request/refuses-missing-order-id"
-)
-refuses_by(
-    "refuses-other-content-types-by-415-with-html",
-    415,
-    b"<!doctype html><title>415</title>",
-    "form",
-    kills="reply/failure-names-itself",
-)
-refuses_by(
-    "v3-refuses-timestamps-by-a-page",
-    403,
-    b"<!doctype html><title>403</title>",
-    "timestamp",
-    kills="v3/failure-names-itself",
-)
-refuses_by(
-    "v3-refuses-broken-json-by-a-page",
-    400,
-    b"<!doctype html><title>400</title>",
-    "json",
-    kills="v3/failure-names-itself",
 )
 refuses_by(
     "breaks-on-an-unknown-key",
@@ -2641,16 +2619,6 @@ def v3_wants_a_security_session(server: Server, call: Call) -> Any:
 
 
 # ---- v3: replies ---------------------------------------------------------------------------------------------
-
-
-@instead_of("failure", kills="v3/failure-names-itself")
-def v3_refuses_strangers_without_a_word(server: Server, why: str, call: Call) -> Any:
-    return {} if call.v3 and why.startswith("v3-") else Server.failure(server, why, call)
-
-
-@instead_of("refuse", kills="v3/failure-names-itself")
-def v3_refuses_strangers_by_a_page(server: Server, why: str, call: Call) -> tuple[int, bytes]:
-    return (403, b"<h1>Forbidden</h1>") if why.startswith("v3-") else Server.refuse(server, why, call)
 
 
 @instead_of("failure", kills="v3/keeps-signature-secret")

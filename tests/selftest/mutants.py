@@ -145,11 +145,6 @@ def answers_cancels_with_text() -> Broker:
     return Broker(replies={"cancel-accepted": "order-id-as-text"})
 
 
-@mutant("reply", kills="reply/failure-has-code")
-def answers_bad_signatures_without_code() -> Broker:
-    return Broker(replies={"signature-invalid": "error-without-code"})
-
-
 @mutant("nonce", kills="nonce/refuses-replay")
 def answers_stale_nonces_by_502() -> Broker:
     return Broker(replies={"nonce-stale": "http-502", "nonce-replayed": "http-502"})
@@ -318,11 +313,6 @@ class _Old(Broker):
 @mutant("v3", kills="v3/opens-session")
 def speaks_no_v3() -> Broker:
     return _Old()
-
-
-@mutant("v3", kills="v3/failure-names-itself")
-def answers_v3_strangers_by_a_page() -> Broker:
-    return Broker(replies={"key-unknown": "http-403-html"})
 
 
 @mutant("v3", kills="v3/opens-session")

@@ -17,7 +17,7 @@ from tn_contract.checks import Judge, catalogue
 from tn_contract.checks.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
 from tn_contract.wire import Reply, Request, parse_fields
 
-from .honest import Call, Refusal, Server, canonical, serving
+from .honest import Call, Refusal, Server, canonical, pairs_of, serving
 from .judging import Called, all_results, exit_code_of, findings, judged
 
 COMPLAINTS = "fail", "warn", "error", "blocked"
@@ -61,7 +61,7 @@ def test_an_honest_server_is_clean_with_one_key_pair(monkeypatch: pytest.MonkeyP
     with serving(Server()) as url:
         complaints, skipped, code = judged_at(url)
     assert (complaints, code) == ({}, 0)
-    assert skipped.keys() == {*NOT_APPLICABLE, "nonce/is-per-key"}
+    assert skipped.keys() == {*NOT_APPLICABLE, "nonce/is-per-key", "signature/acts-for-signing-key"}
 
 
 def test_our_own_mock_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +254,156 @@ variant(
 def _in_its_case(command: Any) -> Any:
     known = {name.lower(): name for name in ("getAuthInfo", "delTradeOrder")}
     return known.get(command.lower(), command) if isinstance(command, str) else command
+
+
+def page(status: int, *kinds: str) -> Callable[[Server, str, Call], tuple[int, bytes]]:
+    """Refuse some kinds by a page, as a proxy or a framework does."""
+    body = f"<!doctype html><title>{status}</title>".encode()
+    return lambda server, why, call: (status, body) if why in kinds else Server.refuse(server, why, call)
+
+
+# What the page shows no refusal of may be refused by a page: a warning, for clients look for a text.
+_NAMED = {"reply/failure-names-itself": "warn", "reply/failure-has-code": "warn"}
+_NAMED_V3 = {"v3/failure-names-itself": "warn"}
+variant("authentication refused by a page of 403", _NAMED, refuse=page(403, "key", "signature"))
+variant("nonces refused by a page of 409", _NAMED, refuse=page(409, "nonce"))
+variant("bad parameters refused by a page of 400", _NAMED | _NAMED_V3, refuse=page(400, "parameters"))
+variant("unknown commands refused by a page of 404", _NAMED | _NAMED_V3, refuse=page(404, "command"))
+variant("other content types refused by a page of 415", _NAMED, refuse=page(415, "form"))
+variant("v3 timestamps refused by a page", _NAMED_V3, refuse=page(403, "timestamp"))
+variant("v3 strangers refused by a page", _NAMED_V3, refuse=page(403, "v3-key", "v3-signature"))
+variant("broken JSON refused by a page", _NAMED_V3, refuse=page(400, "json"))
+variant(
+    "v3 strangers refused without a word",
+    _NAMED_V3,
+    failure=lambda server, why, call: {} if call.v3 and why.startswith("v3-") else Server.failure(server, why, call),
+)
+variant(
+    "codes of null where the page is silent",
+    {"reply/failure-has-code": "warn"},
+    failure=lambda server, why, call: {
+        **Server.failure(server, why, call),
+        **({} if why == "method" else {"code": None}),
+    },
+)
+variant("bad signatures refused by 429", refuse=of_kind(429, "signature"))
+variant("every reply in ASCII escapes", encode=lambda server, members: "".join(
+    f"\\u{ord(char):04x}" if char.isalpha() and char not in "nulltrefaslsessidorcrMmgx_" else char
+    for char in json.dumps(members)
+).encode())  # fmt: skip
+variant("spaces around JSON", encode=lambda server, members: b"\r\n " + json.dumps(members).encode() + b"\t\n")
+variant("replies without a length", respond=lambda server, call, status, headers, body, start: Server.respond(
+    server, call, status, {name: value for name, value in headers.items() if name != "Content-Length"}, body, start
+))  # fmt: skip
+variant("a session and a cancel with many members", open_session=lambda server, call: {
+    "sess_id": "a" * 26, "SID": "a" * 26, "result": None, "order_id": None, "settings": {"error": "x"}, "list": [{}]
+}, success=lambda server, call: {"order_id": call.order_id, "result": 1, "message": "ok", "errors": [], "status": 2})  # fmt: skip  # noqa: E501
+
+
+def _limited(every: int, headers: dict[str, str]) -> dict[str, Any]:
+    """Limit the rate now and then, and say how long to wait."""
+
+    def answer(server: Server, call: Call) -> tuple[int, bytes]:
+        with server.lock:
+            server.memory["count"] = server.memory.get("count", 0) + 1
+            limited = server.memory["count"] % every == 0
+        if not limited:
+            return Server.answer(server, call)
+        server.memory[f"limited {call.connection}"] = True
+        return 429, server.encode({"error": "Too many requests", "code": 429})
+
+    def with_retry_after(server: Server, call: Call) -> dict[str, str]:
+        limited = server.memory.pop(f"limited {call.connection}", False)
+        return {**Server.headers(server, call), **(headers if limited else {})}
+
+    return {"answer": answer, "headers": with_retry_after}
+
+
+variant("a rate that is limited now and then", **_limited(7, {"Retry-After": "0"}))
+
+
+def _once(server: Server, call: Call) -> Any:
+    answer = Server.cancel(server, call)
+    with server.lock:
+        if server.memory.setdefault(f"order {call.order_id}", call) is not call:
+            raise Refusal("parameters")
+    return answer
+
+
+variant("each order is cancelled once", cancel=_once)
+
+
+def _in_a_session(server: Server, call: Call) -> Any:
+    if call.command == "getAuthInfo":
+        server.memory[f"session {call.key}"] = True
+    elif f"session {call.key}" not in server.memory:
+        raise Refusal("key")
+    return Server.carry_out(server, call)
+
+
+variant("no cancel before a session", carry_out=_in_a_session)
+
+
+def _strict_about_fields(server: Server, call: Call) -> None:
+    Server.check_command(server, call)
+    params = call.fields.get("params", {})
+    if set(call.fields) - {"apiKey", "cmd", "nonce", "params"} or call.query or set(params or {}) - {"order_id"}:
+        raise Refusal("parameters")
+
+
+variant("no field, no param and no query more than is documented", check_command=_strict_about_fields)
+
+
+def _strict_about_form(server: Server, call: Call) -> None:
+    Server.check_form(server, call)
+    names = [name for name, _ in pairs_of(call.body)]
+    if len(set(names)) < len(names) or len(names) > 50 or len(call.body) > 10_000:
+        raise Refusal("form")
+
+
+variant("no field twice, and no large form", check_form=_strict_about_form)
+variant("the body first, then the key", steps=_steps(
+    "check_form", "check_key", "check_signature", "check_nonce", "check_command", "check_method", "check_address"
+))  # fmt: skip
+variant("v3 at its addresses alone", speaks_v3=lambda server, call: call.path in (
+    "/api/getAuthInfo", "/api/delTradeOrder"
+))  # fmt: skip
+variant("v3 not known, answered by a page", {}, speaks_v3=lambda server, call: False, refuse=page(404, "address"))
+variant(
+    "no other address than the documented ones",
+    _NAMED,
+    check_address=lambda server, call: _only_documented(call),
+    refuse=page(404, "address"),
+)
+
+
+def _only_documented(call: Call) -> None:
+    if call.path not in ("/api/v2/cmd/getAuthInfo", "/api/v2/cmd/delTradeOrder"):
+        raise Refusal("address")
+
+
+variant(
+    "a front page at every other address",
+    answer=lambda server, call: (
+        Server.answer(server, call)
+        if call.path.startswith("/api/")
+        else (200, b"<!doctype html><title>Welcome</title>")
+    ),
+)
+variant("an empty object for what is not known", refuse=lambda server, why, call: (
+    (200, b"{}") if why == "address" else Server.refuse(server, why, call)
+))  # fmt: skip
+variant("unique nonces within the clock's last minute", {
+    "nonce/refuses-lower": "fail", "nonce/refuses-lower-on-cancel": "fail"
+}, admit=lambda server, ledger, nonce: _unique(server, ledger, nonce))  # fmt: skip
+
+
+def _unique(server: Server, ledger: Any, nonce: int) -> bool:
+    with server.lock:
+        if abs(time.time_ns() // 100 - nonce) > 600_000_000:
+            return False
+        used = server.last.setdefault(ledger, set())
+        return not (nonce in used or used.add(nonce))
 
 
 # Our own rule, or the seed's: not honest by the contract, and each named by its own check alone.

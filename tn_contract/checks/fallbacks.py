@@ -60,14 +60,14 @@ def _unknown(probe: Probe) -> list[tuple[str, str]]:
     """Keys that nobody has, each with secrets that a server may fall back to."""
     first = NO_KEYS[0]
     if not probe.target.disposable:
-        return [(first, secret) for secret in (*NOTHING[:4], first)]
+        return [(first, secret) for secret in (*NOTHING[:2], first)]
     pairs = [(first, secret) for secret in public_secrets(first)]
     pairs += [(key, secret) for key in NO_KEYS[1:] for secret in ("", key)]
     return pairs + [(key, secret) for key in OBJECTS for secret in ("undefined", *OF_OBJECTS)]
 
 
 def _absent(probe: Probe) -> tuple[str, ...]:
-    return (*NOTHING, *DEFAULTS[:3]) if probe.target.disposable else ("", "null")
+    return (*NOTHING, *DEFAULTS[:3]) if probe.target.disposable else ("",)
 
 
 @on_both(
@@ -89,7 +89,7 @@ def refuses_fallback_secrets(probe: Probe, command: str) -> Finding:
     variants = {f"the key {key!r} and the secret {secret!r}": naming(key, secret) for key, secret in _unknown(probe)}
     for key in (None, ""):
         variants |= {f"the key {key!r} and the secret {secret!r}": naming(key, secret) for secret in _absent(probe)}
-    own = public_secrets(probe.credentials.api_key) if probe.target.disposable else NOTHING[:4]
+    own = public_secrets(probe.credentials.api_key) if probe.target.disposable else NOTHING[:2]
     variants |= {
         f"the own key and the secret {place} of those that anybody knows": naming(probe.credentials.api_key, secret)
         for place, secret in enumerate(own, 1)
@@ -117,7 +117,7 @@ def refuses_fallback_secrets_v3(probe: Probe, command: str) -> Finding:
     variants = {f"the key {key!r} and the secret {secret!r}": naming(key, secret) for key, secret in unknown}
     for key in (None, ""):
         variants |= {f"the key {key!r} and the secret {secret!r}": naming(key, secret) for secret in _absent(probe)}
-    own = public_secrets(probe.credentials.api_key) if probe.target.disposable else NOTHING[:4]
+    own = public_secrets(probe.credentials.api_key) if probe.target.disposable else NOTHING[:2]
     variants |= {
         f"the own key and the secret {place} of those that anybody knows": naming(probe.credentials.api_key, secret)
         for place, secret in enumerate(own, 1)
@@ -184,6 +184,8 @@ def refuses_unknown_command_with_an_order(probe: Probe) -> Finding:
             compose(inner.credentials, command, inner.nonces.next(), {"order_id": inner.order_id}).request
         )
 
+    if not probe.target.disposable:
+        commands = (*NO_COMMANDS[:5], None, [CANCEL])
     variants = {f"the command {command!r}": _with_cmd(command) for command in commands}
     variants |= {f"the command {name!r}, at its own address": at_its_own(name) for name in NO_COMMANDS[:3]}
     return carries_out_none(probe, CANCEL, variants)

@@ -94,7 +94,7 @@ def refuses(
     seen: list[str] = []
     for what, spoil in {**variants, **soft}.items():
         observed = probe.send(spoil(probe, probe.compose(command)))
-        finding = judge_refusal(what, observed)
+        finding = judge_refusal(what, observed, probe)
         if finding.verdict != "pass":
             return replace(finding, verdict="warn") if what in soft else finding
         seen.append(f"{what}: {observed.told}")
@@ -115,9 +115,7 @@ def carries_out_none(probe: Probe, command: str, variants: Mapping[str, Spoil]) 
     probe.control(command)
     for what, spoil in variants.items():
         observed = probe.send(spoil(probe, probe.compose(command)))
-        if observed.rate_limited:
-            raise Blocked(f"the target limits the rate: {observed.told}")
-        if observed.carried_out:
+        if not _limits_the_rate(probe, observed) and observed.carried_out:
             return failed(f"not carried out: {what}", observed.told)
     probe.control(command)
     return passed(f"not carried out: {', '.join(variants)}", f"{len(variants)} requests")
@@ -132,7 +130,7 @@ def refuses_after_a_right_one(probe: Probe, what: str, wrong: Callable[[SignedRe
     what = f"{what} on a connection that has carried a right request"
     if observed.reply is None:
         return passed(f"a refusal of: {what}", "the connection was not kept")
-    return judge_refusal(what, observed)
+    return judge_refusal(what, observed, probe)
 
 
 def refuses_forgery_after_a_right_one(probe: Probe, command: str) -> Finding:
@@ -142,11 +140,21 @@ def refuses_forgery_after_a_right_one(probe: Probe, command: str) -> Finding:
     )
 
 
-def judge_refusal(what: str, observed: Observation) -> Finding:
-    """Judge that one reply refuses. Raises `Blocked` for a rate limit, which says nothing."""
+def _limits_the_rate(probe: Probe, observed: Observation) -> bool:
+    """Whether a reply is HTTP 429 although a valid session is accepted: that is how the target refuses.
+
+    Raises `Blocked` when valid requests are limited as well, for then it says nothing.
+    """
     if observed.rate_limited:
-        raise Blocked(f"the target limits the rate: {observed.told}")
+        probe.control(SESSION)
+    return observed.rate_limited
+
+
+def judge_refusal(what: str, observed: Observation, probe: Probe | None = None) -> Finding:
+    """Judge that one reply refuses. Raises `Blocked` for a rate limit; a `probe` finds out if it is one."""
     expected = f"a refusal of: {what}"
+    if observed.rate_limited and (probe is None or not _limits_the_rate(probe, observed)):
+        raise Blocked(f"the target limits the rate: {observed.told}")
     return passed(expected, observed.told) if observed.denied else failed(expected, observed.told)
 
 
@@ -206,8 +214,8 @@ def refusals(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) ->
     else:
         probe.control(SESSION)
         answers = {what: probe.send(request) for what, request in provoke(probe).items()}
-        if any(observed.rate_limited for observed in answers.values()):
-            raise Blocked("the target limits the rate")
+        for observed in answers.values():
+            _limits_the_rate(probe, observed)
         refused = {what: observed for what, observed in answers.items() if not observed.succeeded}
         known[probe.scheme] = refused, list(probe.exchanges)
     return known[probe.scheme][0]
@@ -221,21 +229,46 @@ def replies(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) -> 
     return seen
 
 
+# The only refusal here that the page shows: "Unsupported query method".
+_DOCUMENTED = ("a GET",)
+
+
 def names_failures(seen: Mapping[str, Observation]) -> Finding:
-    """Judge that each refusal is a JSON object with a text."""
-    expected = f"a JSON object with a text in {', '.join(FAILURE_KEYS)}"
-    for what, observed in seen.items():
+    """Judge that each refusal is a JSON object with a text; a page with HTTP 4xx is loose, for the page shows none."""
+
+    def named(observed: Observation) -> bool:
         texts = [observed.reading.members[key] for key in observed.reading.failure_keys]
-        if not observed.refused or not all(isinstance(text, str) for text in texts):
-            return failed(f"{expected}: {what}", observed.told)
-    return passed_for(expected, seen)
+        return observed.refused and all(isinstance(text, str) for text in texts)
+
+    expected = f"a JSON object with a text in {', '.join(FAILURE_KEYS)}"
+    return _all_of(seen, expected, named, lambda observed: observed.denied and not observed.refused)
 
 
-def passed_for(expected: str, seen: Mapping[str, Observation]) -> Finding:
-    """Judge that all refusals are well, if there are any."""
+def gives_codes(seen: Mapping[str, Observation]) -> Finding:
+    """Judge that each refusal has an integer code; what the page shows no refusal of is loose without one."""
+    return _all_of(
+        seen,
+        "an integer code",
+        lambda observed: type(observed.reading.members.get("code")) is int,
+        lambda _observed: True,
+    )
+
+
+def _all_of(
+    seen: Mapping[str, Observation],
+    expected: str,
+    right: Callable[[Observation], bool],
+    loose: Callable[[Observation], bool],
+) -> Finding:
     if not seen:
         raise Blocked("the target refuses nothing")
-    return passed(expected, f"for {', '.join(seen)}")
+    finding = passed(expected, f"for {', '.join(seen)}")
+    for what, observed in seen.items():
+        if not right(observed):
+            finding = failed(f"{expected}: {what}", observed.told)
+            if what in _DOCUMENTED or not loose(observed):
+                return finding
+    return replace(finding, verdict="warn") if finding.verdict == "fail" else finding
 
 
 def keeps_secret(seen: Mapping[str, Observation]) -> Finding:

@@ -229,7 +229,8 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
     if probe.target.free_orders:  # some may read another order's number
         writings |= OTHER_INTEGERS | HARMFUL_INTEGERS | {"an exponent": "3e9"}
     malformed: dict[str, Value] = {what: pattern.format(number) for what, pattern in writings.items()}
-    malformed |= {f"the text {text!r}": text for text in FALSE_LIKE}
+    if probe.target.disposable:
+        malformed |= {f"the text {text!r}": text for text in FALSE_LIKE}
     malformed |= {"a list": [str(number)], "a map": {"id": str(number)}}
     soft = {what: write(number) for what, write in SOFT_INTEGERS.items()}
 

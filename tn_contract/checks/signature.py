@@ -21,6 +21,8 @@ from tn_contract.checks.spoils import (
     NOBODY,
     OTHER_DIGESTS,
     OTHER_WRITINGS,
+    RARE_DIGESTS,
+    RARE_WRITINGS,
     UNSIGNED,
     by_session_id,
     digested,
@@ -96,6 +98,8 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
     every = probe.target.disposable and command == SESSION
     places = range(64) if every else (0, 1, 7, 8, 15, 16, 31, 32, 47, 48, 55, 56, 62, 63)
     variants = {f"digit {place + 1} of 64 changed": other_digit(place) for place in places} | OTHER_WRITINGS
+    if probe.target.disposable:
+        variants |= RARE_WRITINGS
     finding = refuses(probe, command, variants)
     return refuses_forgery_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
 
@@ -200,6 +204,7 @@ def refuses_other_digest(probe: Probe, command: str) -> Finding:
         probe,
         command,
         OTHER_DIGESTS
+        | (RARE_DIGESTS if probe.target.disposable else {})
         | {
             "MD5 of string and secret, as in v1": plain("md5", lambda secret, string: string + secret),
             "key and message swapped": digested(lambda secret, string: hmac.new(string, secret, "sha256").hexdigest()),

@@ -77,6 +77,9 @@ OTHER_WRITINGS: dict[str, Spoil] = {
     "percent-encoded digits": rewritten(lambda right: "".join(f"%{ord(digit):02X}" for digit in right)),
     "its halves exchanged": rewritten(lambda right: right[32:] + right[:32]),
     "spaces between its digits": rewritten(" ".join),
+}
+# The same, for targets whose budget does not end.
+RARE_WRITINGS: dict[str, Spoil] = {
     "its digits in reverse": rewritten(lambda right: right[::-1]),
     "its letters exchanged": rewritten(lambda right: right.translate(str.maketrans("abcdef", "bcdefa"))),
     "its digits below ten exchanged": rewritten(
@@ -155,6 +158,11 @@ OTHER_DIGESTS: dict[str, Spoil] = {
     "HMAC-SHA256 of the string's SHA-256": digested(
         lambda secret, string: hmac.new(secret, hashlib.sha256(string).hexdigest().encode(), "sha256").hexdigest()
     ),
+    "base64 instead of hex": _in_base64(base64.b64encode),
+    "base64url instead of hex": _in_base64(lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"=")),
+}
+# The same, for targets whose budget does not end.
+RARE_DIGESTS: dict[str, Spoil] = {
     **{
         f"HMAC-SHA256 with the {what}": digested(
             lambda secret, string, derive=derive: hmac.new(derive(secret), string, "sha256").hexdigest()  # type: ignore[misc]
@@ -181,8 +189,6 @@ OTHER_DIGESTS: dict[str, Spoil] = {
         lambda secret, string: base64.b64encode(hmac.new(secret, string, "sha256").hexdigest().encode()).decode()
     ),
     "CRC-32": digested(lambda secret, string: f"{zlib.crc32(string + secret):08x}"),
-    "base64 instead of hex": _in_base64(base64.b64encode),
-    "base64url instead of hex": _in_base64(lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"=")),
 }
 
 

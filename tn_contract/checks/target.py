@@ -37,6 +37,9 @@ CANCEL, SESSION = "delTradeOrder", "getAuthInfo"
 SANDBOX_BUDGET = 600
 SANDBOX_PAUSE = 0.5
 
+# How long one run waits for a target that limits the rate, in all; how long it waits when the reply does not say.
+PATIENCE, _RETRY_AFTER, _WAITS = 30.0, 0.5, 3
+
 _EVIDENCE = ("sess_id", "order_id", "result")
 _TIMEOUTS = Timeouts(connect=5, send=5, receive=5, total=10)
 
@@ -153,6 +156,7 @@ class Target:
         self._spent: dict[Scheme, Observation] = {}
         self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
         self.takes_no_replay = False  # as v3's control finds out
+        self.patience = PATIENCE
         self.first: dict[str, Request] = {}  # what the controls sent and had accepted, to be sent again at the end
         self._kept: list[Credentials] = []  # the keys of these requests
         # The clock, because a server that still runs may remember the orders of an earlier run.
@@ -287,6 +291,16 @@ class Target:
             self._spent[probe.scheme] = probe.send(probe.compose(CANCEL).request)
         return self._spent[probe.scheme]
 
+    def waits(self, reply: Reply | None) -> bool:
+        """Wait as long as a rate-limited reply asks; False when it asks for more than is left."""
+        asked = (reply.header("Retry-After") or "") if reply else ""
+        seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else _RETRY_AFTER
+        if seconds > self.patience:
+            return False
+        self.patience -= seconds
+        time.sleep(seconds)
+        return True
+
     def close(self) -> None:
         """Close the keys that were kept, and the connections."""
         for each in self._kept if self.is_kit_mock else ():
@@ -347,8 +361,21 @@ class Probe:
             time.sleep(1 - time.time() % 1)
         return int(time.time())
 
-    def send(self, request: Request, *, keep: bool = False) -> Observation:
-        """Send once and say what came back. Raises `TargetUnreachable` when nothing listens."""
+    def send(self, request: Request, *, keep: bool = False, patient: bool = True) -> Observation:
+        """Send and say what came back; again, if the target limits the rate and the wait is short.
+
+        Raises `TargetUnreachable` when nothing listens.
+        """
+        observed = self._send(request, keep)
+        for _again in range(_WAITS if patient else 0):
+            if not observed.rate_limited or not self.target.waits(observed.reply):
+                return observed
+            observed = self._send(request, keep)
+        if patient and observed.rate_limited:
+            self.target.patience = 0.0  # it does not pass by waiting
+        return observed
+
+    def _send(self, request: Request, keep: bool) -> Observation:
         reply, failure = None, ""
         try:
             reply = self.target.send(request, keep=keep)

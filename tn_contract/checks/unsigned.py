@@ -11,7 +11,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -39,12 +39,17 @@ from tn_contract.wire import (
 # What stands in place of the signature: nothing, and what only looks like one.
 FORGED: dict[str, str | None] = {"no signature": None, "a signature of zeros": "0" * 64}
 # How many shapes a server gets that is not disposable: its budget ends.
-_FEW = 3
+_FEW = 1
 
 Change = Callable[[SignedRequest], Request]
+_Shape = TypeVar("_Shape")
 
 on_both = registry.on_both_commands
 on_both_v3 = partial(registry.on_both_commands, twin_requires=(CONTROLS["v3"][0],))
+
+
+def _few(probe: Probe, shapes: Mapping[str, _Shape]) -> dict[str, _Shape]:
+    return dict(list(shapes.items())[: None if probe.target.disposable else _FEW])
 
 
 def forged(probe: Probe, changes: Mapping[str, Change], instead: Mapping[str, str | None] = FORGED) -> dict[str, Spoil]:
@@ -53,18 +58,20 @@ def forged(probe: Probe, changes: Mapping[str, Change], instead: Mapping[str, st
     def spoil(change: Change, signature: str | None) -> Spoil:
         return lambda _probe, valid: with_signature(change(valid), signature)
 
-    chosen = list(changes.items())[: None if probe.target.disposable else _FEW]
     return {
-        f"{what}, {name}": spoil(change, signature) for what, change in chosen for name, signature in instead.items()
+        f"{what}, {name}": spoil(change, signature)
+        for what, change in _few(probe, changes).items()
+        for name, signature in instead.items()
     }
 
 
 # ---- other bodies --------------------------------------------------------------------------------------------
 
 
-def _written(kind: str | None, body: bytes, **headers: str) -> Change:
+def _written(kind: str | None, body: bytes | Callable[[], bytes], **headers: str) -> Change:
     def change(valid: SignedRequest) -> Request:
-        request = with_header(replace(valid.request, body=body), "Content-Type", kind)
+        text = body if isinstance(body, bytes) else body()
+        request = with_header(replace(valid.request, body=text), "Content-Type", kind)
         return replace(request, headers=(*request.headers, *((k.replace("_", "-"), v) for k, v in headers.items())))
 
     return change
@@ -90,12 +97,15 @@ def other_bodies(fields: Mapping[str, Any]) -> dict[str, Change]:
     pairs = [(name, str(value)) for name, value in fields.items() if name != "params"]
     pairs += [(f"params[{name}]", str(value)) for name, value in params.items()]
     signs = dict.fromkeys(("sig", "sign", "signature", SIGNATURE_HEADER), True)
-    xml = f"<?xml version='1.0'?><request>{_xml(fields)}</request>".encode()
+
+    def xml() -> bytes:
+        return f"<?xml version='1.0'?><request>{_xml(fields)}</request>".encode()
+
     in_q = encode_form({"q": as_json.decode()})
     return {
         "JSON": _written(JSON_TYPE, as_json),
         "no Content-Type": _written(None, form),
-        "multipart": _written("multipart/form-data; boundary=tn", _multipart(pairs)),
+        "multipart": _written("multipart/form-data; boundary=tn", lambda: _multipart(pairs)),
         "JSON of one level": _written(JSON_TYPE, encode_json(flat)),
         "JSON of the params alone": _written(JSON_TYPE, encode_json(params)),
         "JSON with a charset": _written(f"{JSON_TYPE}; charset=utf-8", as_json),
@@ -123,9 +133,9 @@ def other_bodies(fields: Mapping[str, Any]) -> dict[str, Change]:
         "a form in capitals": _written(FORM_TYPE.upper(), form),
         "a form of two types": _written(f"{JSON_TYPE}, {FORM_TYPE}", form),
         "a form in one line each": _written("text/plain", b"\r\n".join(f"{k}={v}".encode() for k, v in pairs)),
-        "a compressed form": _written(FORM_TYPE, gzip.compress(form, mtime=0), Content_Encoding="gzip"),
-        "a deflated form": _written(FORM_TYPE, zlib.compress(form), Content_Encoding="deflate"),
-        "compressed JSON": _written(JSON_TYPE, gzip.compress(as_json, mtime=0), Content_Encoding="gzip"),
+        "a compressed form": _written(FORM_TYPE, lambda: gzip.compress(form, mtime=0), Content_Encoding="gzip"),
+        "a deflated form": _written(FORM_TYPE, lambda: zlib.compress(form), Content_Encoding="deflate"),
+        "compressed JSON": _written(JSON_TYPE, lambda: gzip.compress(as_json, mtime=0), Content_Encoding="gzip"),
         "a form of an unknown encoding": _written(FORM_TYPE, form, Content_Encoding="identity, x"),
         "a form in the query string": lambda valid: replace(valid.request, query=form.decode(), body=b""),
         "a flat form": _written(FORM_TYPE, encode_form(flat)),
@@ -380,7 +390,7 @@ def _as_spoils(changes: Mapping[str, Change]) -> dict[str, Spoil]:
 def refuses_bad_in_odd_shapes(probe: Probe, command: str) -> Finding:
     """Send wrong signatures twice, and beside fields that are lists, maps, doubled or very many."""
     twice = {what: _twice(SIGNATURE_HEADER, *values) for what, values in _WRONG_TWICE.items()}
-    return carries_out_none(probe, command, _as_spoils(twice) | forged(probe, _odd_fields(command)))
+    return carries_out_none(probe, command, _few(probe, _as_spoils(twice)) | forged(probe, _odd_fields(command)))
 
 
 @on_both_v3(
@@ -404,4 +414,4 @@ def refuses_bad_in_odd_shapes_v3(probe: Probe, command: str) -> Finding:
         "a body in a list": lambda valid: replace(valid.request, body=b"[" + valid.request.body + b"]"),
         "100 kB more": lambda valid: replace(valid.request, body=encode_json({**valid.fields, "note": "1" * 100_000})),
     }
-    return carries_out_none(probe, command, _as_spoils(twice) | forged(probe, odd))
+    return carries_out_none(probe, command, _few(probe, _as_spoils(twice)) | forged(probe, odd))

@@ -42,7 +42,9 @@ from tn_contract.checks.spoils import (
     OTHER_DIGESTS,
     OTHER_INTEGERS,
     OTHER_WRITINGS,
+    RARE_DIGESTS,
     RARE_NO_INTEGERS,
+    RARE_WRITINGS,
     SOFT_INTEGERS,
     UNSIGNED,
     by_session_id,
@@ -160,6 +162,7 @@ def refuses_modified(probe: Probe, command: str) -> Finding:
             "a wrong one after it": rewritten(lambda right: f"{right}, {'0' * 64}"),
             "64 zeros": rewritten(lambda _right: "0" * 64),
             **OTHER_WRITINGS,
+            **(RARE_WRITINGS if probe.target.disposable else {}),
         },
     )
     return refuses_forgery_after_a_right_one(probe, command) if finding.verdict == "pass" else finding
@@ -182,7 +185,7 @@ def refuses_other_key(probe: Probe, command: str) -> Finding:
 @on_both_commands("v3/refuses-other-digest", "refuses another digest on v3", clause=REQUIRED)
 def refuses_other_digest(probe: Probe, command: str) -> Finding:
     """Digest the right message with other functions, without a key, or write the right digest in base64."""
-    return refuses(probe, command, OTHER_DIGESTS)
+    return refuses(probe, command, OTHER_DIGESTS | (RARE_DIGESTS if probe.target.disposable else {}))
 
 
 @on_both_commands("v3/refuses-other-message", "refuses the v3 signature over another message", clause=REQUIRED)
@@ -475,7 +478,7 @@ def _refuses_bodies(probe: Probe, command: str, bodies: tuple[bytes, ...]) -> Fi
 )
 def refuses_missing_order_id(probe: Probe) -> Finding:
     """Cancel with an empty body, without order_id, with null, and with what careless readers take for nothing."""
-    nothing = ("null", '""', "0", "false", "[]", "{}", '"0"', "-1", "0.0", "[[]]", '" "')
+    nothing = ("null", '""', "0", "false", "[]", "{}", '"0"', "0.0", "[[]]", '" "')
     bodies = (b"", b"{}", b'{"note":"no order"}', *(f'{{"order_id":{value}}}'.encode() for value in nothing))
     return _refuses_bodies(probe, CANCEL, bodies)
 
@@ -530,7 +533,8 @@ def refuses_malformed_order_id(probe: Probe) -> Finding:
         return {what: _body(CANCEL, f'{{"order_id":{value}}}'.encode()) for what, value in values.items()}
 
     malformed = {value: value for value in values}
-    malformed |= {f"the text {text!r}": json.dumps(text) for text in FALSE_LIKE}
+    if probe.target.disposable:
+        malformed |= {f"the text {text!r}": json.dumps(text) for text in FALSE_LIKE}
     malformed |= {f"{what} in a text": json.dumps(pattern.format(number)) for what, pattern in writings.items()}
     soft = {what: json.dumps(write(number)) for what, write in SOFT_INTEGERS.items()}
     finding = refuses(probe, CANCEL, naming(malformed), naming(soft))

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tn_contract.checks.registry import carries_out_none, check, on_both_commands
-from tn_contract.checks.target import CANCEL, SESSION, Probe, Spoil
+from tn_contract.checks.target import CANCEL, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, sign, signature_of
 from tn_contract.verdicts import Blocked, Finding, NotApplicable, passed
 from tn_contract.wire import Request, SignedRequest, dress, encode_form, with_signature
@@ -141,12 +141,14 @@ def refuses_other_writings(probe: Probe, command: str) -> Finding:
 
         return spoil
 
-    more: Mapping[str, str] = MORE if command == SESSION or probe.target.free_orders else {}
+    more: Mapping[str, str] = MORE if probe.target.disposable else {}
     fields = fields_of(probe.compose(command), more)
     if more and not probe.send(dress(command, fields, sign(fields, probe.credentials.secret).signature)).understood:
         more = {}  # its right: nothing says that other params are ignored
     writings = {f"signed {what}": written(write, {}) for what, write in ORDERS.items()}
-    if more:
+    if not probe.target.disposable:
+        writings = dict(list(writings.items())[:2])
+    elif more:
         writings |= {f"signed {what}, with more params": written(write, more) for what, write in WRITINGS.items()}
     return carries_out_none(probe, command, writings)
 
