@@ -72,7 +72,7 @@ def _absent(probe: Probe) -> tuple[str, ...]:
 
 @on_both(
     "request/refuses-fallback-secrets",
-    "verifies no unknown key by a secret that takes the place of its own",
+    "verifies no unknown key by a fallback secret",
     clause="key-required",
 )
 def refuses_fallback_secrets(probe: Probe, command: str) -> Finding:
@@ -100,7 +100,7 @@ def refuses_fallback_secrets(probe: Probe, command: str) -> Finding:
 
 @on_both_v3(
     "v3/refuses-fallback-secrets",
-    "verifies no unknown v3 key by a secret that takes the place of its own",
+    "verifies no unknown v3 key by a fallback secret",
     clause="v3-key-required",
 )
 def refuses_fallback_secrets_v3(probe: Probe, command: str) -> Finding:
