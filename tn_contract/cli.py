@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -379,6 +380,7 @@ _FILE = _ReportFile()
     help="How far checks may go: none (no order named), attempt (must be refused), cancel.",
 )
 @click.option("--order-id", type=_OrderId(), multiple=True, help="An open order that may be cancelled. Repeatable.")
+@click.option("--quick", is_flag=True, help="Judge one check of each clause, for a server that is slow.")
 @click.option("--budget", metavar="N", type=click.IntRange(1), help="Most requests to send.")
 @click.option("--pause", metavar="SECONDS", type=_Number(0), help="Pause between requests.")
 @click.option("--allow-live", metavar="HOST", default="", help="Judge a host known to be live: name it a second time.")
@@ -399,6 +401,7 @@ def verify(
     exclude: tuple[str, ...],
     effects: str | None,
     order_id: tuple[int, ...],
+    quick: bool,
     budget: int | None,
     pause: float | None,
     allow_live: str,
@@ -427,6 +430,7 @@ def verify(
         *_given("--tn-json", json_file),
         *_given("--tn-html", html),
         *_given("--tn-junit", junit),
+        *(["--tn-quick"] if quick else []),
         *(["--tn-strict"] if strict else []),
     ]
     sys.exit(_run_suite(arguments, "tn_contract.suite"))
@@ -527,17 +531,59 @@ def _run_suite(arguments: list[str], suite: str) -> int:
     return face.finish(int(status))
 
 
+class _Heartbeat:
+    """Says every few seconds how far a run is, where no bar can be drawn: in CI, in a pipe."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every = every
+        self._started = time.monotonic()
+        self._done = self._total = 0
+        self._current = ""
+        self._over = threading.Event()
+
+    def start(self, total: int, requests: Callable[[], int]) -> None:
+        """Begin to count to `total`; `requests` tells how many were sent so far."""
+        self._total, self._started = total, time.monotonic()
+        threading.Thread(target=self._run, args=(requests,), daemon=True).start()
+
+    def begins(self, name: str) -> None:
+        """Note what is being judged."""
+        self._current = name
+
+    def ends(self) -> None:
+        """Count one that ended."""
+        self._done += 1
+
+    def stop(self) -> None:
+        """Say no more."""
+        self._over.set()
+
+    def _run(self, requests: Callable[[], int]) -> None:
+        while not self._over.wait(self._every):
+            _say(self.line(requests()), err=True)
+
+    def line(self, requests: int) -> str:
+        """Say how far the run is; the time left is estimated from the checks that ended."""
+        told = f"{self._done} of {self._total} checks, {requests} requests: {self._current}"
+        if not self._done:
+            return told
+        left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        return f"{told}, about {left:.0f} s left"
+
+
 class _Face:
     """What `verify` and `judge` show while pytest runs, and in the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        bar = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        text = TextColumn("{task.description}", markup=False)
+        bar = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         self._progress = Progress(*bar, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("judging")
+        self._heartbeat = _Heartbeat()
         self._config: pytest.Config | None = None
         self._broken = ""  # what went wrong in the kit itself
 
@@ -558,14 +604,21 @@ class _Face:
         return done
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
+        from tn_contract.plugin import requests_sent
+
         self._progress.update(self._task, total=len(session.items))
         self._progress.start()
+        if self._progress.disable:
+            self._heartbeat.start(len(session.items), lambda: requests_sent(session.config))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._progress.update(self._task, description=nodeid.partition("[")[2].rstrip("]"))
+        name = nodeid.partition("[")[2].rstrip("]")
+        self._progress.update(self._task, description=name)
+        self._heartbeat.begins(name)
 
     def pytest_runtest_logfinish(self) -> None:
         self._progress.advance(self._task)
+        self._heartbeat.ends()
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
         from tn_contract.crash import unexpected
@@ -591,6 +644,7 @@ class _Face:
         from tn_contract.report import print_text
 
         self._progress.stop()
+        self._heartbeat.stop()
         report = report_of(self._config) if self._config else None
         if report is not None:
             print_text(report)

@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tn-control-host", metavar="HOST", default="", help="host off this machine that may get TN_CONTROL_TOKEN"
     )
+    group.addoption("--tn-quick", action="store_true", help="judge one check of each clause")
     group.addoption("--tn-strict", action="store_true", help="let warnings fail")
     group.addoption("--tn-exec", metavar="CMD", default=None, help="client program to try and judge")
     group.addoption("--tn-agent", metavar="NAME", default="", help="what that client is called (default: CMD)")
@@ -72,14 +73,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def selected_checks(config: pytest.Config, checks: Mapping[str, AnyCheck]) -> list[AnyCheck]:
-    """Choose checks by id, group or glob."""
+    """Choose checks by id, group or glob, and with --tn-quick the first of each clause among them."""
     wanted, unwanted = config.getoption("tn_check"), config.getoption("tn_exclude")
-    return [
+    chosen = [
         check
         for check in checks.values()
         if (not wanted or any(_matches(check, pattern) for pattern in wanted))
         and not any(_matches(check, pattern) for pattern in unwanted)
     ]
+    if not config.getoption("tn_quick"):
+        return chosen
+    first: dict[str, AnyCheck] = {}
+    for check in chosen:
+        first.setdefault(check.clause, check)
+    return list(first.values())
 
 
 def _refuse_idle_patterns(config: pytest.Config, checks: Mapping[str, BaseCheck]) -> None:
@@ -141,6 +148,12 @@ _RUN = pytest.StashKey[Run]()
 # Who wants to show progress puts in: total number of cases → what to call with each that has ended.
 ON_TRIAL = pytest.StashKey[Callable[[int], Callable[[str], None]]]()
 _ROW: pytest.StashKey[Row] = pytest.StashKey()
+
+
+def requests_sent(config: pytest.Config) -> int:
+    """How many requests this run has sent to a server so far."""
+    judge = config.stash[_RUN].judge
+    return judge.target.requests if judge else 0
 
 
 def open_judge(config: pytest.Config) -> Judge:

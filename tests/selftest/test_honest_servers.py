@@ -12,10 +12,12 @@ from unittest import mock
 import pytest
 
 from mock_server import create_app
+from mock_server.broker import Broker
 from mock_server.serve import running
 from tn_contract.checks import Judge, catalogue
 from tn_contract.checks.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
-from tn_contract.wire import Reply, Request, parse_fields
+from tn_contract.corpus import load_corpus
+from tn_contract.wire import Reply, Request, parse_fields, read_body
 
 from .honest import Call, Refusal, Server, canonical, pairs_of, serving
 from .judging import Called, all_results, exit_code_of, findings, judged
@@ -579,3 +581,40 @@ def test_the_honest_server_is_honest_about_the_published_string() -> None:
 def test_our_mock_is_clean_when_called() -> None:
     results, code = judged(create_app())
     assert (findings(results, *COMPLAINTS), code) == ({}, 0)
+
+
+# Replies that refuse. HTTP 429 is left out: it asks for patience.
+REFUSALS = {
+    payload.id
+    for payload in load_corpus().payloads.values()
+    if (400 <= payload.status < 500 and payload.status != 429 and "success" not in payload.id)
+    or (payload.status == 200 and read_body(payload.body.encode()).failed and "429" not in payload.body)
+}
+# The page shows the refusal of "method"; the others it is silent about.
+SILENT = [
+    situation.id
+    for situation in load_corpus().situations.values()
+    if situation.id.startswith(("form", "key-", "signature-", "nonce-", "timestamp-", "body-", "command-", "order-id-"))
+]
+
+
+def told_by_mock(replies: dict[str, str]) -> dict[str, str]:
+    results, _code = judged(create_app(Broker(replies=replies)))
+    return findings(results, "fail", "error", "blocked")
+
+
+@pytest.mark.quick
+def test_a_bad_signature_may_be_refused_as_the_readme_shows() -> None:
+    assert told_by_mock({"signature-invalid": "signature-rejected-http-403"}) == {}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("payload", sorted(REFUSALS))
+def test_any_refusal_will_do_where_the_page_is_silent(payload: str) -> None:
+    assert told_by_mock(dict.fromkeys(SILENT, payload)) == {}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("situation", SILENT)
+def test_each_silent_situation_may_be_refused_by_a_page(situation: str) -> None:
+    assert told_by_mock({situation: "http-403-html"}) == {}

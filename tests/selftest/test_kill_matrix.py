@@ -21,17 +21,8 @@ from .judging import judged
 from .mutants import MUTANTS
 from .servers import BROKEN, JUDGING, app_of
 
+pytestmark = pytest.mark.full
 MATRIX = Matrix("matrix.json", BROKEN)
-
-# What these do depends on how many ticks pass between two requests: they may be looked at again.
-TIMED = {
-    "compares-nonces-in-32-bits",
-    "compares-nonces-in-microseconds",
-    "compares-the-last-12-digits-of-nonces",
-    "refuses-nonces-that-jump",
-    "mock-compares-nonces-in-microseconds",
-    "mock-refuses-nonces-that-jump",
-}
 
 # Who accepts these accepts any signature, for a digest cannot be undone: such a server breaks other checks as well.
 NEVER_ALONE = {"signature/covers-nonce", "signature/covers-nonce-on-cancel"}
@@ -45,17 +36,12 @@ def all_kills_of(slug: str) -> tuple[list[str], int]:
     return sorted(kills), code
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("slug", BROKEN)
 def test_a_broken_server_is_found_by_its_checks(slug: str) -> None:
     kills, code = all_kills_of(slug)
     if os.environ.get("TN_SELFTEST_REWRITE"):
         MATRIX.rewrite(slug, kills)
     expected = MATRIX.read().get(slug)
-    for _again in range(3 if slug in TIMED else 0):
-        if kills == expected:
-            break
-        kills, code = all_kills_of(slug)
     assert kills == expected
     if all(kill.endswith(" (warn)") for kill in kills):
         clauses = load_corpus().clauses

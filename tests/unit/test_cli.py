@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from mock_server.serve import RunningMock
+from tn_contract import cli
 from tn_contract.checks import catalogue
 from tn_contract.client import Client
 from tn_contract.corpus import load_corpus
@@ -590,3 +591,32 @@ def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.Monk
     assert ran.exit_code == 1
     assert "orders.json: changed since MANIFEST.json was written" in ran.output
     assert "problems in the corpus" in ran.output
+
+
+def test_quick_judges_one_check_of_each_clause(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    ran = _run("verify", "--quick", "--check", "control", "--check", "nonce", "--json", str(report))
+    assert ran.returncode == 0, ran.stderr
+    clauses = [row["clause"] for row in json.loads(report.read_text("utf-8"))["checks"]]
+    assert len(clauses) == len(set(clauses))
+    assert {"session-opens", "cancel-accepted", "nonce-increases"} <= set(clauses)
+
+
+def test_a_run_without_a_terminal_says_how_far_it_is() -> None:
+    heartbeat = cli._Heartbeat()
+    heartbeat.start(4, lambda: 0)
+    heartbeat.begins("nonce/refuses-lower")
+    assert heartbeat.line(7) == "0 of 4 checks, 7 requests: nonce/refuses-lower"
+    heartbeat.ends()
+    assert heartbeat.line(9).startswith("1 of 4 checks, 9 requests: nonce/refuses-lower, about ")
+    heartbeat.stop()
+
+
+def test_progress_comes_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    heartbeat = cli._Heartbeat(every=0.01)
+    heartbeat.start(4, lambda: 3)
+    deadline = time.monotonic() + 30
+    while not (said := capsys.readouterr().err) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    heartbeat.stop()
+    assert said.startswith("0 of 4 checks, 3 requests")

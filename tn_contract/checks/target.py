@@ -6,6 +6,7 @@ import codecs
 import itertools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from tn_contract.address import parse_address
 from tn_contract.corpus import Scheme
 from tn_contract.errors import BudgetExceeded, TargetRefused, TargetUnreachable, UsageError
 from tn_contract.journal import Exchange, Redactor
-from tn_contract.nonce import NonceSource
+from tn_contract.nonce import TICK_NS
 from tn_contract.signing import Credentials, Parameters, Secret
 from tn_contract.transport import Timeouts, Transport, TransportFailure
 from tn_contract.verdicts import Blocked, Effect, NotApplicable
@@ -96,6 +97,27 @@ class Observation:
         return self.reply is not None and (self.reply.status == 429 or self.reading.code == 429)
 
 
+class Nonces:
+    """Nonces in steps of a tenth of a millisecond, from the clock of a moment ago: never ahead of it, and never closer
+    together or further apart than that, so that no verdict depends on how quick target and machine are."""
+
+    STEP = 1000
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = time.time_ns() // TICK_NS - 200 * 10 * self.STEP
+
+    def next(self) -> int:
+        """Draw the next one."""
+        return self.skip(self.STEP)
+
+    def skip(self, ticks: int) -> int:
+        """Draw one that is so many ticks later than the last."""
+        with self._lock:
+            self._last += ticks
+            return self._last
+
+
 @dataclass(frozen=True)
 class TargetOptions:
     """What the user allows: see `tn-contract verify --help`."""
@@ -136,7 +158,7 @@ class Target:
         self._may_hold_token = self.target_class == "loopback" or address.host.removesuffix(".") == named
         self._own = Credentials.from_environment()
         self.second = Credentials.from_environment("_2")
-        self._nonces = NonceSource()
+        self._nonces = Nonces()
         health = self._find_control_plane()
         self.is_kit_mock = health.get("mock") == "tn-contract"
         self.has_book = self.is_kit_mock and health.get("orders") == "book"
@@ -247,7 +269,7 @@ class Target:
         opened = self.new_credentials()
         credentials = opened or self._own
         assert credentials is not None  # noqa: S101 # the constructor saw to it
-        probe = Probe(self, credentials, NonceSource() if opened else self._nonces, scheme)
+        probe = Probe(self, credentials, Nonces() if opened else self._nonces, scheme)
         try:
             yield probe
         finally:
@@ -315,7 +337,7 @@ class Probe:
 
     target: Target
     credentials: Credentials
-    nonces: NonceSource
+    nonces: Nonces
     scheme: Scheme = "v2"
     exchanges: list[Exchange] = field(default_factory=list)
     opened: list[Credentials] = field(default_factory=list)
