@@ -26,6 +26,7 @@ ASCII = json.JSONEncoder(separators=(",", ":")).encode
 
 # Digits of a time in seconds; with more it counts something smaller.
 SECONDS = 10
+_METHODS = ("GET", "PUT", "DELETE", "post")
 # The longest number that is read as one.
 _DIGITS = 20
 
@@ -217,6 +218,7 @@ def atoms(case: Case) -> Iterator[tuple[str, str, int, str]]:
         ("key-or-nonce-added", "the command", 4, case.command),
         ("key-or-nonce-added", "the order id", 4, case.order[1]),
         ("secret-in-string", "the secret", 2, case.secret),
+        *(("method-signed", "another method", 4, each) for each in _METHODS if each != case.method),
         ("path-signed", "the path without its slash", 4, path.lstrip("/")),
         ("path-signed", "the path below /api", 4, path.removeprefix("/api")),
         ("path-signed", "the beginning of the path", 4, "/api/v2"),

@@ -37,6 +37,8 @@ _RESPELT = (
 _EXTRA_NAMES = {
     "secret": "secret apiSecret api_secret secretKey secret_key apiSecretKey privateKey private_key apisecret sec_key "
     "secKey password",
+    "other": "lang language locale v version apiVersion api_version ver format type source client app platform sid "
+    "user login account id",
     "signature": "sig sign signature hash X-NtApi-Sig hmac",
 }
 # What changes names, and so may come before or after sorting.
@@ -191,6 +193,9 @@ def _added(case: Case) -> Iterator[Choice]:
     ):  # fmt: skip
         if name and (value or name in ("sid", "SID", "login", "password", "body", "query")):
             yield Choice("extra-field-signed", grade, _adds(name, value), f"It is {name}.")
+    for name in _EXTRA_NAMES["other"].split():
+        for value in ("", "1", "2", "en", "json", case.key):
+            yield Choice("extra-field-signed", 4, _adds(name, value), f"It is {name}.")
     if "apiKey" not in case.fields:
         yield Choice("key-not-in-body", 1, _adds("apiKey", case.key))
 

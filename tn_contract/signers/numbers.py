@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from tn_contract.signers import Case
+from tn_contract.signers import SECONDS, Case
 
 # A mistake (or a kind of one), its grade, and the text that was signed.
 Number: TypeAlias = "tuple[str, int, str]"
@@ -23,7 +23,7 @@ _AROUND = (
     ("quoted", 4, 'Optional("{}")'), ("quoted", 4, "b'{}'"), ("quoted", 4, "Decimal('{}')"), ("quoted", 4, "{{{}}}"),
 )  # fmt: skip
 _FIXED_WIDTHS = (10, 12, 13, 16, 18, 19, 20)
-_UNITS = (3, 4, 6, 7, 9)  # powers of ten between the clocks' units
+_UNITS = (3, 4, 6, 7, 9, 1, 2, 5, 8)  # powers of ten between the clocks' units
 _NONCES = ("0", "", "1", "None", "null", "undefined", "NaN", "<nonce>", "nonce", "-1", "[object Object]")
 _ORDERS = ("0", "1", "", "None", "null", "undefined", "NaN", "2929292929", "-1", "<order_id>", "order_id", "12345",
            "[object Object]")  # fmt: skip
@@ -106,6 +106,10 @@ def _nonces(case: Case) -> Iterator[Number]:
         if number >= 10**15:
             yield "nonce-in-other-unit", 4, f"{number / 10**7:.6f}"
             yield "nonce-in-other-unit", 4, repr(number / 10**7)
+        # Seconds, where the digits behind them are a fraction.
+        for digits in range(1, min(len(case.nonce) - SECONDS, 9) + 1):
+            whole, fraction = case.nonce[:SECONDS], case.nonce[SECONDS : SECONDS + digits]
+            yield "nonce-in-other-unit", 4, f"{whole}.{fraction}"
         for other in (case.nonce[:-1], case.nonce[1:], case.nonce[::-1], f"{case.nonce}0", f"{case.nonce}1"):
             yield "other-nonce", 4, other
     for stamp in case.stamps:

@@ -101,7 +101,7 @@ _PRINTED = (
     Printed("a map in braces", 4, 4, "{", "", "->", "", ", ", "}"),
     Printed("a map in parentheses", 4, 4, "(", "", ":", "", ",", ")"),
     Printed("a map in parentheses", 4, 4, "(", "", ": ", "", ", ", ")"),
-    *(Printed("pairs", 4, 0, "", "", equals, "", "&", "") for equals in (*":,|-/_.; ", "=>", "->", ": ")),
+    *(Printed("pairs", 4, 0, "", "", equals, "", "&", "") for equals in ("", *":,|-/_.; ", "=>", "->", ": ")),
 )  # fmt: skip
 
 
@@ -158,6 +158,10 @@ def _php_dumped(tree: Nested, indent: str = "") -> str:
     return f"{indent}array({len(tree)}) {{\n{''.join(lines)}{indent}}}\n"
 
 
+def _objective_c(tree: Nested, quote: str) -> str:
+    return "{\n" + "".join(f"    {quote}{name}{quote} = {value};\n" for name, value in flat(tree)) + "}"
+
+
 def _xml(tree: Nested) -> str:
     return "".join(f"<{k}>{_xml(v) if isinstance(v, dict) else v}</{k}>" for k, v in tree.items())
 
@@ -178,6 +182,8 @@ _WRITERS: tuple[tuple[str, int, Callable[[Nested], str]], ...] = (
     ("PHP's print_r", 3, _php_printed),
     ("PHP's var_dump", 4, _php_dumped),
     ("XML", 4, _xml),
+    ("Objective-C's description", 4, lambda tree: _objective_c(tree, '"')),
+    ("Objective-C's description", 4, lambda tree: _objective_c(tree, "")),
     ("XML", 4, lambda tree: f"<params>{_xml(tree)}</params>"),
     ("Go's fmt of a struct", 3, lambda tree: f"{{{values_only(' ')(tree)}}}"),
     ("Go's fmt of a pointer to a struct", 4, lambda tree: f"&{{{values_only(' ')(tree)}}}"),

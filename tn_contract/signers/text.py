@@ -128,7 +128,7 @@ _IN_JSON = (  # grade for params, grade for the whole, writer
 AS_SENT = _form(form_encoded, form_encoded)
 _NESTINGS = (
     ("brackets", 1, "{}[{}]"), ("brackets", 4, "{}['{}']"), ("brackets", 4, '{}["{}"]'), ("brackets", 4, "{}[{}][]"),
-    ("brackets", 4, "{}[][{}]"), ("brackets", 4, "{}[:{}]"),
+    ("brackets", 4, "{}[][{}]"), ("brackets", 4, "{}[[{}]]"), ("brackets", 4, "{}[:{}]"),
     ("dotted-name", 1, "{}.{}"),
     ("other-nesting", 3, "{}_{}"), ("other-nesting", 4, "{}:{}"), ("other-nesting", 4, "{}/{}"),
     ("other-nesting", 4, "{}{}"), ("other-nesting", 4, "{}={}"), ("other-nesting", 4, "{}->{}"),
@@ -151,7 +151,7 @@ def _joiner_choices() -> Iterator[Choice]:
         grade = 2 if between in ",;|\n" else 3 if between in _COMMON_JOINERS else 4
         yield Choice("other-separators", grade, _joined(between), f"Pairs are joined by {between!r}.")
         yield Choice("other-separators", 4, _outer_joined(between, "="), f"Pairs are joined by {between!r}.")
-        for equals in ("", *_EQUALS[:9]) if between in _COMMON_JOINERS else (":", "", "|"):
+        for equals in ("", *_EQUALS[:9]) if between in _COMMON_JOINERS else (":", "", "|", " = ", ": "):
             yield Choice("other-separators", 4, _joined(between, equals))
         yield Choice("other-separators", 4, lambda tree, between=between: _joined(between)(tree) + between,
                      f"Each pair ends with {between!r}.")  # fmt: skip
@@ -215,7 +215,22 @@ FORMS = (
         {k: TIGHT(v) if isinstance(v, dict) else v for k, v in tree.items()})),
     Choice("request-as-json", 4, lambda tree: COMPACT(
         {k: written(v) if isinstance(v, dict) else v for k, v in tree.items()})),
+    Choice("request-as-json", 4, lambda tree: COMPACT(
+        {k: TIGHT_TEXTS(v) if isinstance(v, dict) else v for k, v in tree.items()})),
     *printed(whole=True),
+    # Printed when the names were flat already.
+    *(Choice(choice.mistake, 4, lambda tree, write=choice.apply: write(dict(flat(tree))), choice.how)
+      for choice in printed(whole=True)),
+    *(Choice("request-as-repr", 4, lambda tree, write=write: write(tree)) for write in (
+        lambda tree: str(flat(tree)), lambda tree: COMPACT([value for _name, value in flat(tree)]),
+        lambda tree: COMPACT(flat(tree)), lambda tree: repr([value for _name, value in flat(tree)]),
+        lambda tree: "&".join(f"[{name}, {value}]" for name, value in flat(tree)),
+        lambda tree: "&".join(f"({name}, {value})" for name, value in flat(tree)),
+        lambda tree: "map[" + " ".join(f"{name}:[{value}]" for name, value in flat(tree)) + "]",
+        lambda tree: "{" + ", ".join(f"{name}=[{value}]" for name, value in flat(tree)) + "}",
+        lambda tree: COMPACT({name: [value] for name, value in flat(tree)}),
+        lambda tree: COMPACT(list(tree.items())),
+    )),
     Choice("no-separators", 1, _joined("")),
     Choice("no-separators", 2, _joined("", "")),
     Choice("no-separators", 4, _outer_joined("", "=")),

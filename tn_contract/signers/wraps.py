@@ -37,7 +37,7 @@ _AROUND = (
     ("white-space", 4, "\n", "\n"), ("question-mark", 4, "?", "&"),
 )  # fmt: skip
 # What stands between the string and what is put beside it.
-_BETWEEN = ("", "&", "\n", ":", "|", "?", " ", ".", ",", ";", "-", "_", "/", "+", "#")
+_BETWEEN = ("", "&", "\n", "?", ":", "|", " ", ".", ",", ";", "-", "_", "/", "+", "#")
 _HOW_MANY = {2: 15, 3: 8, 4: 4}  # of them, by the grade of what is put there
 # Together with it, as other exchanges want it; the placeholders are `atoms` by name.
 _Forms: TypeAlias = "tuple[tuple[str, int, tuple[str, ...]], ...]"
@@ -130,6 +130,11 @@ def _beside(case: Case) -> Iterator[Choice]:
     yield Choice("method-signed", 4, lambda text: oauth + percent_encoded(text), "It is the base string of OAuth 1.")
     path = f"{case.method}&{quote(case.path, safe='')}&"
     yield Choice("method-signed", 4, lambda text: path + percent_encoded(text), "It is the base string of OAuth 1.")
+    for between in ("", "&", "|"):  # as Kraken does
+        for write in (lambda digest: digest, lambda digest: digest.hex().encode()):
+            yield Choice("text-hashed-first", 4, lambda text, between=between, write=write: encoded(case.path) + write(
+                hashlib.sha256(encoded(case.nonce + between + text)).digest()),
+                "The path stands before the SHA-256 of nonce and string.")  # fmt: skip
     body = AS_SENT(case.fields)
     for between in ("", "&", "\n", "?"):
         yield Choice("string-altered", 4, lambda text, between=between: text + between + text)
