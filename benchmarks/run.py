@@ -38,6 +38,8 @@ from mock_server.broker import Broker
 from mock_server.serve import listen
 from tn_contract import AsyncClient, Client, NonceSource
 from tn_contract.diagnosis import diagnose
+from tn_contract.search import find_counted
+from tn_contract.signers import Case
 from tn_contract.signing import Credentials, Secret, sign
 from tn_contract.wire import compose, with_signature
 
@@ -97,8 +99,10 @@ def diagnosing(quick: bool) -> Row:
         microseconds(lambda: diagnose(usual, "signature-invalid", pair, at_ns=0), 20),
         5 if quick else 15,
     )
+    _found, digests = find_counted(Case({"cmd": "delTradeOrder", "apiKey": pair.api_key, "nonce": "17953797860021223",
+                                         "params": {"order_id": "2929292929"}}, pair), "ab" * 32)  # fmt: skip
     return (
-        "name a wrong signature's mistake, none found | one found (unsorted)",
+        f"name a wrong signature's mistake, none found ({digests} digests) | one found (unsorted)",
         f"{worst / 1000:.2f} ms",
         f"{typical / 1000:.2f} ms",
         spread(ratios),

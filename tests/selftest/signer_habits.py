@@ -71,7 +71,9 @@ def tree(items: Items) -> Fields:
 
 def counted(items: Items) -> Fields:
     """The same, with the order id as the number that it is in most programs."""
-    return {n: counted(v) if isinstance(v, list) else int(v) if n == "order_id" else v for n, v in items}
+    return {
+        n: counted(v) if isinstance(v, list) else int(v) if n == "order_id" and v.isdigit() else v for n, v in items
+    }
 
 
 def pairs(items: Items, shape: str = "%s[%s]") -> list[tuple[str, str]]:

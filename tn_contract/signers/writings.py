@@ -115,7 +115,7 @@ def _unwrapped(text: str) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
     inside = re.search(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{64}(?![0-9a-zA-Z])", text)
     if inside and len(inside[0]) < len(text):
         yield (*mistakes, "signature-prefixed"), inside[0]
-    for token in re.findall(r"(?<![0-9A-Za-z+/_-])[0-9A-Za-z+/_-]{40,}={0,2}", text):
+    for token in re.findall(r"(?<![0-9A-Za-z+/_-])[0-9A-Za-z+/_-]{40,}={0,2}(?![0-9A-Za-z+/_=-])", text):
         if token != text:
             yield (*mistakes, "signature-prefixed"), token
     ended = re.fullmatch(r"(?:[a-zA-Z$]{1,8}[0-9]{0,3}[_-]?|v[0-9])([0-9a-f]{64}|[0-9A-F]{64})", text)
