@@ -182,7 +182,18 @@ def _console() -> Console:
 def print_rows(rows: list[dict[str, Any]], *, elastic: str) -> None:
     """Print equal dicts as a table, their keys as its heads; on a narrow terminal the column `elastic` gives way."""
     console = _console()
-    console.print(_fitted(rows, elastic, console))
+    _print_table(_fitted(rows, elastic, console), console)
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table; a log has no use for the spaces that fill its last column."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def _fitted(rows: list[dict[str, Any]], elastic: str, console: Console) -> Table:
@@ -219,7 +230,7 @@ def print_text(report: Report) -> None:
     console = _console()
     several = len(report.names) > 1
     if report.checks:
-        console.print((_matrix if several else _table)(report, console))
+        _print_table((_matrix if several else _table)(report, console), console)
     told: dict[tuple[Verdict, str, str], list[str]] = {}
     for row in report.checks:
         if row.verdict in ("info", "skipped"):

@@ -396,6 +396,7 @@ def test_a_terminal_wraps_between_words_and_a_log_keeps_its_rows() -> None:
     )
     rows = logged.stdout.splitlines()[1:]
     assert len(rows) == len(catalogue())
+    assert not any(row.endswith(" ") for row in rows)
     assert all(check.title in row for check, row in zip(catalogue().values(), rows, strict=True))
 
 
