@@ -16,22 +16,29 @@ _DEVICES = (Path("/dev"), Path("/proc"))
 
 
 def write_whole(path: str | Path, content: bytes | str, *, private: bool = False) -> tuple[int, int]:
-    """Replace a file; a `private` one is its owner's alone, whatever was there before. Return its device and number.
-
-    The new file has a name that cannot be guessed until it takes the place of the old one, so a symbolic link that
-    waits there is replaced and not followed. A device or a pipe is written to. Raises `UsageError`.
-    """
-    path, data = Path(path), content.encode() if isinstance(content, str) else content
+    """Do as `replace_file`. Raises `UsageError`."""
     try:
-        if _is_device(path):
-            path.write_bytes(data)
-            found = path.stat()
-        else:
-            found = _replace(path, data, 0o600 if private else 0o666 & ~_umask())
+        return replace_file(path, content, private=private)
     except OSError as error:
         advice = "name a file in a folder that exists and may be written to"
         raise UsageError(f"cannot write {path} ({error.strerror or error}): {advice}") from error
-    return _identity(found)
+
+
+def replace_file(path: str | Path, content: bytes | str, *, private: bool = False) -> tuple[int, int]:
+    """Replace a file; a `private` one is its owner's alone, whatever was there before. Return its device and number.
+
+    The new file has a name that cannot be guessed until it takes the place of the old one, so a symbolic link that
+    waits there is replaced and not followed. A device or a pipe is written to. Raises `OSError`, which names `path`.
+    """
+    path, data = Path(path), content.encode() if isinstance(content, str) else content
+    try:
+        if not _is_device(path):
+            return _identity(_replace(path, data, 0o600 if private else 0o666 & ~_umask()))
+        path.write_bytes(data)
+        return _identity(path.stat())
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 class ReadyFile:

@@ -242,9 +242,9 @@ def open_clients(config: pytest.Config) -> dict[str, ClientJudge]:
             done = config.stash.get(ON_TRIAL, _no_progress)(len(specs))
             evidence[trial.name] = tried = trial.run(specs, done)
             if path := config.getoption("tn_save_journal"):
-                from tn_contract.files import write_whole
+                from tn_contract.files import replace_file
 
-                write_whole(path, b"".join(to_lines(tried)))
+                replace_file(path, b"".join(to_lines(tried)))
         run.clients = {name: client_checks.ClientJudge(evidence[name], client_checks.catalogue()) for name in names}
     return run.clients
 
