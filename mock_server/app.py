@@ -216,6 +216,7 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
                 "state": mock.state.engine,
                 "sessions": known_sessions(),
                 "workers": workers,
+                "left_out": mock.left_out,
                 "pid": os.getpid(),
                 "control": [
                     f"GET {CONTROL}health",
@@ -245,7 +246,7 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
     def open_session() -> Response:
         try:
             wanted = msgspec.json.decode(request.get_data() or b"{}")
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             wanted = None
         if not isinstance(wanted, dict) or not set(wanted) <= {"api_key", "api_secret"}:
             return refuse("the body is not understood", 'send nothing, or {"api_key": "…", "api_secret": "…"}', 400)
@@ -302,7 +303,7 @@ def _add_control_plane(app: Flask, mock: Broker, workers: int) -> None:
             return unknown(api_key)
         try:
             report = msgspec.json.decode(request.get_data(), type=_Report)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             hint = 'send {"order_id": "…", "outcome": "accepted", "rejected", "unknown" or "not-sent"}'
             return refuse(f"the report is not understood ({error})", hint, 400)
         if len(session.reports) >= REPORTS_KEPT:

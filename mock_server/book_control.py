@@ -54,7 +54,7 @@ def add_book_control(app: Flask, mock: Broker, refuse: Refuse, unknown: Callable
     def read(kind: type[T], example: str) -> T:
         try:
             return msgspec.json.decode(request.get_data() or b"{}", type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise _NoBook(refuse(f"the body is not understood ({error})", f"send such as {example}", 400)) from error
 
     def shown(order: Order) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -78,6 +79,7 @@ _BROWSER_HEADERS = (
 
 
 UNAVAILABLE = "state-unavailable"
+Aside: TypeAlias = Callable[[Callable[[], None]], None]
 Orders = Literal["replay", "book"]
 
 
@@ -175,7 +177,7 @@ class Broker:
         journal_size: int = 1000,
         state: State | str = "memory",
         sink: Callable[[Exchange], None] | None = None,
-        aside: Callable[[Callable[[], None]], None] | None = None,
+        aside: Aside | None = None,
         probe: Callable[[], None] = lambda: None,
         scenario: Scenario | None = None,
         orders: Orders = "replay",
@@ -211,6 +213,7 @@ class Broker:
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
         self._probe = probe
+        self.left_out = 0  # unmatched requests that the journal on disk has not, because too many came
         self.missing = ""  # why the journal on disk has not the last exchange
         self.scenario = scenario
         # What became of requests, by generation and situation: for metrics.
@@ -221,7 +224,7 @@ class Broker:
             journal_size,
             self._diagnoser(None),
             sink=sink,
-            aside=aside and (lambda work: aside(lambda: self._noting(work))),
+            aside=aside and partial(self._set_aside, aside),
         )
         with suppress(StateUnavailable):  # each request will say so until it is available, or was reset
             self._begin()
@@ -310,10 +313,18 @@ class Broker:
         with self._lock:
             self._drop(api_key)
 
+    def _set_aside(self, aside: Aside, work: Callable[[], None]) -> None:
+        """Have an unmatched request recorded, unless too many wait: who sends them must not make the mock unready."""
+        try:
+            aside(partial(self._noting, work))
+        except JournalUnavailable:
+            self.left_out += 1
+
     def _noting(self, work: Callable[[], None]) -> None:
         """Do work that nobody waits for; remember what went wrong with it."""
         try:
             work()
+            self.missing = ""
         except (JournalUnavailable, StateUnavailable) as error:
             self.missing = str(error)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BODY_SECONDS = 30.0
 IDLE_SECONDS = 10.0
 SLICE = 1024  # bytes that are parsed at a time: some sixty of the smallest requests
+PARTS = 128  # of a body, after which others have their turn
 HELD_LIMIT = 64 * 1024 * 1024  # bytes of unfinished requests, of all connections together
 LINGER_SECONDS = 2.0  # who was refused while still sending has this long to read why
 
@@ -112,7 +113,8 @@ class Connection(Visitor):
         """Parse slice by slice until a request is there to be answered."""
         reader = self._reader
         self._feeding = True
-        while self._unread and not (reader.deaf or self._served or self._busy()):
+        most = reader.parts + PARTS
+        while self._unread and reader.parts < most and not (reader.deaf or self._served or self._busy()):
             data, self._unread = self._unread[:SLICE], self._unread[SLICE:]
             reader.feed(data)
         self._feeding = False

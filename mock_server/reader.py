@@ -48,13 +48,14 @@ class Reader:
 
     __slots__ = (
         "_body", "_connection", "_fed", "_head_size", "_headers", "_in_head", "_keep", "_listener", "_method",
-        "_parser", "_path", "_query", "_size", "_target", "deaf", "uninvited",
+        "_parser", "_path", "_query", "_size", "_target", "deaf", "parts", "uninvited",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._parser = HttpRequestParser(self)
         self.deaf = False  # what is said is thrown away
+        self.parts = 0  # of bodies, so far: tiny chunks cost much more than their bytes
         self.uninvited = False  # the client waits with its body until it is asked for it
         self._headers: dict[str, str] | None = None  # of the request that is being read
         self._target = b""
@@ -175,6 +176,7 @@ class Reader:
     def on_body(self, part: bytes) -> None:
         """Take a part of the body."""
         if self._headers is not None:
+            self.parts += 1
             self._size += len(part)
             if self._size > READ_LIMIT:
                 raise _Refusal(TOO_LARGE)

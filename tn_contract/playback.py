@@ -70,13 +70,13 @@ def read_journal(content: bytes, name: str) -> Journal:
     """
     try:
         return msgspec.json.decode(content, type=Journal)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         pass
     found = Journal([])
     for number, text in enumerate(content.splitlines(), 1):
         try:
             line = msgspec.json.decode(text, type=_Line) if text.strip() else _Line()
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if text.startswith(b'{"line":') and "truncated" in str(error):
                 found.halves.append(number)
                 continue

@@ -208,6 +208,14 @@ def test_reading_a_journal_diagnoses_only_so_many_the_newest_first_and_each_once
     assert sorted(diagnosed) == sorted(f"/{number}" for number in range(DIAGNOSED + 50))
 
 
+@pytest.mark.parametrize("address", ["sessions", "sessions/tn-demo-key/reports", "scenario"])
+@pytest.mark.parametrize("body", [b'"\xed\xa0\x80"', b"\xff", b"[" * 100_000, b'{"a":' * 50_000, b"\0", b"1" * 100_000])
+def test_a_body_that_is_no_json_is_refused(client: FlaskClient, address: str, body: bytes) -> None:
+    ask = client.put if address == "scenario" else client.post
+    for kind in ("application/json", "application/toml"):
+        assert ask(f"/__tn__/{address}", data=body, content_type=kind).status_code == 400
+
+
 # ---- the control plane -------------------------------------------------------------------------------------
 
 

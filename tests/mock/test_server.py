@@ -728,6 +728,17 @@ def test_a_body_in_tiny_chunks_is_held_as_bytes_and_not_as_chunks() -> None:
         tracemalloc.stop()
 
 
+def test_a_body_in_tiny_chunks_takes_turns_with_others(app: Recorder) -> None:
+    client = _Feeding(app)
+    client.connection.take(request("/", CHUNKED) + b"2\r\nxy\r\n" * 2_000 + b"0\r\n\r\n")
+    turns = 0
+    while client.called:
+        client.called.pop(0)()
+        turns += 1
+    assert turns >= 2_000 // 300
+    assert [received.body for received in app.requests] == [b"xy" * 2_000]
+
+
 def test_a_client_that_asks_ahead_and_reads_late_gets_everything_in_order(address: tuple[str, int]) -> None:
     count = 5000
     asked = b"".join(request(f"/{number}") for number in range(count))

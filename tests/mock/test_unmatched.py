@@ -117,6 +117,17 @@ def test_what_cannot_wait_any_more_is_refused_and_what_waits_is_done_at_the_end(
     assert done == [0, 1, 2]
 
 
+def test_too_many_unmatched_requests_leave_the_mock_ready() -> None:
+    def full(_work: Callable[[], None]) -> None:
+        raise JournalUnavailable("256 wait")
+
+    broker = Broker(sink=lambda _exchange: None, aside=full)
+    reply = broker.handle(UNMATCHED["icon"]).reply
+    assert b"no address of the API" in reply.body
+    broker.ready()
+    assert broker.left_out == 1
+
+
 def test_a_failure_aside_makes_the_mock_unready() -> None:
     def fail(_exchange: Exchange) -> None:
         raise JournalUnavailable("the disk is full")
@@ -124,3 +135,7 @@ def test_a_failure_aside_makes_the_mock_unready() -> None:
     broker = Broker(sink=fail, aside=lambda work: work())
     broker.handle(UNMATCHED["icon"])
     assert broker.missing == "the disk is full"
+    broker._sink = None
+    broker.strays._sink = lambda _exchange: None
+    broker.handle(UNMATCHED["icon"])
+    broker.ready()
