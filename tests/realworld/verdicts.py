@@ -19,7 +19,9 @@ from tn_contract.verdicts import Result
 from .clients import CLIENTS, HOSTS, NotAvailable, RealClient
 
 VERDICTS = Path(__file__).parent / "verdicts.json"
-SPECIAL = ("plain", "restart", "clock-steps-back", "no-server", "untrusted", "misnamed")
+SPECIAL = (
+    "plain", "restart", "clock-steps-back", "clock-stands-still", "no-server", "trusted", "untrusted", "misnamed",
+)  # fmt: skip
 # One or two of each kind of reply, so that every check has evidence and all clients together take minutes. Named one
 # by one, so that the golden file does not change when the corpus grows.
 REPLIES = (
@@ -31,7 +33,7 @@ REPLIES = (
 # A browser takes seconds to start, and does not at all with a clock that is led astray. It believes the mock because it
 # is told to believe anybody (drive_browser.py), so that `misnamed` would accuse the wrong one.
 BROWSER = "browser-sample"
-SPECIAL_IN_BROWSER = ("plain", "restart", "no-server", "untrusted")
+SPECIAL_IN_BROWSER = ("plain", "restart", "no-server", "trusted", "untrusted")
 REPLIES_IN_BROWSER = (
     9900000000, 9900000002, 9900000022, 9900000404, 9900000429, 9900000200, 9900000204, 9900000307, 9900000500,
     9900000901, 9900000906, 9900000909, 9900000950, 9900000952, 9900000954, 9900000957,
