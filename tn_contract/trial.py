@@ -390,6 +390,7 @@ class _Clock:
                 "FAKETIME_TIMESTAMP_FILE": str(self._file),
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # with it, Java waits for ever
             }
 
     def _set(self, offset: str) -> None:

@@ -140,3 +140,12 @@ def test_clock_of_a_go_program_cannot_be_set(tmp_path: Path, linked: str) -> Non
     verdict, why = found["draws/rising-after-clock-step"]
     assert verdict == "skipped"
     assert "cannot be set" in why
+
+
+@pytest.mark.skipif(not _find_faketime(), reason="faketime is not installed")
+@pytest.mark.skipif(shutil.which("javac") is None, reason="java is not installed")
+def test_clock_of_a_java_program_is_set(tmp_path: Path) -> None:
+    subprocess.run(["javac", "-d", str(tmp_path), str(PROGRAMS / "Client.java")], check=True)
+    found = draws(["java", "-cp", str(tmp_path), "Client"])
+    assert found["draws/rising"][0] == "fail"
+    assert found["draws/rising-after-clock-step"][0] == "warn"
