@@ -32,7 +32,7 @@ class InProcess(Trial):
     def __post_init__(self) -> None:
         """Nothing needs to be on the PATH."""
 
-    def _execute(self, environment: dict[str, str], tick: Callable[[], None]) -> Ran:
+    def _execute(self, _words: list[str], environment: dict[str, str], tick: Callable[[], None]) -> Ran:
         lines: list[str] = []
         errors: list[str] = []
 

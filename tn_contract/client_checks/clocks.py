@@ -125,13 +125,14 @@ def counts_on(evidence: Evidence, clock: Clock) -> bool:
     """
     if clock.epoch is not None:
         for nonce, at in readings(sent for case in steady(evidence) for sent in case.sent):
-            if nonce * clock.unit - clock.epoch - at > clock.grain:
+            if nonce * clock.unit - clock.epoch - at > 0.6 * clock.grain:  # more than rounding up gives
                 return True
     held = evidence.case(HELD)
     for process in held.processes if held else ():
         first = next((place for place, sent in enumerate(process.sent) if sent.is_cancel), 0)  # then it was stopped
         at_rest = [reading for reading in readings(process.sent[first + 1 :]) if clock.off(reading) < -SET_BACK_BY]
-        if any(0 < (after[0] - before[0]) * clock.unit <= HELD_STEP for before, after in pairwise(at_rest)):
+        steps = [(after[0] - before[0]) * clock.unit for before, after in pairwise(at_rest)]
+        if len(steps) > 1 and all(0 < step <= HELD_STEP for step in steps):
             return True
     return False
 
