@@ -507,6 +507,14 @@ def test_a_nonce_is_not_used_again_whatever_came_of_it(check_id: str, order_id: 
     assert verdict(check_id, cancel(nonce="5"), cancel(nonce="5")) == "skipped"
 
 
+def test_deadline_of_the_judge_hides_nothing_of_other_losses() -> None:
+    silent = process(cancel(fault("silence"), "5"), ended=Ended("unfinished", limit=20))
+    dropped = process(cancel(fault("drop"), "5"), cancel(nonce="6"))
+    seen = [Case(case_of(fault(name)), [run]) for name, run in (("silence", silent), ("drop", dropped))]
+    assert judge("draws/anew-after-lost-replies", Evidence("by hand", seen)).verdict == "pass"
+    assert judge("draws/anew-after-lost-replies", Evidence("by hand", seen[:1])).verdict == "skipped"
+
+
 def test_a_nonce_that_lost_its_reply_is_not_used_again_by_the_next_process() -> None:
     def found(*nonces: str) -> str:
         runs = [process(cancel(fault("drop"), nonce)) for nonce in nonces]

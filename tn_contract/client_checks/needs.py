@@ -95,8 +95,10 @@ def trusted(case: Case, case_id: str) -> None:
 
 
 def followed(case: Case, case_id: str) -> None:
-    """The case had its effect, and a request came after it."""
+    """The case had its effect, and a request came after it, unless the judge's own deadline prevented that."""
     given(case, case_id)
+    if any(process.ended and process.ended.how == "unfinished" for process in case.processes):
+        return
     order_id = _ORDERS[case_id]
     places = [place for place, sent in enumerate(case.sent) if answers(sent, order_id)]
     if not any(not sent.follows_redirect for sent in case.sent[places[0] + 1 :]):
