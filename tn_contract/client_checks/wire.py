@@ -372,7 +372,9 @@ def draws_rising_after_restart(evidence: Evidence) -> Finding:
 )  # fmt: skip
 def draws_rising_after_clock_step(evidence: Evidence) -> Finding:
     """Set the program's clock back by an hour while the first reply is awaited, and on again during the next one."""
-    sent = _case(evidence, "clock-steps-back").sent
+    case = _case(evidence, "clock-steps-back")
+    accepted(case, case.id)  # a refusal is no reply that is awaited while the clock is set
+    sent = case.sent
     drawn = readings(sent)
     if len(drawn) < 2:
         raise NotApplicable("there are no two nonces to compare")
