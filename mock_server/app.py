@@ -33,6 +33,7 @@ from tn_contract import __version__
 from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
 from tn_contract.evidence import Evidence, Reported, of_session, to_lines
 from tn_contract.journal import Journal
+from tn_contract.text import read_text
 from tn_contract.wire import Reply, status_line
 
 
@@ -104,7 +105,7 @@ def _decoded(received: FlaskRequest) -> object:
         raise UsageError(too_large(len(content)))
     try:
         if received.mimetype == "application/toml":
-            return read_toml(content.decode())
+            return read_toml(read_text(content, "the body"))
         return msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{error} (TOML goes by Content-Type application/toml)") from None

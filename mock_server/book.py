@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from mock_server.commands import Call, Done, order_asked
+from mock_server.commands import Call, Done
 from mock_server.orders import (
     CANCELLED,
     CANCELLING,
@@ -34,6 +34,7 @@ from mock_server.replay import Replay
 from mock_server.state import Documents, State
 from tn_contract.corpus import Corpus
 from tn_contract.errors import UsageError
+from tn_contract.validation import order_asked
 from tn_contract.wire import ORDER_ID_MAX
 
 CANCEL_SECONDS = 2.0  # ours: three recorded cancels took from nine seconds to days

@@ -7,7 +7,6 @@ key, signature, nonce (v3: timestamp, body), command, parameters, order.
 
 from __future__ import annotations
 
-import hmac
 import json
 import random
 import re
@@ -24,40 +23,47 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from mock_server.book import CANCEL_SECONDS, Book
-from mock_server.commands import Call, Commands, Done, order_asked
-from mock_server.envelopes import Envelope, FormEnvelope, JsonEnvelope
+from mock_server.commands import Call, Commands, Done
 from mock_server.faults import Fault
 from mock_server.known import KnownPairs
 from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
 from mock_server.state import State, open_state
+from tn_contract import http_reader
 from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
 from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
 from tn_contract.evidence import Reported
+from tn_contract.http_reader import MAX_BODY as MAX_BODY
+from tn_contract.http_reader import READ_LIMIT as READ_LIMIT
+from tn_contract.http_reader import Refusal, broken
 from tn_contract.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 from tn_contract.nonce import Ledger, Policy
-from tn_contract.signing import Credentials, Secret, legible, signature_of
+from tn_contract.signing import Credentials, Secret, legible
 from tn_contract.text import quoted
+from tn_contract.validation import (
+    TIMESTAMP_TOLERANCE,
+    Account,
+    Asked,
+    Findings,
+    Rules,
+    address_of,
+    order_asked,
+    validate,
+    verify_signature,
+)
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
     COMMAND_PATHS,
-    SIGNATURE_HEADER,
     Reply,
     Request,
     is_redirected,
     replace,
-    scheme_of,
 )
 
-MAX_BODY = 64 * 1024
-# Doors read this much of a body that is too large: who still sends when the connection closes never sees the reply.
-READ_LIMIT = 16 * MAX_BODY
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 HARNESS_STATUS = 599
 HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
-
-TIMESTAMP_TOLERANCE = 300  # seconds; ours, for nothing public settles it
 
 # All journals together keep this many exchanges, some 20 MB, and so many sessions have one, or more with scenarios.
 JOURNAL_SPACE = 10_000
@@ -72,7 +78,6 @@ _KEY = re.compile(
     r"(?!/)(?!(?:.*/)?\.{1,2}(?:/|\Z))(?!.*/(?:journal|journal\.jsonl|verdicts|reports|scenario|orders|clock)?\Z)"
     r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}"
 )
-_TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,18}")
 _BROWSER_HEADERS = (
     "Content-Type, X_REQUESTED_WITH, X-Requested-With, X-NtApi-Sig, X-NtApi-PublicKey, X-NtApi-Timestamp, Nt-Jqp"
 )
@@ -103,14 +108,10 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
-class _Examination:
+class _Examination(Findings):
     """Findings collected while a request passes the steps."""
 
     session: Session | None = None
-    notes: list[str] = field(default_factory=list)
-    string_to_sign: str = ""
-    expected_signature: str = ""
-    last_nonce: str = ""
     begun: bool = False
     twice: bool = False
 
@@ -129,9 +130,14 @@ def no_address(path: str) -> Reply:
     return harness_error(f"{path} is no address of the API", hint)
 
 
+def refused(refusal: Refusal) -> Reply:
+    """Answer for what is no request."""
+    return harness_error(refusal.reason, refusal.hint, refusal.status)
+
+
 def failed(error: BaseException) -> Reply:
     """Answer for the mock's own fault."""
-    return harness_error(f"the mock itself failed: {type(error).__name__}", "please report this as a bug")
+    return refused(broken(error))
 
 
 def unavailable(error: StateUnavailable, *, begun: bool = False) -> Reply:
@@ -146,7 +152,7 @@ def unrecorded(error: JournalUnavailable) -> Reply:
     return harness_error(str(error), "it was carried out all the same, only not recorded: look at the order")
 
 
-TOO_LARGE = harness_error("the body is too large", f"a command needs a few hundred bytes; the limit is {MAX_BODY}", 413)
+TOO_LARGE = refused(http_reader.TOO_LARGE)
 
 
 class Broker:
@@ -163,6 +169,7 @@ class Broker:
     """
 
     demo = DEMO
+    _check_signature = staticmethod(verify_signature)
 
     def __init__(
         self,
@@ -422,15 +429,12 @@ class Broker:
         """Answer one request, whatever it is, and write it into the journal of its session."""
         if len(request.body) > MAX_BODY:
             return Answer(TOO_LARGE, None)
-        scheme = scheme_of(request.path)
+        scheme = address_of(request)
         if scheme and request.method == "OPTIONS" and request.header("Access-Control-Request-Method"):
             return Answer(Reply(204, _cors(request)), None)
         try:
-            if scheme is None:
-                reply = no_address(request.path)
-                self.strays.add(self._clock(), request, reply, Assessment("address"))
-                self._count("", "address")
-                return Answer(reply, None)
+            if scheme == "v1" or not scheme:
+                return self._answer_unmatched(request, scheme or "address")
             answer, twice = self._handle(request, scheme, scripted=True)
             return self._handle(request, scheme, scripted=False)[0] if twice else answer
         except StateUnavailable as error:
@@ -440,6 +444,17 @@ class Broker:
             self.missing = str(error)
             self._count(scheme or "", "journal-unavailable")
             return Answer(unrecorded(error), None)
+
+    def _answer_unmatched(self, request: Request, situation: str) -> Answer:
+        """Answer what belongs to no generation that is carried out here."""
+        payload = self._payloads["v2"].get(situation)
+        reply = no_address(request.path)
+        if payload:
+            reply = Reply(payload.status, (*payload.headers.items(), *_cors(request)), payload.fill(""))
+        assessment = Assessment(situation, payload.id if payload else "")
+        self.strays.add(self._clock(), request, reply, assessment)
+        self._count("", situation)
+        return Answer(reply, assessment if payload else None)
 
     def _handle(self, request: Request, scheme: Scheme, *, scripted: bool) -> tuple[Answer, bool]:
         """Handle what is for the API; say also if a scenario wants it delivered twice."""
@@ -484,92 +499,38 @@ class Broker:
             self.counts[scheme, situation] += 1
 
     def _examine(self, request: Request, scheme: Scheme, found: _Examination, scripted: bool) -> Done:
-        """Walk the steps in order: say where they end, or do the command."""
-        # v3 signs no query, so a GET would let anybody who saw one signature name another order: refused as in v2.
-        if request.method != "POST":
-            return Done("method")
-        envelope = FormEnvelope(request, found.notes) if scheme == "v2" else JsonEnvelope(request, found.notes)
-        if not envelope.api_key:
-            return Done(envelope.keyless)
-        session, refused = self._admit(request, envelope, envelope.api_key, found)
-        found.session = session
-        if session is None:
-            return Done("key-unknown")
-        if refused:
-            return Done(refused)
-        return self._carry_out(request, envelope, session, found, scripted)
+        """Walk the steps in order: return where they end, or do the command."""
+        rules = Rules(self.strict_path, self.timestamp_tolerance)
 
-    def _admit(
-        self, request: Request, envelope: Envelope, api_key: str, found: _Examination
-    ) -> tuple[Session | None, str | None]:
-        """Find the key's session; check signature, then nonce or timestamp."""
+        def admit(api_key: str, check: Callable[[Account], str]) -> str:
+            return self._admit(scheme, found, api_key, check)
+
+        situation, asked = validate(request, scheme, admit, found, rules, self._clock, self._check_signature)
+        session = found.session
+        if asked is None or session is None:
+            return Done(situation)
+        return self._carry_out(request, asked, scheme, session, found, scripted)
+
+    def _admit(self, scheme: Scheme, found: _Examination, api_key: str, check: Callable[[Account], str]) -> str:
+        """Find the key's session, and let it be checked."""
         # A session met before is tried as it is, for remembering a nonce also asks if the pair is still the state's.
-        session = self._sessions.get(api_key) if isinstance(envelope, FormEnvelope) else None
-        while session is None or (refused := self._check(request, envelope, session, found)):
+        session = self._sessions.get(api_key) if scheme == "v2" else None
+        refused = ""
+        while session is None or (refused := check(session)):
             known = self.session(api_key)
             if known is session:
-                return session, refused if session else None
+                break
             session = known  # closed since it was met, perhaps opened anew
             found.string_to_sign = found.expected_signature = found.last_nonce = ""
-        return session, None
-
-    def _check(self, request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
-        refused = self._check_signature(request, envelope, session, found)
-        if refused:
-            return refused
-        if isinstance(envelope, FormEnvelope):
-            return self._check_nonce(envelope, session, found)
-        return self._check_timestamp(envelope, found)
-
-    @staticmethod
-    def _check_signature(request: Request, envelope: Envelope, session: Session, found: _Examination) -> str | None:
-        found.string_to_sign = envelope.string_to_sign()
-        found.expected_signature = signature_of(found.string_to_sign, session.credentials.secret)
-        signature = request.header(SIGNATURE_HEADER)
-        if not signature:
-            return "signature-missing"
-        if not (signature.isascii() and hmac.compare_digest(found.expected_signature, signature)):
-            return "signature-invalid"
-        return None
-
-    @staticmethod
-    def _check_nonce(envelope: FormEnvelope, session: Session, found: _Examination) -> str | None:
-        nonce = envelope.fields.get("nonce")
-        refused: str | None = "nonce-malformed"
-        if isinstance(nonce, dict):
-            last = session.ledger.last
-        else:
-            refused, last = session.ledger.judge(nonce)
-        found.last_nonce = "" if last is None else str(last)
-        return refused
-
-    def _check_timestamp(self, envelope: JsonEnvelope, found: _Examination) -> str | None:
-        if not envelope.timestamp:
-            return "timestamp-missing"
-        if not _TIMESTAMP.fullmatch(envelope.timestamp):
-            return "timestamp-malformed"
-        ahead = int(envelope.timestamp) - self._clock() // 10**9
-        if not self.timestamp_tolerance or abs(ahead) <= self.timestamp_tolerance:
-            return None
-        direction = "ahead of" if ahead > 0 else "behind"
-        found.notes.append(f"the timestamp is {abs(ahead)} s {direction} the mock's clock")
-        return "timestamp-ahead" if ahead > 0 else "timestamp-stale"
+        found.session = session
+        return refused if session else "key-unknown"
 
     def _carry_out(
-        self, request: Request, envelope: Envelope, session: Session, found: _Examination, scripted: bool
+        self, request: Request, asked: Asked, scheme: Scheme, session: Session, found: _Examination, scripted: bool
     ) -> Done:
-        params = envelope.params()
-        if params is None:
-            return Done("body-malformed")
-        command = envelope.command()
-        if not command:
-            return Done("command-missing")
-        if envelope.scheme == "v2" and request.path != COMMAND_PATH + command:
-            found.notes.append(f"the path does not name the command: {COMMAND_PATH}{command} does")
-            if self.strict_path:
-                return Done("command-unknown")
+        command, params = asked
         found.begun = True
-        call = Call(session.credentials.api_key, envelope.scheme, command, params, is_redirected(request.query))
+        call = Call(session.credentials.api_key, scheme, command, params, is_redirected(request.query))
         scenario = (session.scenario or self.scenario) if scripted else None
         _, order_id = order_asked(params) if scenario else ("", "")
         turn = scenario.turn(call.api_key, command, order_id, self._clock()) if scenario else None

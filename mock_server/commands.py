@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -14,9 +13,6 @@ from msgspec import Struct
 
 from mock_server.faults import Fault
 from tn_contract.corpus import Payload, Scheme
-from tn_contract.wire import ORDER_ID_MAX
-
-_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 # For each generation of the protocol, the payload that answers a situation.
 Replies = Mapping[Scheme, Mapping[str, Payload]]
@@ -55,14 +51,3 @@ class Commands(Protocol):
 
     def answer(self, call: Call) -> Done:
         """Do what is asked for; `command-unknown` is the situation of what it does not know."""
-
-
-def order_asked(params: Mapping[str, object]) -> tuple[str, str]:
-    """Read the order id of a cancel: the situation if there is none, and its digits."""
-    order_id = params.get("order_id")
-    if order_id is None:
-        return "order-id-missing", ""
-    text = str(order_id) if type(order_id) is int else order_id  # not isinstance: true is an int as well
-    if not isinstance(text, str) or not _ORDER_ID.fullmatch(text) or int(text) > ORDER_ID_MAX:
-        return "order-id-malformed", ""
-    return "", text

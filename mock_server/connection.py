@@ -17,10 +17,10 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
-from mock_server.broker import Answer, failed
+from mock_server.broker import Answer, failed, refused
 from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
-from mock_server.reader import Reader, refused
 from mock_server.server import Server, Visitor
+from tn_contract.http_reader import Reader, Refusal, ends_early
 from tn_contract.wire import Headers, Reply, Request, replace, status_line
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Connection(Visitor):
         grown, self._held = held > self._held, held
         if grown and self.server.held > HELD_LIMIT:
             reason = f"unfinished requests of all clients hold more than {HELD_LIMIT // 2**20} MiB"
-            self.refuse(refused(reason, 503, "close idle connections, or send requests whole; then try again"))
+            self.refuse(Refusal(reason, 503, "close idle connections, or send requests whole; then try again"))
 
     def eof_received(self) -> bool:
         """Answer what has come whole, for the client may still listen."""
@@ -146,7 +146,7 @@ class Connection(Visitor):
     def _end(self) -> None:
         """Take note that nothing more comes, and that all was parsed."""
         if self._reader.within and not self._reader.deaf:
-            self.refuse(refused(f"the {self._reader.within} ends early", hint="mend Content-Length or the chunks"))
+            self.refuse(ends_early(self._reader.within))
         elif self._done or not (self._answering or self._waiting):
             self._close()
 
@@ -184,7 +184,7 @@ class Connection(Visitor):
         elif self._answering or self._scheduled:
             self.deadline = inf
         elif self._reader.within:
-            self.refuse(refused("the request takes too long", 408))
+            self.refuse(Refusal("the request takes too long", 408))
         else:
             self._close()
 
@@ -255,9 +255,10 @@ class Connection(Visitor):
         else:
             self._answer(request, connection)
 
-    def refuse(self, reply: Reply) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Answer what is no request, in its turn."""
         self._reader.stop()
+        reply = refused(refusal)
         if self._busy():
             self._waiting.append(reply)
         else:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mock_server.broker import READ_LIMIT, Answer, Broker, failed, harness_error
+from mock_server.broker import READ_LIMIT, Answer, Broker, failed, harness_error, refused
+from tn_contract.http_reader import ends_early
 from tn_contract.journal import timestamp
 from tn_contract.wire import Headers, Reply, Request, status_line
 
@@ -88,7 +89,7 @@ def _logged(answer: Answer, seconds: float) -> str:
     return json.dumps({**line, "fault": fault, "ms": round(seconds * 1000, 3)})
 
 
-EARLY_END = harness_error("the body ends early", "mend Content-Length or the chunks", 400)
+EARLY_END = refused(ends_early("body"))
 
 
 def _length(reply: Reply) -> Headers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 import httpx
 
@@ -13,7 +12,7 @@ except ImportError as error:
     raise ImportError("the in-process router needs respx: pip install 'tn-contract[respx]'") from error
 
 from mock_server.broker import Broker
-from tn_contract.wire import Headers, Request
+from tn_contract.wire import Headers, Request, decoded_path
 
 if TYPE_CHECKING:
     from mock_server.faults import Kind
@@ -42,7 +41,7 @@ def mock_router(broker: Broker | None = None, base_url: str = "https://tradernet
         answered = mock.handle(
             Request(
                 request.method,
-                unquote_to_bytes(path).decode("latin-1"),
+                decoded_path(path),
                 _headers(request),
                 request.read(),
                 query.decode("latin-1"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mock_server.commands import Call, Done, Replies, order_asked
+from mock_server.commands import Call, Done, Replies
 from mock_server.faults import Fault
 from tn_contract.corpus import Corpus
+from tn_contract.validation import Asked, outcome_of
 
 
 class Replay:
@@ -20,13 +21,9 @@ class Replay:
 
     def answer(self, call: Call) -> Done:
         """Open a session, or accept the cancel as its order id wants it."""
-        if call.command == "getAuthInfo":
-            return Done("session-opened")
-        if call.command != "delTradeOrder":
-            return Done("command-unknown")
-        refused, order_id = order_asked(call.params)
-        if refused:
-            return Done(refused)
+        situation, order_id = outcome_of(Asked(call.command, call.params))
+        if situation != "cancel-accepted":
+            return Done(situation)
         payload = self.magic.get(order_id)
         if payload and call.redirected and "Location" in payload.headers:
             payload = None  # redirected once, not for ever

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from mock_server.commands import order_asked
 from mock_server.faults import Fault, Kind
 from tn_contract.corpus import Corpus, Payload
 from tn_contract.errors import UsageError
+from tn_contract.text import read_text
+from tn_contract.validation import order_asked
 from tn_contract.wire import ORDER_ID_MAX
 
 SCENARIO_LARGEST = 256 * 1024
@@ -289,10 +290,10 @@ def read_scenario(path: Path, corpus: Corpus) -> Scenario:
         size = path.stat().st_size
         if size > SCENARIO_LARGEST:
             raise UsageError(f"the scenario {path} cannot be read: {too_large(size)}")
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(f"the scenario {path} cannot be read: {reason}") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the scenario {path} cannot be read: {error.strerror}") from None
+    text = read_text(content, f"the scenario {path}")
     try:
         return scenario_of(read_toml(text), corpus)
     except RecursionError:

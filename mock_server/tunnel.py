@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mock_server.reader import HEADER_LIMIT
 from mock_server.server import Server, Visitor
+from tn_contract.http_reader import HEADER_LIMIT
 
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 
     from mock_server.serve import Entrance
     from tn_contract.corpus import Evidence, MagicOrder, Payload
-    from tn_contract.diagnosis import Explanation
+    from tn_contract.explaining import Explanation
     from tn_contract.files import ReadyFile
     from tn_contract.signing import Secret
     from tn_contract.verdicts import BaseCheck
-    from tn_contract.wire import Request, SignedRequest
+    from tn_contract.wire import SignedRequest
 
 DEFAULT_PORT = 8787
-# Saved requests whose signing mistakes are searched for without haste, of one call: half a second each.
-_SEARCHED_THOROUGHLY = 5
 NONCE_POLICIES = ("monotonic", "unique", "none")
 
 
@@ -868,45 +866,52 @@ def replay(journal: Path, url: str, as_json: bool, pauses: bool) -> None:
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_request(file: Any, as_json: bool) -> None:
-    """Judge a saved request: is it right, and if not, what did the client do wrong?
+    """Judge saved requests: are they right, and if not, what did the client do wrong?
 
-    FILE (- for standard input) is raw HTTP (request line, headers, empty line, body), a HAR file, of which every POST
-    is judged, or a journal of the mock. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from the
-    request. Exit code 0 when every request is right, 1 when one would be refused.
+    FILE (- for standard input) is raw HTTP, an .http file, a "copy as cURL" command, a HAR file (only requests to the
+    API are judged) or a journal of the mock. The secret comes from TN_API_SECRET, the key from TN_API_KEY, else from
+    the request. Exit code 0 when every request is right, 1 when one would be refused, 4 when a recording leaves open
+    what was sent.
     """
-    from tn_contract.diagnosis import explain
-    from tn_contract.requestfile import read_requests
+    from tn_contract.explaining import Explainer
+    from tn_contract.requestfile import read_recording
     from tn_contract.signing import Credentials, Secret
 
     secret, key = os.environ.get("TN_API_SECRET"), os.environ.get("TN_API_KEY")
     if not secret:
         raise click.UsageError("set TN_API_SECRET: the secret is never an option, for process lists show those")
     pair = Credentials(key, Secret(secret)) if key else None
-    explained: list[Explanation] = []
-    before: list[Request] = []
-    for request in read_requests(file.read()):
-        thorough = len(explained) < _SEARCHED_THOROUGHLY
-        explained.append(
-            explain(request, Secret(secret), pair, at_ns=time.time_ns(), earlier=before, thorough=thorough)
-        )
-        before.append(request)
+    recording = read_recording(file.read())
+    explained = Explainer(Secret(secret), pair, at_ns=time.time_ns()).explain(recording)
     if as_json:
         import msgspec
 
-        click.echo(json.dumps(msgspec.to_builtins(explained), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(msgspec.to_builtins(explained), indent=2))
     else:
-        for number, each in enumerate(explained):
-            click.echo(("\n" if number else "") + "\n".join(_explanation_lines(each)))
-    sys.exit(0 if all(each.right for each in explained) else 1)
+        named = len(explained) + recording.left_out > 1
+        click.echo("\n\n".join("\n".join(_explanation_lines(each, named=named)) for each in explained))
+    if recording.left_out:
+        click.echo(f"{recording.left_out} requests to other addresses were left out", err=as_json)
+    refused = any(each.judged and not each.right for each in explained)
+    sys.exit(1 if refused else 0 if all(each.judged for each in explained) else 4)
 
 
-def _explanation_lines(explained: Explanation) -> list[str]:
+def _explanation_lines(explained: Explanation, *, named: bool) -> list[str]:
     from tn_contract.corpus import load_corpus
     from tn_contract.journal import comparison
+    from tn_contract.text import escape
+    from tn_contract.validation import UNANSWERED
 
-    statement = load_corpus().situations[explained.situation].statement
+    situation = explained.situation
+    statement = UNANSWERED.get(situation) or load_corpus().situations[situation].statement
     verdict = click.style("right", fg="green") if explained.right else click.style("refused", fg="red")
-    lines = [explained.line, f"verdict   {verdict} ({explained.situation}): {statement}"]
+    if not explained.judged:
+        verdict = click.style("not judged", fg="yellow")
+    lines = [f"{explained.name}: {explained.line}" if named else explained.line]
+    lines += [f"recording {note}" for note in explained.recording]
+    lines.append(f"verdict   {verdict} ({situation}): {statement}")
+    if explained.reason:
+        lines.append(f"reason    {explained.reason}")
     diagnosis = explained.diagnosis
     if diagnosis is None:
         return lines
@@ -917,9 +922,11 @@ def _explanation_lines(explained: Explanation) -> list[str]:
             f"fix       {diagnosis.fix}",
         ]
     else:
-        lines += ["mistake   none that is known gives this", f"hint      {diagnosis.hint}"]
+        lines.append("mistake   none that is known gives this")
+    if diagnosis.hint:
+        lines.append(f"hint      {diagnosis.hint}")
     if diagnosis.expected and not diagnosis.signed and not diagnosis.mistakes:
-        lines.append(f"wanted    {diagnosis.expected!r}")
+        lines.append(f"wanted    '{escape(diagnosis.expected)}'")
     if compared := comparison(diagnosis):
         signed, expected, mark = compared
         at = mark.index("^")
@@ -1042,9 +1049,10 @@ def _show_stages(signed: SignedRequest, url: str, as_json: bool) -> None:
 
 
 def _fields_from(file: Any) -> dict[str, Any]:
+    from tn_contract.text import utf8
     from tn_contract.wire import read_body
 
-    reading = read_body(file.read())
+    reading = read_body(utf8(file.read()))
     if reading.form != "object":
         raise click.UsageError(f'{file.name} holds no JSON object: write {{"apiKey": …, "cmd": …, "nonce": …}}')
     return reading.members

@@ -7,18 +7,18 @@ when they stand in the request. Secrets are blanked before a diagnosis leaves th
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
-
 from tn_contract.corpus import Scheme, load_corpus
+from tn_contract.envelopes import holds_v1, multipart_fields
 from tn_contract.errors import InvalidRequest
 from tn_contract.journal import Diagnosis
-from tn_contract.nonce import NONCE_MAX, parse_nonce
+from tn_contract.nonce import NONCE_MAX, Ledger, NonceLedger, parse_nonce
 from tn_contract.redaction import blank
 from tn_contract.search import QUICK, THOROUGH, Depth, Finding, find
 from tn_contract.signers import Case, as_texts, from_json, stamps_of
@@ -31,9 +31,11 @@ from tn_contract.signing import (
     Secret,
     canonical_string,
     canonical_string_v3,
-    legible,
     verify,
 )
+from tn_contract.text import escape, quoted
+from tn_contract.transport_mistakes import Repaired, find_repairs
+from tn_contract.validation import Account, Findings, Rules, address_of, outcome_of, validate
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
@@ -51,6 +53,10 @@ from tn_contract.wire import (
 )
 
 ACCEPTED = ("cancel-accepted", "session-opened")
+COMMANDS = ("delTradeOrder", "getAuthInfo")
+
+# Where a request may end because another body arrived than was signed.
+_ON_THE_WAY = {"form", "key-missing", "key-unknown", "signature-invalid", "body-malformed"}
 
 # Nanoseconds in one step of the clocks that nonces are taken from.
 _UNITS = {
@@ -77,15 +83,6 @@ _PLACEHOLDER = re.compile(
 _STANDARD_HEADERS = {"content-type", "content-length", "host", "accept", "user-agent", "accept-encoding", "connection",
                      "x-ntapi-publickey", "x-ntapi-timestamp", "cookie", "origin", "referer"}  # fmt: skip
 _FIELD_NAMES = ("apiKey", "cmd", "nonce", "params")
-
-
-class Explanation(Struct, frozen=True, omit_defaults=True):
-    """A saved request, judged by itself: the situation that it ends in, and what the client did wrong."""
-
-    line: str
-    situation: str
-    right: bool
-    diagnosis: Diagnosis | None = None
 
 
 class _Found(NamedTuple):
@@ -131,7 +128,9 @@ def _read(request: Request) -> _Read:
     content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     if scheme_of(request.path) == "v3":
         members = {name: value for name, value in read_body(request.body).members.items() if value is not None}
-        params: Nested = as_texts(members)
+        # As they came: 2.9e9 is not 2900000000.0.
+        written = from_json(request.body.decode(ENCODING, ERRORS)) or as_texts(members)
+        params: Nested = {name: value for name, value in written.items() if name in members}
         tree: Nested = {"cmd": request.path.removeprefix(COMMAND_PATH_V3)}
         tree |= {"apiKey": key} if (key := request.header(PUBLIC_KEY_HEADER)) else {}
         tree |= {"params": params} if params else {}
@@ -141,53 +140,30 @@ def _read(request: Request) -> _Read:
     return _Read(request, "v2", pairs, nest(pairs), content_type == FORM_TYPE, content_type)
 
 
-def situation_of(request: Request, credentials: Credentials | None) -> str:
-    """Say in which situation of `fixtures/situations.json` a request ends, by itself.
+class _Known:
+    """The one key pair that a saved request is judged under, with the nonces that it used before."""
 
-    No nonce was used before it, and no clock is compared with its timestamp.
+    def __init__(self, credentials: Credentials, ledger: Ledger) -> None:
+        self.credentials, self.ledger = credentials, ledger
 
-    `credentials` are the key pair that the server knows; None when it knows none.
+
+def situation_of(request: Request, credentials: Credentials | None, ledger: Ledger | None = None) -> str:
+    """Return the situation of `fixtures/situations.json` that a request ends in.
+
+    `credentials` are the key pair that the server knows; None when it knows none. Without a `ledger` no nonce was used
+    before. No clock is compared with a timestamp.
     """
-    read = _read(request)
-    if request.method != "POST":
-        return "method"
-    if not read.key:
-        return "key-missing" if read.is_form or read.scheme == "v3" else "form"
-    if credentials is None or read.key != credentials.api_key:
-        return "key-unknown"
-    signature = request.header(SIGNATURE_HEADER)
-    if not signature:
-        return "signature-missing"
-    if not verify(read.string_to_sign(), credentials.secret, signature):
-        return "signature-invalid"
-    unread = _unread_time(read)
-    if unread:
-        return unread
-    command, params = read.fields.get("cmd"), read.fields.get("params")
-    if not isinstance(command, str) or not command:
-        return "command-missing"
-    if command != "delTradeOrder":
-        return "session-opened" if command == "getAuthInfo" else "command-unknown"
-    order_id = params.get("order_id") if isinstance(params, dict) else None
-    if order_id is None:
-        return "order-id-missing"
-    if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id) or int(order_id) > ORDER_ID_MAX:
-        return "order-id-malformed"
-    return "cancel-accepted"
+    known = _Known(credentials, ledger or NonceLedger()) if credentials else None
 
+    def admit(api_key: str, check: Callable[[Account], str]) -> str:
+        return check(known) if known and known.credentials.api_key == api_key else "key-unknown"
 
-def _unread_time(read: _Read) -> str:
-    """Say what is wrong with nonce or timestamp, or with a body that no params can be read from."""
-    if read.scheme == "v3":
-        if not read.timestamp:
-            return "timestamp-missing"
-        if not _TIMESTAMP.fullmatch(read.timestamp):
-            return "timestamp-malformed"
-        return "" if read_body(read.request.body).form in ("object", "empty") else "body-malformed"
-    nonce = read.fields.get("nonce")
-    if nonce is None:
-        return "nonce-missing"
-    return "" if isinstance(nonce, str) and parse_nonce(nonce) is not None else "nonce-malformed"
+    scheme = address_of(request)
+    if scheme == "v1" or not scheme:
+        return scheme or "address"
+    rules = Rules(timestamp_tolerance=None)
+    situation, asked = validate(request, scheme, admit, Findings(), rules, time.time_ns)
+    return outcome_of(asked)[0] if asked else situation
 
 
 def diagnose(
@@ -211,7 +187,17 @@ def diagnose(
     if situation in ACCEPTED or situation.startswith("book-"):  # what an order book says is nobody's mistake
         return None
     read = _read(request)._replace(at_ns=at_ns, depth=THOROUGH if thorough else QUICK)
-    if situation == "signature-invalid":
+    pairs = (*([credentials] if credentials else ()), *others)
+    if holds_v1(request):
+        signed = situation == "signature-invalid" and credentials
+        found = _signature(read, signed, earlier, others) if signed else None
+        if found is None or "v1-envelope" not in found.mistakes:
+            found = _Found(("v1-envelope",))
+    elif situation == "address":
+        found = _address(request)
+    elif situation in _ON_THE_WAY and (repaired := _repairs(request, pairs)):
+        found = _repaired(read, situation, repaired, pairs, earlier)
+    elif situation == "signature-invalid":
         found = _signature(read, credentials, earlier, others) if credentials else None
     elif situation == "signature-missing":
         found = _missing_signature(read, credentials, earlier, others)
@@ -231,42 +217,68 @@ def diagnose(
         found = _contents(read)
     if found is None:
         return None
-    return _in_words(found, (*([credentials] if credentials else ()), *others), read.scheme)
+    return _in_words(found, pairs, read.scheme)
 
 
-def explain(
-    request: Request,
-    secret: Secret,
-    pair: Credentials | None = None,
-    *,
-    at_ns: int,
-    earlier: Sequence[Request] = (),
-    thorough: bool = False,
-) -> Explanation:
-    """Judge a saved request under a secret; `pair` is the key pair if its key is known too.
+# ---- the way from client to server ---------------------------------------------------------------------------
 
-    Without `pair` the key is taken from the request, so that a wrong one is not noticed.
-    """
+
+def _repairs(request: Request, pairs: Sequence[Credentials]) -> Repaired | None:
+    secrets: dict[str, list[Secret]] = {}  # a key may have been closed and opened with another secret
+    for pair in pairs:
+        secrets.setdefault(pair.api_key, []).append(pair.secret)
+
+    def passes(each: Request) -> bool:
+        read, signature = _read(each), each.header(SIGNATURE_HEADER)
+        known = secrets.get(read.key, ())
+        return bool(signature) and any(verify(read.string_to_sign(), secret, signature or "") for secret in known)
+
+    return find_repairs(request, passes)
+
+
+def _repaired(
+    read: _Read, situation: str, repaired: Repaired, pairs: Sequence[Credentials], earlier: Sequence[Request]
+) -> _Found:
+    """Name what happened on the way, and what else is wrong with the request as it was meant."""
+    mistakes, details = repaired.mistakes, repaired.details
+    meant = _read(repaired.request)._replace(at_ns=read.at_ns, depth=read.depth)
+    if repaired.proven:
+        differ = situation == "signature-invalid"
+        strings = (meant.string_to_sign(), read.string_to_sign()) if differ else (None, "")
+        return _Found(mistakes, details, *strings)
+    pair = next((pair for pair in pairs if pair.api_key == meant.key), None)
+    if pair and situation != "body-malformed" and meant.request.body and meant.request.header(SIGNATURE_HEADER):
+        more = _signature(meant, pair, earlier, pairs)
+        if more:
+            return more._replace(mistakes=(*mistakes, *more.mistakes), details=(*details, *more.details))
+    return _Found(mistakes, details)
+
+
+def _address(request: Request) -> _Found:
+    """Name the address that was meant, by the generation that the headers and the body are of."""
     read = _read(request)
-    key = read.key or _meant_key(request)
-    credentials = pair or (Credentials(key, secret) if key else None)
-    situation = situation_of(request, credentials)
-    known = (credentials,) if credentials else ()
-    mine = credentials if credentials and credentials.api_key == read.key else None
-    diagnosis = diagnose(request, situation, mine, at_ns=at_ns, earlier=earlier, others=known, thorough=thorough)
-    target = request.path + (f"?{request.query}" if request.query else "")
-    line = legible(blank(f"{request.method} {target}", [secret]))
-    return Explanation(line, situation, situation in ACCEPTED, diagnosis)
+    is_v3 = request.header(TIMESTAMP_HEADER) or (request.header(PUBLIC_KEY_HEADER) and not read.is_form)
+    command = next((name for name in COMMANDS if name.lower() in request.path.lower()), COMMANDS[0])
+    given = read.fields.get("cmd")
+    if not is_v3 and isinstance(given, str) and given in COMMANDS:
+        command = given
+    told = f"It went to {quoted(request.path, 120)}; of {'v3' if is_v3 else 'v2'} it is "
+    return _Found(("wrong-address",), (f"{told}{COMMAND_PATH_V3 if is_v3 else COMMAND_PATH}{command}.",))
 
 
-def _meant_key(request: Request) -> str:
-    """Find a key in a body that is no form, or in the query."""
+def meant_key(request: Request) -> str:
+    """Return the key of a request; where it has none, the one in a body that is no form, or in the query."""
+    if key := _read(request).key:
+        return key
     found = re.search(
-        rb'"apiKey":\s*"([^"]+)"|(?:^|&)api_?key=([^&]+)', request.body or request.query.encode(), re.IGNORECASE
+        rb'"apiKey":\s*"([^"]+)"|(?:^|&)api_?key=([^&]+)',
+        request.body or request.query.encode(ENCODING, ERRORS),
+        re.IGNORECASE,
     )
-    if not found:
-        return ""
-    return (found[1] or found[2]).decode(ENCODING, ERRORS)
+    if found:
+        return (found[1] or found[2]).decode(ENCODING, ERRORS)
+    repaired = find_repairs(request, lambda _: False)
+    return _read(repaired.request).key if repaired else ""
 
 
 def _in_words(found: _Found, pairs: Iterable[Credentials], scheme: Scheme) -> Diagnosis:
@@ -283,12 +295,12 @@ def _in_words(found: _Found, pairs: Iterable[Credentials], scheme: Scheme) -> Di
         difference = next((at for at in range(shorter) if signed[at] != expected[at]), shorter)
     return Diagnosis(
         found.mistakes,
-        " ".join([*(kind.title for kind in named), *(legible(blank(detail, secrets)) for detail in details)]),
+        " ".join([*(kind.title for kind in named), *(escape(blank(detail, secrets)) for detail in details)]),
         " ".join(dict.fromkeys(kind.fix_for(scheme) for kind in named)),
         _legible(signed),
         _legible(expected),
         difference,
-        found.hint,
+        escape(blank(found.hint, secrets)),
     )
 
 
@@ -472,10 +484,7 @@ def _unread_body(read: _Read, situation: str, others: Sequence[Credentials]) -> 
             return _Found(("v3-request",))
         return _with_signature(read, fields, "json-body", others)
     if b"form-data; name=" in body or read.content_type == "multipart/form-data":
-        parts = re.findall(
-            rb'name="?([^"\r\n;]*)"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n--', request.body, re.DOTALL
-        )
-        text = [(name.decode(ENCODING, ERRORS), value.decode(ENCODING, ERRORS)) for name, value in parts]
+        text = multipart_fields(request.body)
         return _with_signature(read, nest(text), "multipart-body", others)
     if not body:
         query = nest(parse_fields(request.query.encode(ENCODING, ERRORS)))
@@ -484,8 +493,6 @@ def _unread_body(read: _Read, situation: str, others: Sequence[Credentials]) -> 
     fields = nest(parse_fields(request.body))
     if situation == "form":
         return _with_signature(read, fields, "wrong-content-type" if read.content_type else "no-content-type", others)
-    if "q" in fields:
-        return _Found(("v1-envelope",))
     near = _near("apiKey", fields) or _near("apiKey", fields, ("api_key", "publicKey", "public_key", "key", "token"))
     if near:
         meant: Nested = {"apiKey" if name == near else name: value for name, value in fields.items()}
@@ -574,7 +581,7 @@ def _timestamp(read: _Read, at_ns: int) -> _Found | None:
         return _Found(("timestamp-misspelt",), (f"It came as {near}.",)) if near else _Found(("no-timestamp-sent",))
     if not _TIMESTAMP.fullmatch(text):
         kind = "as-float" if _kind_of_number(text) == "as-float" else "as-text"
-        return _Found((f"timestamp-sent-{kind}",), (f"It came as {text[:60]!r}.",))
+        return _Found((f"timestamp-sent-{kind}",), (f"It came as {quoted(text)}.",))
     unit = _unit(int(text), at_ns)
     if unit not in ("", "seconds"):
         return _Found(("timestamp-sent-in-other-unit",), (f"It counts {unit}.",))
@@ -606,7 +613,7 @@ def _unknown_key(read: _Read, others: Sequence[Credentials]) -> _Found:
         return _Found(("placeholder-key",), (f"It came as {key[:40]}.",))
     bare = key.strip(" \t\r\n\"'<>").lower()
     if any(pair.api_key.lower() == bare for pair in others):
-        return _Found(("key-altered",), (f"It came as {key[:80]!r}.",))
+        return _Found(("key-altered",), (f"It came as {quoted(key, 80)}.",))
     if any(pair.api_key.strip(_ODD_EDGES) == key for pair in others):
         return _Found(hint="the key configured here has white space or quotation marks around it: check TN_API_KEY")
     return _Found((), (), None, "", "no key pair here has this key: it belongs to another server, or was mistyped")
@@ -636,7 +643,7 @@ def _contents(read: _Read) -> _Found | None:
         return _Found(("order-id-nested",))
     if _ORDER_ID.fullmatch(order_id) and int(order_id) <= ORDER_ID_MAX:
         return wrong_path
-    return _Found((f"order-id-sent-{_kind_of_number(order_id)}",), (f"It came as {order_id[:60]!r}.",))
+    return _Found((f"order-id-sent-{_kind_of_number(order_id)}",), (f"It came as {quoted(order_id)}.",))
 
 
 def _missing_order(read: _Read) -> _Found:
@@ -690,7 +697,7 @@ def _nonce(read: _Read, at_ns: int, last_nonce: str | None, earlier: Sequence[Re
         return _Found(("nonce-sent-nested",))
     nonce = parse_nonce(text)
     if nonce is None:
-        return _Found((f"nonce-sent-{_kind_of_number(text)}",), (f"It came as {text[:60]!r}.",))
+        return _Found((f"nonce-sent-{_kind_of_number(text)}",), (f"It came as {quoted(text)}.",))
     last = parse_nonce(last_nonce) if last_nonce else None
     same = [each for each in earlier if _read(each).fields.get("nonce") == text]
     if any(each.body == read.request.body for each in same):

@@ -22,6 +22,7 @@ from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import PLAYED, Exchange
 from tn_contract.nonce import parse_nonce
+from tn_contract.text import utf8
 from tn_contract.wire import is_redirected, nest, parse_fields, read_body
 
 OUTCOMES = ("accepted", "rejected", "unknown", "not-sent")
@@ -323,7 +324,7 @@ _DECODER = msgspec.json.Decoder(Line)
 
 def from_lines(content: bytes, name: str) -> Evidence:
     """Read JSON lines; `name` is for the messages. Raises `UsageError` for anything but a whole journal."""
-    raw = content.split(b"\n")
+    raw = utf8(content).split(b"\n")
     if raw and not raw[-1]:
         raw.pop()
     if not raw:

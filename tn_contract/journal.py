@@ -16,6 +16,7 @@ from msgspec import Struct
 from tn_contract.corpus import Scheme
 from tn_contract.redaction import MARK, Matcher, Span, encoded, matcher_of, replaced
 from tn_contract.signing import Secret
+from tn_contract.text import escape
 from tn_contract.wire import FAILURE_KEYS, SIGNATURE_HEADER, Headers, Reply, Request, read_body, replace
 
 # A record keeps this much of a body; a mock that runs for weeks must not keep what strangers send it.
@@ -86,10 +87,10 @@ def comparison(diagnosis: Diagnosis) -> list[str]:
     """Show both strings, one above the other, and a mark under the first difference; empty when there is none."""
     if diagnosis.difference < 0:
         return []
-    at = len(repr(diagnosis.signed[: diagnosis.difference])) - 1
+    at = len(escape(diagnosis.signed[: diagnosis.difference])) + 1
     return [
-        f"signed    {diagnosis.signed!r}",
-        f"wanted    {diagnosis.expected!r}",
+        f"signed    '{escape(diagnosis.signed)}'",
+        f"wanted    '{escape(diagnosis.expected)}'",
         " " * (10 + at) + "^ differs from here",
     ]
 

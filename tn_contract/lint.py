@@ -14,6 +14,7 @@ from tn_contract.checks import catalogue
 from tn_contract.corpus import LAYOUT, Corpus, Record, Scheme, Side, VectorFile, count_records, schema_of
 from tn_contract.errors import CorpusError, Rejected
 from tn_contract.signing import Secret, verify
+from tn_contract.validation import UNANSWERED
 from tn_contract.wire import ORDER_ID_MAX, read_body
 
 # Statements of the seed page may also be covered by the README's list of what the kit does not do.
@@ -238,7 +239,7 @@ def _mistakes(corpus: Corpus) -> Iterator[str]:
             yield f"mistakes.json: {mistake.id} must be shown by vectors or by an example, one of them"
         for name in set(mistake.vectors) - invalid:
             yield f"mistakes.json: {mistake.id}: no invalid vector is called {name}"
-        if mistake.example and mistake.example.situation not in corpus.situations:
+        if mistake.example and mistake.example.situation not in {*corpus.situations, *UNANSWERED}:
             yield f"mistakes.json: {mistake.id}: no situation is called {mistake.example.situation}"
     for name in sorted(invalid):
         if shown[name] != 1:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from tn_contract.address import parse_address
 from tn_contract.errors import UsageError
 from tn_contract.journal import Exchange, Redactor
+from tn_contract.text import utf8
 from tn_contract.transport import Timeouts, Transport, TransportFailure, Unsendable
 from tn_contract.wire import Reply, Request
 
@@ -68,6 +69,7 @@ def read_journal(content: bytes, name: str) -> Journal:
     A line that breaks off is left out: it is being written, or was when the disk was full or the mock was killed.
     Raises `UsageError`, which tells the line, for anything else.
     """
+    content = utf8(content)
     try:
         return msgspec.json.decode(content, type=Journal)
     except (ValueError, RecursionError):

@@ -71,6 +71,11 @@ def scheme_of(path: str) -> Literal["v2", "v3"] | None:
     return "v3" if command and command != path and "/" not in command else None
 
 
+def decoded_path(path: bytes) -> str:
+    """Decode the path of a request line as WSGI does: percent escapes become bytes, one character each."""
+    return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+
+
 # Records of the hot path are structs that the garbage collector need not follow, for they hold texts alone.
 replace = structs.replace
 

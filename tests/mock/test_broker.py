@@ -24,7 +24,17 @@ from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
 from tn_contract.journal import Journal
 from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Reply, Request, compose, encode_fields, nest, parse_fields, replace
+from tn_contract.wire import (
+    COMMAND_PATH,
+    FORM_TYPE,
+    Reply,
+    Request,
+    compose,
+    encode_fields,
+    nest,
+    parse_fields,
+    replace,
+)
 
 CORPUS = load_corpus()
 ORDER = "2929292929"
@@ -148,7 +158,9 @@ def test_each_situation_answers_the_payload_that_the_corpus_names(broker: Broker
 
 
 def test_no_situation_is_left_out_here() -> None:
-    elsewhere = {name for name, each in CORPUS.situations.items() if each.statement.startswith(("(v3)", "(book)"))}
+    elsewhere = {
+        name for name, each in CORPUS.situations.items() if each.statement.startswith(("(v1)", "(v3)", "(book)"))
+    }
     elsewhere.add("scenario")
     assert set(SITUATIONS) == set(CORPUS.situations) - elsewhere
 
@@ -299,10 +311,10 @@ def test_each_magic_order_gives_its_payload_byte_for_byte(broker: Broker, order_
     assert answer.assessment.effect == ("cancelled" if accepted else "none")
 
 
-def test_every_payload_but_the_sessions_and_the_books_can_be_provoked_by_an_order_id() -> None:
+def test_every_payload_of_a_cancel_can_be_provoked_by_an_order_id() -> None:
     book = [each for name, each in CORPUS.situations.items() if name.startswith("book-")]
     reachable = set(CORPUS.replies).union(*({each.payload, *each.also} for each in book))
-    assert set(raw_payloads()) - reachable == {"session-opened"}
+    assert set(raw_payloads()) - reachable == {"session-opened", "v1-rejected"}
 
 
 def test_a_magic_order_does_not_outdo_a_refusal(broker: Broker) -> None:
@@ -628,6 +640,59 @@ def test_a_request_to_no_address_of_the_api_is_a_stray(broker: Broker) -> None:
     assert exchange.assessment
     assert exchange.assessment.situation == "address"
     assert exchange.request.line == "POST /cmd/delTradeOrder"
+
+
+_V1 = '{"cmd":"delTradeOrder","params":{"order_id":2929292929},"nonce":1,"sig":"ab"}'
+_V1_FORM = f"q={quote(_V1)}"
+_V1_PART = f'--b\r\nContent-Disposition: form-data; name="q"\r\n\r\n{_V1}\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/"])
+@pytest.mark.parametrize(
+    ("method", "query", "content_type", "body"),
+    [
+        ("POST", "", FORM_TYPE, _V1_FORM),
+        ("POST", "", "multipart/form-data; boundary=b", _V1_PART),
+        ("GET", _V1_FORM, "", ""),
+        ("POST", _V1_FORM, "", ""),
+        ("POST", "", "application/json", _V1),
+    ],
+    ids=["form", "multipart", "query", "query-of-post", "json"],
+)
+def test_v1_is_answered_as_recorded_and_named(
+    broker: Broker, path: str, method: str, query: str, content_type: str, body: str
+) -> None:
+    headers = (("Content-Type", content_type),) if content_type else ()
+    answer = broker.handle(Request(method, path, headers, body.encode(), query))
+    assert (answer.reply.status, json.loads(answer.reply.body)) == (200, {"code": 5, "errMsg": "Invalid 'q' provided"})
+    [exchange] = broker.strays.exchanges()
+    assert exchange.assessment
+    assert exchange.assessment.situation == "v1"
+    assert exchange.diagnosis
+    assert exchange.diagnosis.mistakes == ("v1-envelope",)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "query"),
+    [
+        ("POST", COMMAND_PATH + "delTradeOrder", (), ""),
+        ("POST", COMMAND_PATH + "delTradeOrder", (("X-NtApi-PublicKey", DEMO.api_key),), ""),
+        ("GET", "/api/v2", (), _V1_FORM),
+        ("POST", "/", (), ""),
+    ],
+)
+def test_v1_is_named_at_every_address(
+    broker: Broker, method: str, path: str, headers: tuple[tuple[str, str], ...], query: str
+) -> None:
+    body = b"" if query else _V1_FORM.encode()
+    broker.handle(Request(method, path, (("Content-Type", FORM_TYPE), *headers), body, query))
+    kept = [*broker.strays.exchanges(), *demo_journal(broker).exchanges()]
+    assert [each.diagnosis.mistakes for each in kept if each.diagnosis] == [("v1-envelope",)]
+
+
+def test_an_empty_request_to_the_address_of_v1_is_none_of_v1(broker: Broker) -> None:
+    request = Request("POST", "/api/", (("Content-Type", "application/json"),), b"{}")
+    assert broker.handle(request).reply.status == 599
 
 
 def test_a_journal_keeps_the_last_requests_only() -> None:

@@ -259,5 +259,5 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_scenario(tmp_path / "none.toml", CORPUS)
     (tmp_path / "bytes.toml").write_bytes(b"\xff")
-    with pytest.raises(UsageError, match="no UTF-8"):
+    with pytest.raises(UsageError, match="not a text file in UTF-8"):
         read_scenario(tmp_path / "bytes.toml", CORPUS)

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from mock_server import app, serve
 from mock_server import server as server_room
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
-from mock_server.reader import HEADER_LIMIT
 from mock_server.serve import RunningMock, listen, running
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
+from tn_contract.http_reader import HEADER_LIMIT
 from tn_contract.wire import FORM_TYPE, Request, compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]

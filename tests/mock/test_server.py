@@ -20,12 +20,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mock_server import connection, reader
+from mock_server import connection
 from mock_server import server as server_room
 from mock_server.broker import READ_LIMIT, Answer
 from mock_server.connection import Connection
 from mock_server.faults import Fault
 from mock_server.server import Server
+from tn_contract import http_reader as reader
+from tn_contract.errors import UsageError
+from tn_contract.explaining import Explainer
+from tn_contract.requestfile import read_recording
+from tn_contract.signing import Secret
 from tn_contract.wire import Reply, Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
@@ -349,6 +354,17 @@ def test_what_is_no_request_is_refused_and_ends_the_connection(
     assert b"\r\nConnection: close\r\n" in received
     [body] = bodies(received)
     assert set(json.loads(body)) == {"tn_mock", "reason", "hint"}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_explain_request_refuses_it_as_well(name: str) -> None:
+    try:
+        recording = read_recording(REFUSED[name])
+    except UsageError:
+        return
+    first, *_ = Explainer(Secret("s"), at_ns=0).explain(recording)
+    assert first.situation in ("http", "recording")
+    assert (first.right, first.diagnosis) == (False, None)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -17,8 +17,9 @@ from mock_server.broker import Broker
 from tn_contract import report
 from tn_contract.client_checks import ClientJudge, catalogue
 from tn_contract.corpus import NamedMistake, load_corpus
-from tn_contract.diagnosis import diagnose, explain, situation_of
+from tn_contract.diagnosis import diagnose, situation_of
 from tn_contract.evidence import of_session
+from tn_contract.explaining import explain
 from tn_contract.journal import Diagnosis
 from tn_contract.requestfile import read_requests
 from tn_contract.search import QUICK, THOROUGH, find, find_counted, wrong_signatures
@@ -107,9 +108,10 @@ def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake
     assert session is not None
     if example.last_nonce:
         assert session.ledger.admit(example.last_nonce) is None
-    assessment = broker.handle(one(example.request)).assessment
-    assert assessment is not None
-    assert assessment.situation == example.situation
+    broker.handle(one(example.request))
+    [exchange] = [*broker.strays.exchanges(), *session.journal.exchanges()]
+    assert exchange.assessment is not None
+    assert exchange.assessment.situation == example.situation
 
 
 def test_every_mistake_of_a_request_tells_what_to_do_in_whole_sentences() -> None:

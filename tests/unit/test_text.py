@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import codecs
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mock_server.broker import DEMO, Broker
+from mock_server.scenario import read_scenario
+from tn_contract.cli import main
+from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
+from tn_contract.evidence import from_lines, of_session, to_lines
+from tn_contract.playback import read_journal
+from tn_contract.requestfile import read_requests
 from tn_contract.text import escape, quoted, read_text, utf8
+from tn_contract.wire import compose
 
 any_text = st.text(st.characters())  # surrogates included
 
@@ -68,3 +78,31 @@ def test_bytes_in_no_encoding_come_back_as_they_are(content: bytes) -> None:
 def test_a_file_that_is_no_text_is_named() -> None:
     with pytest.raises(UsageError, match=r"scenario\.toml is not a text file in UTF-8: byte 1 "):
         read_text(b"a\xff", "scenario.toml")
+
+
+# ---- every verb reads files in the same way --------------------------------------------------------------------
+
+
+def _as(text: bytes, encoding: str, end: str) -> bytes:
+    return text.decode().replace("\n", end).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_verb_reads_files_as_windows_writes_them(tmp_path: Path, encoding: str, end: str) -> None:
+    broker = Broker()
+    request = compose(DEMO, "delTradeOrder", 5, {"order_id": 1}).request
+    broker.handle(request)
+    session = broker.session(DEMO.api_key)
+    assert session
+    exchanges = session.journal.exchanges()
+    journal = _as(b"".join(to_lines(of_session("me", exchanges))), encoding, end)
+    assert [each.exchange for each in from_lines(journal, "it").sent] == exchanges
+    assert read_journal(journal, "it").exchanges == exchanges
+    assert read_requests(journal) == [request]
+    file = tmp_path / "file"
+    file.write_bytes(_as(b'[[rule]]\norder_id = "1"\npayload = "http-502"\n', encoding, end))
+    assert read_scenario(file, load_corpus())
+    file.write_bytes(_as(b'{\n"apiKey": "k", "cmd": "x", "nonce": "1"\n}\n', encoding, end))
+    signed = CliRunner().invoke(main, ["sign", str(file)], env={"TN_API_SECRET": "s"})
+    assert (signed.exit_code, "apiKey=k&cmd=x&nonce=1" in signed.output) == (0, True)

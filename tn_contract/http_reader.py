@@ -1,11 +1,14 @@
-"""Bytes → requests, strictly: what is no HTTP is refused in the mock's own words, and so is what is too large."""
+"""Bytes → requests, strictly and without I/O: the mock's connections and `explain-request` share this reader.
+
+What is not HTTP is refused with a reason, and so is what is too large. A refusal ends the reading: where the next
+request would begin is not known.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Protocol
-from urllib.parse import unquote_to_bytes
+from typing import NamedTuple, Protocol
 
 from httptools import (
     HttpParserCallbackError,
@@ -14,17 +17,31 @@ from httptools import (
     HttpRequestParser,
 )
 
-from mock_server.broker import READ_LIMIT, TOO_LARGE, failed, harness_error
-from tn_contract.wire import Reply, Request
+from tn_contract.wire import Request, decoded_path
 
+MAX_BODY = 64 * 1024
+# This much is read of a body that is too large: who still sends when the connection closes never sees the reply.
+READ_LIMIT = 16 * MAX_BODY
 HEADER_LIMIT = 32 * 1024
 HEADER_FIELDS = 256
 _MEND = "the request never reached the API: mend the HTTP"
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?(\r?\n)")
 _ORIGIN = re.compile(rb"(?i)https?://([^/?#]+)")
 # RFC 9110, section 7.2: a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port. Of a header that
 # came twice both values are joined by a comma and a space, and no host has a space.
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
 _USUAL_TARGET, _USUAL_NAME = 256, 64  # longer ones are not remembered: a stranger chooses them
+
+
+class Refusal(NamedTuple):
+    """Why bytes are not a request, and the HTTP status that says so."""
+
+    reason: str
+    status: int = 400
+    hint: str = _MEND
+
+
+TOO_LARGE = Refusal("the body is too large", 413, f"a command needs a few hundred bytes; the limit is {MAX_BODY}")
 
 
 class Listener(Protocol):
@@ -39,7 +56,7 @@ class Listener(Protocol):
     def request_came(self, request: Request, connection: str) -> None:
         """Take a request. `connection` is what the reply has to say in the header of that name: "" for nothing."""
 
-    def refuse(self, reply: Reply) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Take note that what came is no request; nothing after it can be understood."""
 
 
@@ -98,7 +115,7 @@ class Reader:
         if reading is not None and reading is self._headers:
             self._fed += len(data)
             if self._fed > (HEADER_LIMIT if self._in_head else 8 * READ_LIMIT):  # chunks count with their framing
-                self._listener.refuse(refused("the request is too large", 431 if self._in_head else 413))
+                self._listener.refuse(Refusal("the request is too large", 431 if self._in_head else 413))
 
     def _feed_body(self, data: bytes) -> None:
         """Read on where the parser stopped, because the client offers to change to another protocol."""
@@ -130,7 +147,7 @@ class Reader:
         self._size += len(name) + len(value)
         if known := _usual_header_name(name) if len(name) <= _USUAL_NAME else _header_name(name):
             if len(headers) == HEADER_FIELDS:
-                raise _Refusal(refused(f"there are more than {HEADER_FIELDS} header fields", 431))
+                raise _Refused(Refusal(f"there are more than {HEADER_FIELDS} header fields", 431))
             text = value.decode("latin-1").strip(" \t")
             headers[known] = f"{headers[known]}, {text}" if known in headers else text
 
@@ -142,28 +159,28 @@ class Reader:
         self._in_head = False
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise _Refusal(refused(f"HTTP/{version} is not spoken here", 505))
+            raise _Refused(Refusal(f"HTTP/{version} is not spoken here", 505))
         self._head_size = self._size + len(self._target)
         if self._head_size > HEADER_LIMIT:
-            raise _Refusal(refused("the request line and the headers are too large", 431))
+            raise _Refused(Refusal("the request line and the headers are too large", 431))
         if "Host" not in headers and version == "1.1":
-            raise _Refusal(refused("HTTP/1.1 needs a Host header, and there is none"))
+            raise _Refused(Refusal("HTTP/1.1 needs a Host header, and there is none"))
         if not _HOST.fullmatch(headers.get("Host", "")):
-            raise _Refusal(refused("the Host header names no host, or there are two of them"))
+            raise _Refused(Refusal("the Host header names no host, or there are two of them"))
         target = self._target
         if target[:1] != b"/" and (origin := _ORIGIN.match(target)):  # as proxies are asked: it outweighs Host
             headers["Host"] = origin[1].decode("latin-1")
             if not _HOST.fullmatch(headers["Host"]):
-                raise _Refusal(refused("the address names no host"))
+                raise _Refused(Refusal("the address names no host"))
             target = b"/" + target[origin.end() :].removeprefix(b"/")
         self._path, self._query = (_usual_address if len(target) <= _USUAL_TARGET else _address)(target)
         self._method = parser.get_method().decode("ascii")
         if self._method == "CONNECT":
-            raise _Refusal(refused("CONNECT was refused: this is no proxy"))
+            raise _Refused(Refusal("CONNECT was refused: this is no proxy"))
         if "Transfer-Encoding" in headers and (headers["Transfer-Encoding"].lower() != "chunked" or version == "1.0"):
-            raise _Refusal(refused("Transfer-Encoding can only be chunked, and only in HTTP/1.1", 501))
+            raise _Refused(Refusal("Transfer-Encoding can only be chunked, and only in HTTP/1.1", 501))
         if int(headers.get("Content-Length", 0)) > READ_LIMIT:
-            raise _Refusal(TOO_LARGE)
+            raise _Refused(TOO_LARGE)
         self._keep = parser.should_keep_alive() and not parser.should_upgrade()
         if not self._keep:
             self._connection = "close"
@@ -179,7 +196,7 @@ class Reader:
             self.parts += 1
             self._size += len(part)
             if self._size > READ_LIMIT:
-                raise _Refusal(TOO_LARGE)
+                raise _Refused(TOO_LARGE)
             self._body += part
 
     def on_message_complete(self) -> None:
@@ -201,26 +218,59 @@ class _BodyOnly:
         self.on_message_complete = reader.on_message_complete
 
 
-class _Refusal(Exception):
+class _Refused(Exception):
     """Comes out of the parser's callbacks for what the parser itself would let pass."""
 
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
 
 
-def refused(reason: str, status: int = 400, hint: str = _MEND) -> Reply:
-    """Answer for what is no request."""
-    return harness_error(reason, hint, status)
-
-
-def _complaint(error: HttpParserError) -> Reply:
+def _complaint(error: HttpParserError) -> Refusal:
     """Put the parser's complaint, or ours, into words."""
     cause = error.__context__
-    if isinstance(cause, _Refusal):
-        return cause.reply
+    if isinstance(cause, _Refused):
+        return cause.refusal
     if isinstance(error, HttpParserCallbackError) and cause:
-        return failed(cause)
-    return refused(f"this is no HTTP: {error}")
+        return broken(cause)
+    return Refusal(f"this is no HTTP: {error}")
+
+
+def broken(error: BaseException) -> Refusal:
+    """Refuse a request because of the reader's or the server's own fault."""
+    return Refusal(f"the mock itself failed: {type(error).__name__}", 599, "please report this as a bug")
+
+
+def ends_early(within: str) -> Refusal:
+    """Refuse a "request" or "body" of which the end never came."""
+    return Refusal(f"the {within} ends early", hint="mend Content-Length or the chunks")
+
+
+class _Collector:
+    """Keeps what a reader finds."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.refusal: Refusal | None = None
+
+    def request_begins(self) -> None: ...
+
+    def body_begins(self) -> None: ...
+
+    def request_came(self, request: Request, _connection: str) -> None:
+        self.requests.append(request)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.refusal = self.refusal or refusal
+
+
+def read_all(content: bytes) -> tuple[list[Request], Refusal | None]:
+    """Read all that one connection carried: its requests, and why the rest is none."""
+    found = _Collector()
+    reader = Reader(found)
+    reader.feed(content)
+    if found.refusal is None and reader.within and not reader.deaf:
+        found.refusal = ends_early(reader.within)
+    return found.requests, found.refusal
 
 
 def _address(target: bytes) -> tuple[str, str]:
@@ -228,8 +278,8 @@ def _address(target: bytes) -> tuple[str, str]:
     text = target.decode("latin-1")
     path, _, query = text.partition("?")
     if path[:1] != "/" or "#" in text:
-        raise _Refusal(refused(f"{text[:200]} is no path: an address here begins with a slash"))
-    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path, query
+        raise _Refused(Refusal(f"{text[:200]} is no path: an address here begins with a slash"))
+    return decoded_path(path.encode("latin-1")), query
 
 
 _usual_address = lru_cache(256)(_address)
@@ -244,3 +294,18 @@ def _header_name(name: bytes) -> str:
 
 
 _usual_header_name = lru_cache(1024)(_header_name)
+
+
+def dechunked(body: bytes) -> bytes | None:
+    """Join the chunks of a body whose line ends may have become LF; None where they are not whole."""
+    joined, at = b"", 0
+    while head := CHUNK.match(body, at):
+        size, end = int(head[1], 16), head[2]
+        at = head.end() + size
+        if not size:
+            return joined
+        if body[at : at + len(end)] != end:
+            return None
+        joined += body[head.end() : at]
+        at += len(end)
+    return None

@@ -1,16 +1,19 @@
-"""The two envelopes that a command travels in: who signs a request, over what, and what it asks for.
+"""The envelopes that a command travels in: who signs a request, over what, and what it asks for.
 
 v2 puts everything into a form. v3 puts key and timestamp into headers, the command into the path, and the params
-alone into a JSON body. What a mock does about it is common to both, and the broker's business.
+alone into a JSON body. What follows is common to both: see `validation.py`. v1 is recognised, and never carried out.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar, TypeAlias
 
 from tn_contract.corpus import Scheme
-from tn_contract.signing import canonical_string, canonical_string_v3
+from tn_contract.signing import ENCODING, ERRORS, canonical_string, canonical_string_v3
 from tn_contract.wire import (
     COMMAND_PATH_V3,
     FORM_TYPE,
@@ -27,6 +30,34 @@ from tn_contract.wire import (
 def _content_type(request: Request) -> str:
     given = request.header("Content-Type") or ""
     return given if given == FORM_TYPE else given.partition(";")[0].strip()
+
+
+_PART = re.compile(rb'name="?([^"\r\n;]*)"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n--', re.DOTALL)
+
+
+def multipart_fields(body: bytes) -> list[tuple[str, str]]:
+    """Read the names and values of a multipart body, for a diagnosis only."""
+    return [(name.decode(ENCODING, ERRORS), value.decode(ENCODING, ERRORS)) for name, value in _PART.findall(body)]
+
+
+def json_object(text: str | bytes) -> dict[str, object]:
+    """Read a JSON object leniently, for a diagnosis only; empty for anything else."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def holds_v1(request: Request) -> bool:
+    """Return whether a request is in v1's envelope: `q` with JSON as a field or in the query, or that JSON alone."""
+    places = [parse_fields(request.body), parse_fields(request.query.encode(ENCODING, ERRORS))]
+    if b"form-data" in request.body:
+        places.append(multipart_fields(request.body))
+    if any(name == "q" and value.lstrip()[:1] == "{" for pairs in places for name, value in pairs):
+        return True
+    bare = request.path.rstrip("/") == COMMAND_PATH_V3.rstrip("/") and not request.header(TIMESTAMP_HEADER)
+    return bare and request.body.lstrip()[:1] == b"{" and "cmd" in json_object(request.body)
 
 
 class FormEnvelope:
