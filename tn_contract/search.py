@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from tn_contract.candidates import RARE, Texts, TextsV2, TextsV3, Written, beside
@@ -26,6 +27,8 @@ from tn_contract.signers.writings import WRITINGS, Reading, read_signature
 from tn_contract.signers_v3 import CaseV3
 from tn_contract.signing import ENCODING, ERRORS, Credentials
 
+# Of the wrong keys, how many are tried before wrong strings are.
+_USUAL_KEYS = 100
 # A longer string is searched for single mistakes only: each try costs its length.
 _LONG = 2000
 
@@ -185,13 +188,18 @@ def _attempts(search: Search, size: int, most: int) -> Iterator[Attempt]:
     for mistake, _grade, digest, how in wrong_digests:
         yield mistake, how, digest, right
     keys: dict[bytes, Key] = {}
-    for wrong in secrets(case):
-        if (key := encoded(wrong.key)) != secret:
-            keys.setdefault(key, wrong)
-    for named, name, mac in macs:
-        for key, wrong in keys.items():
-            yield f"{wrong.mistake} {named}", wrong.how, Hmac(name, key), right
-        yield named, "", mac, search.singles()
+    source = secrets(case)
+    # The usual keys, then all strings, then the other keys.
+    for batch in (_USUAL_KEYS, None):
+        fresh = {encoded(wrong.key): wrong for wrong in reversed(list(islice(source, batch)))}
+        fresh = {key: wrong for key, wrong in reversed(fresh.items()) if key != secret and key not in keys}
+        keys |= fresh
+        for named, name, _mac_of_secret in macs:
+            for key, wrong in fresh.items():
+                yield f"{wrong.mistake} {named}", wrong.how, Hmac(name, key), right
+        if batch:
+            for named, _name, mac in macs:
+                yield named, "", mac, search.singles()
     if not most or len(case.expected) > _LONG:
         return
     again = beside([(each[0], each[2], each) for each in search.singles()], most)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -39,6 +39,21 @@ _PLACEHOLDERS = (
     "apiKey", "api_key", "API_KEY", "TN_API_KEY", "key", "tn-demo-secret", "tn-demo-key", "<hash>", "hash", "123",
     "123456", "foo", "default", "example", "sha256", "HmacSHA256", "delTradeOrder", "tradernet", "Tradernet", " ",
 )  # fmt: skip
+_NOUNS = ("secret", "secret key", "api secret", "api secret key", "private key", "secret here", "api secret here")
+_STYLES: tuple[Callable[[str], str], ...] = (
+    lambda words: words.replace(" ", "_"),
+    lambda words: words.replace(" ", "-"),
+    lambda words: words.replace(" ", "_").upper(),
+    lambda words: f"<{words.replace(' ', '_').upper()}>",
+    lambda words: f"<{words.replace(' ', '-')}>",
+    lambda words: words,
+)
+# The same few words in the spellings of samples: your_secret, YOUR_API_SECRET_HERE, <my-secret>.
+_WRITTEN_OUT = tuple(
+    dict.fromkeys(
+        style(f"{owner}{noun}") for owner in ("your ", "my ", "the ", "") for noun in _NOUNS for style in _STYLES
+    )
+)
 _BEHIND = (
     ("secret-line-feed", 1, "\n"), ("secret-line-feed", 2, "\r\n"), ("secret-line-feed", 2, " "),
     ("secret-line-feed", 2, "\r"), ("secret-line-feed", 3, "\t"), ("secret-line-feed", 4, "\0"),
@@ -104,7 +119,7 @@ def secrets(case: Case) -> Iterator[Key]:
         yield Key("other-secret", 1, pair.secret.reveal())
         yield Key("other-secret", 3, pair.api_key, "It is the key of that pair.")
     yield from _derived(case, raw)
-    for text in _PLACEHOLDERS:
+    for text in (*_PLACEHOLDERS, *_WRITTEN_OUT):
         yield Key("placeholder-secret", 4 if text not in ("secret", "undefined", "null", "None") else 3, text,
                   f"It is {text!r}.")  # fmt: skip
     yield from (each._replace(mistake="key-as-secret", grade=4) for each in (
@@ -170,6 +185,8 @@ def _hashed(raw: bytes, mistake: str, what: str, more: int) -> Iterator[Key]:
         for size in (16, 32) if not more else ():
             if len(digest) * 2 > size:
                 yield Key(mistake, 4, digest.hex()[:size], f"{told} in hex, truncated.")
+            if len(digest) > size:
+                yield Key(mistake, 4, digest[:size], f"{told} as bytes, truncated.")
     if not more:
         twice = hashlib.sha256(hashlib.sha256(raw).digest()).digest()
         yield Key(mistake, 4, twice, "It was hashed twice.")

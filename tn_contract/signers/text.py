@@ -6,12 +6,13 @@ The tables are data: a way to print a map is one row of `_PRINTED`, a way to joi
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable, Container, Iterator
 from functools import lru_cache
 from itertools import permutations
 
-from tn_contract.signers import ASCII, COMPACT, Case, Choice, flat, is_number, values_only, written
+from tn_contract.signers import ASCII, COMPACT, Case, Choice, encoded, flat, is_number, values_only, written
 from tn_contract.signers.printed import printed
 from tn_contract.signers.values import component_encoded, form_encoded, lower_escapes, percent_encoded
 from tn_contract.wire import Nested
@@ -196,6 +197,10 @@ def _inner_choices() -> Iterator[Choice]:
     yield Choice("inner-equals-encoded", 4, lambda tree: lower_escapes(percent_encoded(written(tree))))
     yield Choice("inner-equals-encoded", 4, lambda tree: _twice(written(tree)))
     yield Choice("inner-equals-encoded", 4, lambda tree: percent_encoded(_pairs("{}[{}]")({"params": tree})))
+    for inner in (written, TIGHT, TIGHT_TEXTS, WIDE):
+        for name in ("sha256", "md5", "sha1"):
+            yield Choice("text-hashed-first", 4, lambda tree, inner=inner, name=name: hashlib.new(
+                name, encoded(inner(tree))).hexdigest(), "It is params that is hashed.")  # fmt: skip
     yield Choice("values-only", 2, values_only("&"))
     yield Choice("values-only", 4, values_only(","))
     yield from printed(whole=False)
