@@ -113,11 +113,17 @@ def _say(text: str, *, err: bool = False, wrap: bool = True) -> None:
     from tn_contract.text import escape
 
     text = escape(text, keep="\n")
-    if wrap and (stream := sys.stderr if err else sys.stdout) and stream.isatty():
-        import shutil
+    click.echo("\n".join(_on_a_terminal(text.split("\n"), err=err)) if wrap else text, err=err)
 
-        text = "\n".join(_wrapped(line, shutil.get_terminal_size().columns) for line in text.split("\n"))
-    click.echo(text, err=err)
+
+def _on_a_terminal(lines: list[str], *, err: bool = False) -> list[str]:
+    """Wrap lines between words where they go to a terminal."""
+    stream = sys.stderr if err else sys.stdout
+    if not (stream and stream.isatty()):
+        return lines
+    import shutil
+
+    return [_wrapped(line, shutil.get_terminal_size().columns) for line in lines]
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -889,14 +895,17 @@ def explain_request(file: Any, as_json: bool) -> None:
         click.echo(json.dumps(msgspec.to_builtins(explained), indent=2))
     else:
         named = len(explained) + recording.left_out > 1
-        click.echo("\n\n".join("\n".join(_explanation_lines(each, named=named)) for each in explained))
+        for number, each in enumerate(explained):
+            lines, compared = _explanation_lines(each, named=named)
+            click.echo("\n" * bool(number) + "\n".join([*_on_a_terminal(lines), *compared]))
     if recording.left_out:
         click.echo(f"{recording.left_out} requests to other addresses were left out", err=as_json)
     refused = any(each.judged and not each.right for each in explained)
     sys.exit(1 if refused else 0 if all(each.judged for each in explained) else 4)
 
 
-def _explanation_lines(explained: Explanation, *, named: bool) -> list[str]:
+def _explanation_lines(explained: Explanation, *, named: bool) -> tuple[list[str], list[str]]:
+    """The lines to read, and those to compare, one above the other."""
     from tn_contract.corpus import load_corpus
     from tn_contract.journal import comparison
     from tn_contract.text import escape
@@ -914,7 +923,7 @@ def _explanation_lines(explained: Explanation, *, named: bool) -> list[str]:
         lines.append(f"reason    {explained.reason}")
     diagnosis = explained.diagnosis
     if diagnosis is None:
-        return lines
+        return lines, []
     if diagnosis.mistakes:
         lines += [
             f"mistake   {', '.join(diagnosis.mistakes)}",
@@ -932,8 +941,8 @@ def _explanation_lines(explained: Explanation, *, named: bool) -> list[str]:
         at = mark.index("^")
         coloured = ((signed, "red"), (expected, "green"))
         marked = [text[:at] + click.style(text[at:], fg=colour) for text, colour in coloured]
-        lines += [*marked, mark]
-    return lines
+        return lines, [*marked, mark]
+    return lines, []
 
 
 # ---- sign --------------------------------------------------------------------------------------------------

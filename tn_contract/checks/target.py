@@ -156,14 +156,14 @@ class Target:
         named = options.control_host.lower().removesuffix(".")
         self._transport = Transport(self.base_url, _TIMEOUTS)
         self._may_hold_token = self.target_class == "loopback" or address.host.removesuffix(".") == named
-        self._own = Credentials.from_environment()
+        self.own = Credentials.from_environment()
         self.second = Credentials.from_environment("_2")
         self._nonces = Nonces()
         health = self._find_control_plane()
         self.is_kit_mock = health.get("mock") == "tn-contract"
         self.has_book = self.is_kit_mock and health.get("orders") == "book"
         self.disposable = self.target_class == "loopback" or self.is_kit_mock
-        if self._own is None and not self.is_kit_mock:
+        if self.own is None and not self.is_kit_mock:
             raise UsageError(
                 "no credentials: set TN_API_KEY and TN_API_SECRET for this target (it is no mock of this kit, "
                 "which would hand out its own)"
@@ -187,7 +187,7 @@ class Target:
 
     def _find_control_plane(self) -> dict[str, Any]:
         # A real server is not asked for addresses that are none of its own.
-        if self.target_class == "live" or (self.target_class == "sandbox" and self._own):
+        if self.target_class == "live" or (self.target_class == "sandbox" and self.own):
             return {}
         try:
             reply = self._transport.send(Request("GET", f"{CONTROL}health"))  # which asks for no token
@@ -267,7 +267,7 @@ class Target:
     def probe(self, scheme: Scheme = "v2") -> Iterator[Probe]:
         """Yield a check's way to the server: with a key pair of its own where there are any."""
         opened = self.new_credentials()
-        credentials = opened or self._own
+        credentials = opened or self.own
         assert credentials is not None  # noqa: S101 # the constructor saw to it
         probe = Probe(self, credentials, Nonces() if opened else self._nonces, scheme)
         try:
@@ -355,7 +355,9 @@ class Probe:
     @property
     def redactor(self) -> Redactor:
         """What keeps secrets out of everything this check writes."""
-        pairs = [self.credentials, *self.others]
+        # Those of the environment always: a check may send what another one composed with them.
+        known = (self.credentials, *self.others, self.target.own, self.target.second)
+        pairs = [pair for pair in known if pair]
         return Redactor(
             tuple(pair.secret for pair in pairs),
             () if self.target.is_kit_mock else tuple(pair.api_key for pair in pairs),
