@@ -16,6 +16,7 @@ from tn_contract.client_checks.clocks import (
     HELD,
     SECONDS_LIKE,
     SET_BACK_BY,
+    Clock,
     clock_of,
     counts_on,
     is_paced,
@@ -337,6 +338,11 @@ def draws_rising(evidence: Evidence) -> Finding:
     return finding
 
 
+def _may_repeat(evidence: Evidence, clock: Clock) -> bool:
+    """Whether a nonce may come twice for its coarse unit alone: one fault, which draws/rising judges."""
+    return clock.grain >= COARSE and not (is_paced(evidence) or counts_on(evidence, clock))
+
+
 def _rising(sequences: list[list[Sent]]) -> Finding:
     expected = "each nonce greater than the one before"
     # An HTTP library that follows a redirect sends the nonce again, and nobody drew it.
@@ -360,7 +366,7 @@ def _rising(sequences: list[list[Sent]]) -> Finding:
 def draws_rising_after_restart(evidence: Evidence) -> Finding:
     """Run the program again and again with one key, and compare each last nonce with the next run's first one."""
     clock = clock_of(evidence)
-    if clock and clock.grain > SECONDS_LIKE:
+    if clock and (clock.grain > SECONDS_LIKE or _may_repeat(evidence, clock)):
         raise NotApplicable(f"its nonces count {clock.told}: draws/rising judges that")
     runs = pairwise(_case(evidence, "restart").processes)
     return _rising([[*before.sent[-1:], *after.sent[:1]] for before, after in runs])
@@ -416,7 +422,7 @@ def draws_anew_after_unclear_replies(evidence: Evidence) -> Finding:
 def _drawn_anew(evidence: Evidence, order_ids: list[str]) -> Finding:
     expected, pairs = "another nonce for the next request", 0
     clock = clock_of(evidence)
-    if clock and clock.grain >= COARSE and not (is_paced(evidence) or counts_on(evidence, clock)):
+    if clock and _may_repeat(evidence, clock):
         raise NotApplicable(f"its nonces count {clock.told}, and may come twice for that: draws/rising judges it")
     for case in evidence.cases:  # each with one key, whose nonces a new process must not take up again either
         for place, sent in enumerate(case.sent):
