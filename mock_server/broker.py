@@ -480,6 +480,7 @@ class Broker:
             done.order_id,
             "cancelled" if done.cancelled else "none",
             scheme,
+            done.fault.late if done.fault else 0.0,
         )
         reply = Reply(
             payload.status,

@@ -10,8 +10,10 @@ from msgspec import Meta, Struct
 from tn_contract import corpus
 
 DELAY_SECONDS = 1.0
+LATE_SECONDS = 4.0
 SILENCE_SECONDS = 60.0
 _PIECE = 16  # bytes of a dribbled reply that come at a time
+_PADDING = 100 * 1024  # bytes of white space before a long reply
 
 Kind: TypeAlias = corpus.Fault  # scenarios and magic orders have the same
 
@@ -19,9 +21,9 @@ Kind: TypeAlias = corpus.Fault  # scenarios and magic orders have the same
 class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a reply is spoilt on its way.
 
-    `seconds`: how late a delayed reply comes, how long a dribbled one takes, how long silence lasts; with the others,
-    how long after what is sent of the reply the connection ends. `after`: how many bytes of the reply, its head
-    included, are sent before it goes wrong; of a dribbled reply, how many come at a time.
+    `seconds`: how late a delayed reply comes, how long a dribbled one takes, how long silence or a stall lasts; with
+    the others, how long after what is sent of the reply the connection ends. `after`: how many bytes of the reply, its
+    head included, are sent before it goes wrong; of a dribbled reply, how many come at a time.
     """
 
     kind: Kind
@@ -31,12 +33,12 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     @property
     def loses_reply(self) -> bool:
         """Whether the client never gets the whole reply."""
-        return self.kind not in ("delay", "dribble")
+        return self.kind not in corpus.WHOLE
 
     @property
     def late(self) -> float:
         """How many seconds after its time a reply has come whole, if it does."""
-        return DELAY_SECONDS if self.seconds is None else self.seconds
+        return _or(self.seconds, DELAY_SECONDS) if self.kind in ("delay", "dribble") else 0.0
 
 
 class Send(Struct, frozen=True):
@@ -80,6 +82,25 @@ def script(fault: Fault, reply: bytes) -> tuple[Step, ...]:
             return (Wait(fault.late), Send(reply), Keep())
         case "dribble":
             return (*_dribbled(reply, max(1, _or(fault.after, _PIECE)), fault.late), Keep())
+        case "chunked":
+            return (Send(_chunked(reply) + b"0\r\nX-Trailer: 1\r\n\r\n"), Keep())
+        case "long":
+            return (Send(_padded(reply)), Keep())
+        case "closing":
+            return (Send(_announcing_the_end(reply)), *_pause(fault), Close())
+        case "late":
+            return (Wait(_or(fault.seconds, LATE_SECONDS)), Send(reply), Keep())
+        case "stall-status":
+            return (*_begun(fault, reply, len("HTTP/1.1 20")), Hang(_or(fault.seconds, SILENCE_SECONDS)))
+        case "stall-header":
+            return (*_begun(fault, reply, reply.find(b"\r\n") + 4), Hang(_or(fault.seconds, SILENCE_SECONDS)))
+        case "stall-body":
+            return (*_begun(fault, reply, _middle(reply)), Hang(_or(fault.seconds, SILENCE_SECONDS)))
+        case "stall-chunk":
+            return (
+                *_begun(fault, whole := _chunked(reply) + b"0", len(whole) - 1),
+                Hang(_or(fault.seconds, SILENCE_SECONDS)),
+            )
         case "silence":
             return (*_begun(fault, reply), Hang(_or(fault.seconds, SILENCE_SECONDS)))
         case "drop":
@@ -126,6 +147,35 @@ def _middle(reply: bytes) -> int:
 
 def _promising_more(reply: bytes) -> bytes:
     """Let `Content-Length` say more than there is."""
+    head, body = _parts(reply)
+    return _joined(head, b"Content-Length: %d" % (2 * len(body) + 1), body)
+
+
+def _chunked(reply: bytes) -> bytes:
+    """Write the body in two chunks; the last one, which is empty, is not among them."""
+    head, body = _parts(reply)
+    pieces = [piece for piece in (body[: len(body) // 2], body[len(body) // 2 :]) if piece]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return _joined(head, b"Transfer-Encoding: chunked", chunks)
+
+
+def _padded(reply: bytes) -> bytes:
+    head, body = _parts(reply)
+    body = b" " * _PADDING + body
+    return _joined(head, b"Content-Length: %d" % len(body), body)
+
+
+def _announcing_the_end(reply: bytes) -> bytes:
     head, separator, body = reply.partition(b"\r\n\r\n")
-    head = re.sub(rb"(?i)\r\nContent-Length:[^\r]*", b"", head)
-    return head + b"\r\nContent-Length: %d" % (2 * len(body) + 1) + separator + body
+    head = re.sub(rb"(?i)\r\nConnection:[^\r]*", b"", head)
+    return head + b"\r\nConnection: close" + separator + body
+
+
+def _parts(reply: bytes) -> tuple[bytes, bytes]:
+    """Split a reply into the head, without what it says of the length, and the body."""
+    head, _separator, body = reply.partition(b"\r\n\r\n")
+    return re.sub(rb"(?i)\r\nContent-Length:[^\r]*", b"", head), body
+
+
+def _joined(head: bytes, header: bytes, body: bytes) -> bytes:
+    return head + b"\r\n" + header + b"\r\n\r\n" + body

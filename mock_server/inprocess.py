@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # What httpx raises when a socket loses the reply; a late one needs a socket to be felt.
 _LOST: dict[Kind, tuple[type[httpx.TransportError], str]] = {
     "silence": (httpx.ReadTimeout, "the mock stays silent"),
+    "late": (httpx.ReadTimeout, "the mock answers late"),
+    "stall-status": (httpx.ReadTimeout, "the mock stalls in the status line"),
+    "stall-header": (httpx.ReadTimeout, "the mock stalls in the headers"),
+    "stall-body": (httpx.ReadTimeout, "the mock stalls in the body"),
+    "stall-chunk": (httpx.ReadTimeout, "the mock stalls before the last chunk"),
     "drop": (httpx.RemoteProtocolError, "the mock hung up without a reply"),
     "cut-off": (httpx.RemoteProtocolError, "the mock hung up in the middle of its reply"),
     "wrong-length": (httpx.RemoteProtocolError, "the mock promised more than it sent"),

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mock_server.faults import Fault, Kind
-from tn_contract.corpus import Corpus, Payload
+from tn_contract.corpus import WHOLE, Corpus, Payload
 from tn_contract.errors import UsageError
 from tn_contract.text import read_text
 from tn_contract.validation import order_asked
@@ -95,7 +95,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         """Whether the command is done: by default when its reply is late or double, not when another one comes."""
         if self.when:
             return self.when == "after-apply"
-        return self.payload is None and self.fault in (None, "delay", "dribble")
+        return self.payload is None and (self.fault is None or self.fault in WHOLE)
 
     def flaw(self, corpus: Corpus) -> str:
         """Say what is wrong with the rule as a whole; "" when nothing is."""
@@ -117,7 +117,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             return "seconds and after belong to a fault"
         if self.twice and (self.payload or self.fault or self.latency or self.when):
             return "what is delivered twice is done and answered as it deserves: leave everything else out"
-        if self.when == "before-apply" and self.payload is None and self.fault in (None, "delay", "dribble"):
+        if self.when == "before-apply" and self.payload is None and (self.fault is None or self.fault in WHOLE):
             return "a command that is not done needs another answer: give it a payload, or a fault that loses the reply"
         if self.latency and self.latency.p99 < self.latency.median:
             return "the 99th percentile lies below the median"

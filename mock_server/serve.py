@@ -31,7 +31,7 @@ from tn_contract.wire import Request
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from mock_server.certificates import Certificates
+    from mock_server.certificates import Certificates, Flaw
     from tn_contract.signing import Credentials
 
 CONTROL_THREADS = 16
@@ -90,13 +90,14 @@ def open_entrance(
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
     certified: Sequence[str] = (),
+    flaw: Flaw = "",
     token: str = "",
 ) -> Iterator[Entrance]:
     """Bind a port (0: any free one), until the block ends. Clients may connect; they wait for who answers.
 
     With `tls`, names of hosts, HTTPS is spoken in their names and in this machine's, and a tunnel leads clients here
-    that have one of them in their code. `certified` are the names in the certificate, if it shall have others. Raises
-    `UsageError` when the address cannot be bound, or when there can be no certificate.
+    that have one of them in their code. `certified` are the names in the certificate, if it shall have others; it can
+    have a `flaw` besides. Raises `UsageError` when the address cannot be bound, or when there can be no certificate.
     """
     if not host:
         raise UsageError("no host to listen on: choose 127.0.0.1, or 0.0.0.0 for all interfaces")
@@ -110,7 +111,7 @@ def open_entrance(
             return
         from mock_server.certificates import issue
 
-        certificates = opened.enter_context(issue(certified or (*tls, host, *_LOCAL), ca_file))
+        certificates = opened.enter_context(issue(certified or (*tls, host, *_LOCAL), ca_file, flaw))
         tunnel = opened.enter_context(_bound(host, 0))
         environment = certificates.environment
         for name, value in (("HTTPS_PROXY", f"http://{_address(tunnel)}"), ("NO_PROXY", "localhost,127.0.0.1,::1")):
@@ -134,6 +135,7 @@ def listen(
     tls: Sequence[str] = (),
     ca_file: Path | None = None,
     certified: Sequence[str] = (),
+    flaw: Flaw = "",
     token: str = "",
     **options: Any,
 ) -> RunningMock:
@@ -142,7 +144,7 @@ def listen(
     The options are those of `_behind` and of `Broker`.
     """
     with ExitStack() as started:
-        entrance = open_entrance(host, port, tls=tls, ca_file=ca_file, certified=certified, token=token)
+        entrance = open_entrance(host, port, tls=tls, ca_file=ca_file, certified=certified, flaw=flaw, token=token)
         mock = _behind(started.enter_context(entrance), broker, **options)
         started.callback(mock.stop)
         return replace(mock, stop=_closing(started.pop_all()))

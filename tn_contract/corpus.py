@@ -26,7 +26,10 @@ Side = Literal["server", "client"]
 Scheme = Literal["v2", "v3"]
 Outcome = Literal["accepted", "rejected", "unknown"]
 TargetClass = Literal["loopback", "sandbox", "live"]
-Fault = Literal["delay", "dribble", "silence", "drop", "reset", "cut-off", "wrong-length", "garbage"]
+Fault = Literal[
+    "delay", "dribble", "chunked", "long", "closing", "silence", "late", "stall-status", "stall-header",
+    "stall-body", "stall-chunk", "drop", "reset", "cut-off", "wrong-length", "garbage",
+]  # fmt: skip
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)$")]
@@ -136,13 +139,25 @@ class Situation(Record):
 FAULTS: dict[Fault, str] = {
     "delay": "documented success, a second late",
     "dribble": "documented success, piece by piece, for a second",
+    "chunked": "documented success in chunks, with a trailer",
+    "long": "documented success behind 100 kB of white space",
+    "closing": "documented success on a connection that closes after it",
     "silence": "nothing for a minute",
+    "late": "documented success four seconds late, after most time limits",
+    "stall-status": "stalls in the status line",
+    "stall-header": "stalls in the headers",
+    "stall-body": "stalls in the middle of the body",
+    "stall-chunk": "stalls before the last chunk",
     "drop": "hangs up without a reply",
     "reset": "resets the connection (RST)",
     "cut-off": "hangs up in the middle of the body",
     "wrong-length": "documented success with a length that promises more, then hangs up",
     "garbage": "bytes that are no HTTP",
 }
+
+
+# Those after which the whole reply has come, to a client that waits a second.
+WHOLE: frozenset[Fault] = frozenset(("delay", "dribble", "chunked", "long", "closing"))
 
 
 class MagicOrder(Record):
@@ -159,7 +174,7 @@ class MagicOrder(Record):
     @property
     def loses_reply(self) -> bool:
         """Whether no complete reply arrives."""
-        return self.fault not in (None, "delay", "dribble")
+        return self.fault is not None and self.fault not in WHOLE
 
     @property
     def told(self) -> str:

@@ -169,8 +169,8 @@ class Sent:
 
     @property
     def is_cancel(self) -> bool:
-        """Whether it asks to cancel an order."""
-        return self.command == CANCEL
+        """Whether it asks to cancel an order; a browser's question whether it may (OPTIONS) does not."""
+        return self.command == CANCEL and self.method != "OPTIONS"
 
     @property
     def follows_redirect(self) -> bool:

@@ -44,7 +44,8 @@ _PLAIN_HEADERS = {"content-type", "content-length", "date", "retry-after", "loca
 class Assessment(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the mock made of a request: the situation, and what it would have accepted.
 
-    `scheme` is the generation of the protocol that the request's address belongs to.
+    `scheme` is the generation of the protocol that the request's address belongs to; the whole reply is sent `late`
+    seconds after the request came, if not sooner.
     """
 
     situation: str
@@ -56,6 +57,7 @@ class Assessment(Struct, frozen=True, omit_defaults=True, gc=False):
     order_id: str = ""
     effect: Literal["none", "cancelled"] = "none"
     scheme: Scheme = "v2"
+    late: float = 0.0
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -254,6 +256,7 @@ class Redactor:
             assessment.order_id,
             assessment.effect,
             assessment.scheme,
+            assessment.late,
         )
 
 

@@ -125,9 +125,17 @@ def exit_code(rows: list[Row], *, strict: bool) -> int:
     seen = {row.verdict for row in rows}
     if "fail" in seen or (strict and "warn" in seen):
         return EXIT_BROKEN  # first, for a broken clause often blocks or upsets the checks around it
+    # Blocked by a request that the mock refused for what the client did wrong.
+    if any(row.verdict == "blocked" and row.exchanges and _judges_a_client(row) for row in rows):
+        return EXIT_BROKEN
     if seen & {"error", "blocked"}:
         return EXIT_ERROR
     return EXIT_OK if seen - {"skipped"} else EXIT_NOTHING
+
+
+def _judges_a_client(row: Row) -> bool:
+    clause = load_corpus().clauses.get(row.clause)
+    return clause is not None and clause.side == "client"
 
 
 def build(rows: list[Row], subject: Subject, *, started: str, elapsed: float, code: int, unjudged: int = 0) -> Report:

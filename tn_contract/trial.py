@@ -17,14 +17,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -37,6 +37,7 @@ from tn_contract.journal import Exchange, Redactor, timestamp
 from tn_contract.processes import end_marked, running
 from tn_contract.reportlines import WORDS_KEPT, decoded, read_reports, why_unread
 from tn_contract.signing import Secret
+from tn_contract.stalling import Stalling, stalling
 
 if TYPE_CHECKING:
     from mock_server.serve import RunningMock
@@ -46,11 +47,15 @@ DEADLINE = 20.0
 REPLY_TIMEOUT = 3
 # How late slow replies come: far from the second that some clients wait, and from REPLY_TIMEOUT.
 DELAY = 1.5
+# How long after the time that a client is asked to wait the late reply comes.
+LATER = 1.0
 # A silent reply outlasts every deadline by so many seconds.
 SILENT_ON = 30.0
 KILL_AFTER = 1.0
 # What the command may name as $NAME. The secret is no such thing: process lists show commands.
 PLACEHOLDERS = ("TN_BASE_URL", "TN_API_KEY", "TN_ORDER_IDS", "TN_TIMEOUT", "SSL_CERT_FILE", "HTTPS_PROXY")
+# Cases that wait for the server at a time: they hardly compute.
+WAITING = 12
 OUTPUT_KEPT = 1024 * 1024
 OUTPUT_MOST = 64 * OUTPUT_KEPT
 _TICK = 0.02
@@ -76,8 +81,9 @@ class _Abandoned(Exception):
 class Trial:
     """How to try a client: the command (as in a shell, but without one), and the limits.
 
-    `deadline` is in seconds for each process; `jobs` is how many cases run at a time. With `tls`, names of hosts, the
-    mock speaks HTTPS in their names, and the program's environment leads it there.
+    `deadline` is in seconds for each process; `jobs` is how many cases run at a time (0: a few, and besides them those
+    that mostly wait). With `tls`, names of hosts, the mock speaks HTTPS in their names, and the program's environment
+    leads it there.
     """
 
     command: str
@@ -107,7 +113,11 @@ class Trial:
         jobs = self.jobs or min(8, 2 * (os.cpu_count() or 1))
         abandoned = threading.Event()
         turned_away: list[Collection[str]] = []  # of each case; complete when its mock is closed
-        with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as closing:
+        with (
+            ThreadPoolExecutor(jobs) as pool,
+            nullcontext(pool) if self.jobs else ThreadPoolExecutor(WAITING) as waiting,
+            ThreadPoolExecutor(jobs) as closing,
+        ):
 
             def run(spec: CaseSpec) -> Case:
                 case = self._run_case(spec, closing, abandoned, turned_away)
@@ -116,7 +126,9 @@ class Trial:
 
             try:
                 # Those that wait for the server begin first, so that the others run meanwhile.
-                cases = {case.id: case for case in pool.map(run, sorted(specs, key=lambda spec: not spec.slow))}
+                slow = waiting.map(run, [spec for spec in specs if spec.slow])
+                quick = pool.map(run, [spec for spec in specs if not spec.slow])
+                cases = {case.id: case for case in (*slow, *quick)}
             except BaseException:
                 abandoned.set()
                 raise
@@ -137,9 +149,13 @@ class Trial:
             return Case(spec.id, skipped="no certificate can be made here: pip install 'tn-contract[tls]'")
         tls = self.tls or (("localhost",) if spec.certificate else ())
         certified = ("elsewhere.example",) if spec.certificate == "misnamed" else ()
+        flaw = spec.certificate if spec.certificate in ("expired", "self-signed") else ""
         # A mock of its own: what comes without a known key would belong to no case otherwise.
-        seconds = {"delay": DELAY, "dribble": DELAY, "silence": self.deadline + SILENT_ON}
-        with _Clock(library, spec) as clock, _mock(closing, tls, certified, clock.heard, seconds) as mock:
+        stalls = ("silence", "stall-status", "stall-header", "stall-body", "stall-chunk")
+        seconds = {"delay": DELAY, "dribble": DELAY, "late": REPLY_TIMEOUT + LATER}
+        seconds |= dict.fromkeys(stalls, self.deadline + SILENT_ON)
+        options = {"tls": tls, "certified": certified, "flaw": flaw, "fault_seconds": seconds}
+        with _Clock(library, spec) as clock, _mock(closing, sink=clock.heard, **options) as mock:
             session = mock.broker.open_session()
             credentials = session.credentials
             case = Case(spec.id)
@@ -149,7 +165,9 @@ class Trial:
                     raise _Abandoned
                 clock.tick()
 
-            with _way_to(mock, spec) as (base_url, way):
+            with stalling(spec.stalls) as stalled, _way_to(mock, spec, stalled) as (base_url, way):
+                if not stalled.works:
+                    return Case(spec.id, skipped="a connection that is never made cannot be arranged here")
                 for order_ids in spec.processes:
                     seen = len(case.sent)
                     environment = {
@@ -169,6 +187,8 @@ class Trial:
                     process.sent = [Sent(exchange) for exchange in exchanges[seen:]]
                     process.ended = self._had_to_wait(process, spec)
                     case.processes.append(process)
+                if spec.stalls == "handshake" and not stalled.heard:
+                    return Case(spec.id, skipped="the program did not begin HTTPS")
             if not spec.unreachable:
                 turned_away.append(mock.turned_away)
         return case
@@ -323,17 +343,9 @@ def _find_crashes(evidence: Evidence) -> None:
 
 
 @contextmanager
-def _mock(
-    closing: Executor,
-    tls: tuple[str, ...],
-    certified: tuple[str, ...],
-    heard: Callable[[Exchange], None],
-    seconds: Mapping[str, float],
-) -> Iterator[RunningMock]:
+def _mock(closing: Executor, **options: Any) -> Iterator[RunningMock]:
     # Whatever nonce comes, so that one fault does not hide the others: the checks compare the nonces themselves.
-    mock = load_mock().running(
-        policy="none", control=False, tls=tls, certified=certified, sink=heard, fault_seconds=seconds
-    )
+    mock = load_mock().running(policy="none", control=False, **options)
     running = mock.__enter__()
     try:
         yield running
@@ -342,19 +354,23 @@ def _mock(
 
 
 @contextmanager
-def _way_to(mock: RunningMock, spec: CaseSpec) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the mock's address and the variables that lead there, or those of a place where nothing listens."""
+def _way_to(mock: RunningMock, spec: CaseSpec, stalled: Stalling) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the mock's address and the variables that lead there, or those of a place where nothing answers."""
     way = dict(mock.environment)
-    if spec.certificate == "untrusted" and mock.certificates:
+    if spec.certificate in ("untrusted", "self-signed") and mock.certificates:
         way = {name: value for name, value in way.items() if name not in mock.certificates.environment}
-    if spec.server:
+    if spec.server and not spec.stalls:
         yield mock.base_url, way
+        return
+    proxied = [name for name in way if name.lower() == "https_proxy"]
+    if spec.stalls:
+        scheme = "https" if spec.stalls == "handshake" else mock.base_url.partition(":")[0]
+        yield f"{scheme}://{stalled.address}", way | dict.fromkeys(proxied, f"http://{stalled.address}")
         return
     with socket.socket() as taken:  # bound and not listening: connections are refused, and nobody else gets the port
         taken.bind(("127.0.0.1", 0))
         nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
-        proxies = {name: f"http://{nowhere}" for name in way if name.lower() == "https_proxy"}
-        yield f"{mock.base_url.partition(':')[0]}://{nowhere}", way | proxies
+        yield f"{mock.base_url.partition(':')[0]}://{nowhere}", way | dict.fromkeys(proxied, f"http://{nowhere}")
 
 
 def _find_faketime() -> str:

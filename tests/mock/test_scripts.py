@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import httptools
 import msgspec
 import pytest
 from hypothesis import given
@@ -39,12 +40,39 @@ def test_a_script_ends_and_does_so_once(fault: Fault, reply: bytes) -> None:
 
 
 @given(spoilt, replies)
-def test_only_delayed_and_dribbled_replies_arrive(fault: Fault, reply: bytes) -> None:
+def test_a_reply_arrives_as_it_is_or_changed_in_its_framing_alone_or_not_at_all(fault: Fault, reply: bytes) -> None:
     steps = script(fault, reply)
-    kept = fault.kind in ("delay", "dribble")
+    kept = fault.kind in ("delay", "dribble", "chunked", "long", "late")
     assert isinstance(steps[-1], Keep) is kept
-    if kept:
+    if fault.kind in ("delay", "dribble", "late"):
         assert sent(steps) == reply
+    if fault.kind in corpus.WHOLE:
+        assert body_of(sent(steps)).strip() == reply.partition(b"\r\n\r\n")[2].strip()
+
+
+def body_of(told: bytes) -> bytes:
+    """What a reader of HTTP makes of a reply's body."""
+    reader = Parsed(told)
+    return b"".join(reader.parts)
+
+
+class Parsed:
+    def __init__(self, told: bytes) -> None:
+        self.parts: list[bytes] = []
+        httptools.HttpResponseParser(self).feed_data(told)
+
+    def on_body(self, part: bytes) -> None:
+        self.parts.append(part)
+
+
+@given(st.sampled_from(["stall-status", "stall-header", "stall-body", "stall-chunk"]), replies, seconds)
+def test_what_stalls_never_ends_a_reply(kind: Kind, reply: bytes, pause: float | None) -> None:
+    steps = script(Fault(kind, pause), reply)
+    assert isinstance(steps[-1], Hang)
+    ended: list[bool] = []
+    listener = type("Listener", (), {"on_message_complete": lambda self: ended.append(True)})()
+    httptools.HttpResponseParser(listener).feed_data(sent(steps))
+    assert not ended
 
 
 @given(st.sampled_from(["silence", "drop", "reset", "cut-off"]), replies, seconds, st.integers(0, 500))

@@ -94,9 +94,9 @@ def test_nothing_but_the_public_certificate_is_written_and_that_is_removed() -> 
     with running(tls=[HOST]) as mock:
         assert mock.certificates
         file = mock.certificates.ca_file
-        assert [path.name for path in file.parent.iterdir()] == [file.name]
+        assert {path.name for path in file.parent.iterdir()} == {file.name, "tn-contract.ini"}
         assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-        assert "PRIVATE KEY" not in file.read_text()
+        assert not any("PRIVATE KEY" in path.read_text() for path in file.parent.iterdir())
     assert not file.parent.exists()
 
 

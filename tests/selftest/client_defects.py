@@ -15,8 +15,12 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
+
+from tn_contract.client_checks.cases import case_of
+from tn_contract.corpus import load_corpus
 
 from .clients import FAILURES, FALSY, FORM, Client, Fields, Got, LostError, NotSentError
 
@@ -25,11 +29,15 @@ Also = dict[str, str]
 
 @dataclass(frozen=True)
 class Defect:
-    """What is put in place of what, the checks that are there to find it, and why others do."""
+    """What is put in place of what, the checks that are there to find it, and why others do.
+
+    `tried_in` are cases that show it besides those that its own checks need; a check that needs all cases gets these.
+    """
 
     attributes: dict[str, Any]
     own: tuple[str, ...]
     also: Also = field(default_factory=dict)
+    tried_in: tuple[str, ...] = ()
 
 
 DEFECTS: dict[str, Defect] = {}
@@ -48,7 +56,19 @@ def defect(slug: str, *own: str, also: Also | None = None, **attributes: Any) ->
     assert slug not in DEFECTS, slug
     assert own, slug
     assert all(hasattr(Client, step) for step in attributes), slug
-    DEFECTS[slug] = Defect(attributes, own, also or {})
+    DEFECTS[slug] = Defect(attributes, own, dict(also or {}))
+
+
+def found_too(*slugs: str, also: Also) -> None:
+    """Add reasons why other checks find these."""
+    for slug in slugs:
+        DEFECTS[slug].also.update(also)
+
+
+def tried(slug: str, *replies: str) -> None:
+    """Name payloads or faults whose cases show a defect, where its own checks look at all cases."""
+    orders = {order.fault or order.payload: case_of(order.order_id) for order in load_corpus().magic_orders.values()}
+    DEFECTS[slug] = replace(DEFECTS[slug], tried_in=tuple(orders[reply] for reply in replies))
 
 
 def broken(slug: str) -> type[Client]:
@@ -798,7 +818,7 @@ defect("takes-what-it-could-not-send-for-refused", "reports/not-sent",
 defect("takes-a-bad-certificate-for-a-refusal", "reports/not-sent",
        on_not_sent=lambda self, order_id: {"outcome": "rejected" if "s:" in self.base_url else "not-sent"})  # fmt: skip
 defect("waits-for-ever", "reports/silence", patience=lambda self: None)
-defect("waits-too-short-a-time", "reports/slow-replies", patience=lambda self: 0.1)
+defect("waits-too-short-a-time", "reports/slow-replies", patience=lambda self: 0.2)
 
 
 @instead_of("read", "reports/lost-replies")
@@ -832,7 +852,7 @@ def takes_the_first_piece_for_the_whole(self: Client, reply: http.client.HTTPRes
 def never_looks_at_the_reply(self: Client, method: str, address: str, headers: dict[str, str], body: bytes) -> Got:
     connection = self.connect()
     connection.request(method, address, body, headers)
-    time.sleep(0.1)
+    time.sleep(0.15)
     connection.close()
     return Got(200, '{"result": 1}')
 
@@ -971,3 +991,74 @@ defect(
     string_to_sign=lambda self, fields: "&".join(f"{name}={value}" for name, value in sorted(fields)),
     judge=lambda self, order_id, got: {"outcome": "accepted"},
 )  # fmt: skip
+
+
+tried("stops-at-the-first-that-is-not-accepted", "method-error")
+tried("reports-accepted-orders-alone", "method-error")
+
+# ---- found by others too --------------------------------------------------------------------------------------
+
+found_too(
+    "believes-the-status-alone",
+    also={
+        "reports/other-statuses": "202 is not 200",
+        "reports/nested-failures": "its status is 200",
+        "reports/failures-of-other-types": "their status is 200",
+    },
+)
+found_too("cancels-the-first-order-each-time", also={"reports/each-order-for-itself": "the reply is the first order's"})
+found_too(
+    "crashes-on-a-lost-reply",
+    "takes-lost-replies-for-not-sent",
+    "takes-lost-replies-for-refusals",
+    also={"reports/stalled-*": "a stall loses the reply"},
+)
+found_too("takes-lost-replies-for-success", also={"reports/stalled-*": "a stall loses the reply"})
+found_too(
+    "crashes-without-a-server",
+    "takes-what-it-could-not-send-for-refused",
+    also={"reports/stalled-connect": "no connection comes about there", "reports/stalled-handshake": "nor there"},
+)
+found_too(
+    "takes-a-bad-certificate-for-a-refusal", also={"reports/stalled-handshake": "HTTPS does not come about there"}
+)
+found_too(
+    "cancels-a-neighbour",
+    also={"resends/*": "a magic order's neighbour is another", "reports/slow-replies": "so it is"},
+)
+found_too("draws-at-random", also={"draws/anew-after-unclear-replies": "each process throws the same dice"})
+found_too(
+    "draws-from-a-counter", also={"draws/anew-after-unclear-replies": "a process that follows a doubt starts at 1 too"}
+)
+found_too(
+    "follows-redirects",
+    also={"runs/to-the-end": "it crashes on a redirect without a Location", "reports/odd-statuses": "it crashes there"},
+)
+found_too("knows-errmsg-alone", "knows-no-failures", also={"reports/failures-of-other-types": "they are called error"})
+found_too("knows-only-the-codes-of-the-table", also={"runs/to-the-end": "it crashes on a code that is an object"})
+found_too(
+    "never-looks-at-the-reply",
+    also={
+        "reports/stalled-*": "it waits for nothing",
+        "reports/nested-failures": "it reads nothing",
+        "reports/failures-of-other-types": "it reads nothing",
+        "sends/one-at-a-time": "it waits for nothing",
+    },
+)
+found_too("reads-json-as-far-as-it-goes", also={"runs/to-the-end": "text is not an object"})
+found_too("searches-the-text-for-order-id", also={"reports/nested-failures": "the list names it"})
+found_too("takes-html-for-a-refusal", also={"reports/other-json": "one reply begins with HTML"})
+found_too("takes-the-first-piece-for-the-whole", also={"reports/framings": "long and chunked replies come in pieces"})
+found_too(
+    "trusts-any-object",
+    "trusts-whatever-is-no-failure",
+    also={"reports/nested-failures": "it is an object without a failure at the top"},
+)
+found_too("trusts-any-order-id", also={"reports/other-json": "null and a list stand for an id there"})
+found_too("waits-for-ever", also={"reports/stalled-*": "nothing limits them either"})
+
+
+# ---- further kinds, each in a file of its own ----------------------------------------------------------------
+
+for _kind in ("flow", "replies", "sessions", "shapes", "stalls", "v3"):
+    import_module(f"{__package__}.client_defects_{_kind}")

@@ -20,7 +20,8 @@ from tn_contract.verdicts import Result
 from .clients import Client
 
 # Seconds: a delayed reply comes well before the client is told to give up, that well before its deadline.
-DELAY, PATIENCE, DEADLINE = 0.3, 2.5, 9.0
+DELAY, PATIENCE, DEADLINE = 0.3, 1.5, 6.0
+LATER = 0.4  # than the client's patience comes a late reply
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def hurried() -> Iterator[None]:
     with (
         mock.patch.object(trial, "DELAY", DELAY),
         mock.patch.object(trial, "PATIENT", DEADLINE),
+        mock.patch.object(trial, "LATER", LATER),
         mock.patch.object(trial, "REPLY_TIMEOUT", PATIENCE),
         mock.patch.object(trial, "_find_faketime", return_value="none is needed"),
     ):
@@ -69,13 +71,24 @@ def try_in_process(client: type[Client], wanted: Iterable[str] = ()) -> Evidence
     chosen = set(wanted) or set(cases())
     specs = [spec for spec in cases().values() if spec.id in chosen]
     with hurried():
-        return InProcess("", client.__name__, DEADLINE, jobs=8, client=client).run(specs)
+        return InProcess("", client.__name__, DEADLINE, client=client).run(specs)
 
 
-def judged(evidence: Evidence) -> list[Result]:
-    """What every check finds."""
+# A check that looks at more cases than this is tried in these, and in those that the broken client names.
+FEW = 60
+COMMON = ("plain", "restart")
+
+
+def cases_needed_by(check_ids: Iterable[str]) -> set[str]:
+    """The cases in which these checks can find something, and the ordinary ones that their controls need."""
+    needed = [set(catalogue()[check_id].cases) for check_id in check_ids]
+    return set(COMMON).union(*(each for each in needed if len(each) <= FEW))
+
+
+def judged(evidence: Evidence, check_ids: Iterable[str] = ()) -> list[Result]:
+    """What every check finds, or those named."""
     judge = ClientJudge(evidence, catalogue())
-    return [judge.judge(check_id) for check_id in catalogue()]
+    return [judge.judge(check_id) for check_id in check_ids or catalogue()]
 
 
 def found(results: Iterable[Result]) -> dict[str, str]:

@@ -82,6 +82,7 @@ FLOORS = {
     "tn_contract.embedded": 7,
     "tn_contract.processes": 0,
     "tn_contract.reportlines": 4,
+    "tn_contract.stalling": 7,
     "tn_contract.trial": 8,
     "tn_contract.plugin": 9,
     "tn_contract.suite": 9,

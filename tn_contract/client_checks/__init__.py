@@ -15,7 +15,7 @@ __all__ = ["GROUPS", "ClientCheck", "ClientJudge", "catalogue"]
 @cache
 def catalogue() -> dict[str, ClientCheck]:
     """Every check by id, group by group."""
-    for module in ("wire", "outcomes", "answers"):
+    for module in ("wire", "outcomes", "answers", "replies", "stalls", "flow"):
         import_module(f"tn_contract.client_checks.{module}")
     order = {group: place for place, group in enumerate(GROUPS)}
     return dict(sorted(REGISTRY.items(), key=lambda item: order[item[1].group]))

@@ -25,8 +25,8 @@ class CaseSpec:
 
     A `clock` that steps back is an hour behind from the first order's cancel on, until the second's puts it ahead; one
     that stands still goes on by a tenth of a millisecond from cancel to cancel. Without `server` nothing listens;
-    with a `certificate` the server speaks HTTPS: a trusted one is good, an untrusted one is of an authority that the
-    client does not know, a misnamed one is another host's; a `slow` one has a reply that comes late or never.
+    a `certificate` is for HTTPS: a good one, or one that is wrong in a certain way; with `stalls` a connection is never
+    made, or HTTPS never begun; a `slow` case has a reply that comes late or never.
     """
 
     id: str
@@ -34,13 +34,14 @@ class CaseSpec:
     processes: tuple[tuple[str, ...], ...]
     clock: Literal["", "steps-back", "stands-still"] = ""
     server: bool = True
-    certificate: Literal["", "trusted", "untrusted", "misnamed"] = ""
+    certificate: Literal["", "trusted", "untrusted", "misnamed", "expired", "self-signed"] = ""
+    stalls: Literal["", "connect", "handshake"] = ""
     slow: bool = False
 
     @property
     def unreachable(self) -> bool:
         """Whether an honest client cannot send anything there."""
-        return not self.server or self.certificate in ("untrusted", "misnamed")
+        return not self.server or bool(self.stalls) or self.certificate not in ("", "trusted")
 
 
 def case_of(order_id: str) -> str:
@@ -53,11 +54,14 @@ def cases() -> dict[str, CaseSpec]:
     """Every case by id: the special ones, then one for each magic order, followed by an ordinary one.
 
     Where the connection breaks, a second process ends with that, and a third has it break when it was used before;
-    what is remembered of the breaks before may be wrong.
+    what is remembered of the breaks before may be wrong. After other doubts a second process cancels another order.
     """
     corpus = load_corpus()
     only = ((ORDINARY,),)
-    late = next(order.order_id for order in corpus.magic_orders.values() if order.fault == "delay")
+    late, dribbled = (
+        next(order.order_id for order in corpus.magic_orders.values() if order.fault == fault)
+        for fault in ("delay", "dribble")
+    )
     specs = [
         CaseSpec("plain", "ordinary orders, small and large", (("1", *BEYOND_32_BITS, *BEYOND_53_BITS),)),
         CaseSpec("restart", "five processes, one after the other", RESTARTED),
@@ -69,14 +73,24 @@ def cases() -> dict[str, CaseSpec]:
             slow=True,
         ),
         CaseSpec("clock-stands-still", "the clock is held between cancels", (CLOSE,), "stands-still", slow=True),
+        CaseSpec("in-turn", "slow replies among ordinary ones", ((ORDINARY, late, "1000007", dribbled, "1000005"),),
+                 slow=True),
         CaseSpec("no-server", "nothing listens at the address", only, server=False),
+        CaseSpec("stalled-connect", "no connection is ever made", only, stalls="connect", slow=True),
+        CaseSpec("stalled-handshake", "HTTPS is never begun", only, stalls="handshake", slow=True),
         CaseSpec("trusted", "HTTPS with a good certificate", only, certificate="trusted"),
+        CaseSpec("expired", "HTTPS with a certificate that has expired", only, certificate="expired"),
+        CaseSpec("self-signed", "HTTPS with a certificate that is its own authority", only, certificate="self-signed"),
         CaseSpec("untrusted", "HTTPS with a certificate that nobody vouches for", only, certificate="untrusted"),
         CaseSpec("misnamed", "HTTPS with the certificate of another host", only, certificate="misnamed"),
-    ]
+    ]  # fmt: skip
     for order in corpus.magic_orders.values():
         title = f"{order.fault} on the way" if order.fault else corpus.payloads[order.payload].title
-        slow = order.fault in ("delay", "dribble", "silence")
-        again = ((order.order_id,), (ORDINARY, order.order_id)) if order.fault in ("drop", "reset") else ()
+        slow = order.fault in ("delay", "dribble", "silence", "late") or (order.fault or "").startswith("stall")
+        again: tuple[tuple[str, ...], ...] = ()
+        if order.fault in ("drop", "reset"):
+            again = ((order.order_id,), (ORDINARY, order.order_id))
+        elif order.fault == "cut-off" or order.payload in ("http-503", "empty"):
+            again = ((ORDINARY,),)
         specs.append(CaseSpec(case_of(order.order_id), title, ((order.order_id, ORDINARY), *again), slow=slow))
     return {spec.id: spec for spec in specs}

@@ -68,7 +68,7 @@ def accepted(case: Case, case_id: str) -> None:
 def given(case: Case, case_id: str) -> None:
     """The case had its effect: a magic order's own reply was given, with its fault; elsewhere a request came."""
     spec = cases().get(case_id)
-    if spec and (spec.certificate or not spec.server):
+    if spec and (spec.certificate or spec.unreachable):
         return  # an honest client may be unable to send there: `trusted` asks for the control
     order_id = _ORDERS.get(case_id)
     if order_id is None:

@@ -10,7 +10,7 @@ from tn_contract.client_checks.cases import ORDINARY, case_of, cases
 from tn_contract.client_checks.clocks import steady
 from tn_contract.client_checks.needs import gave, how_ended, replies_to, too_soon
 from tn_contract.client_checks.registry import Seen, client_check
-from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR
+from tn_contract.client_checks.wire import LOST, REJECTED, UNCLEAR, UNTRUSTED
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import OUTCOMES, Evidence, Process, Reported, Sent
 from tn_contract.verdicts import Finding, NotApplicable, failed, passed
@@ -22,21 +22,23 @@ NEARLY = 0.9
 SPEECHLESS = "the client prints no outcomes, so it is judged on the wire alone"
 
 
-def _faulty(*faults: str) -> list[str]:
+def is_faulty(*faults: str) -> list[str]:
+    """Return the magic orders with one of these faults."""
     return [order.order_id for order in CORPUS.magic_orders.values() if order.fault in faults]
 
 
-def _replies(*payloads: str) -> list[str]:
+def replies_of(*payloads: str) -> list[str]:
+    """Return the magic orders with these payloads."""
     return [CORPUS.replies[payload] for payload in payloads]
 
 
-BROKEN = _replies("http-500", "http-500-success", "http-502", "http-503", "http-504")
+BROKEN = replies_of("http-500", "http-500-success", "http-502", "http-503", "http-504", "http-520-success")
 
 
 # ---- reports -----------------------------------------------------------------------------------------------
 
 
-def _reports(
+def reports_as_told(
     slug: str, title: str, clause: str, order_ids: Iterable[str], *, cautious: bool = True, plain: str = ""
 ) -> None:
     """Declare that the client reports of these orders what the corpus says.
@@ -50,7 +52,7 @@ def _reports(
 
     @client_check(f"reports/{slug}", title, clause=clause, cases=map(case_of, [*wanted, *filter(None, [twin])]))
     def reports(evidence: Evidence) -> Finding:
-        return _reported_as_expected(evidence, wanted, cautious, _misread(evidence, twin) if twin else "")
+        return reported_as_expected(evidence, wanted, cautious, _misread(evidence, twin) if twin else "")
 
     weight = "a warning" if cautious else "a failure too"
     reports.__doc__ = f"Compare what the client says of {told} with the corpus; unknown is {weight}."
@@ -62,7 +64,8 @@ def _misread(evidence: Evidence, order_id: str) -> str:
     return next((got for got in said if got != CORPUS.expected_report(order_id)[0]), "")
 
 
-def _reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool, misread: str = "") -> Finding:
+def reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautious: bool, misread: str = "") -> Finding:
+    """Compare what is said of these orders with the corpus. Raises `Seen`, or `NotApplicable`."""
     asked = [
         (order_id, process)
         for order_id in order_ids
@@ -123,93 +126,106 @@ def _described(order_id: str) -> str:
     return f"{order.fault or CORPUS.payloads[order.payload].title} (order {order_id})"
 
 
-_reports(
+reports_as_told(
     "success", "reports the documented success as accepted", "client-reports-success",
-    _replies("success"), cautious=False,
+    replies_of("success"), cautious=False,
 )  # fmt: skip
-_reports(
+reports_as_told(
     "success-by-result", "reports an integer result as accepted", "client-reports-result",
-    _replies("success-result-1", "success-result-minus-1"),
+    replies_of("success-result-1", "success-result-minus-1"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "success-with-more", "is not misled by more members and a falsy error", "client-tolerates-more",
-    _replies("success-with-falsy-error", "success-with-error-false", "success-with-error-zero", "success-with-cookie"),
+    replies_of(
+        "success-with-falsy-error", "success-with-error-false", "success-with-error-zero", "success-with-cookie",
+    ),
     cautious=False, plain="success",
 )  # fmt: skip
-_reports(
+reports_as_told(
     "common-error", "reports errMsg with code 2 as rejected", "client-reports-common-error",
-    _replies("common-error"), cautious=False,
+    replies_of("common-error"), cautious=False,
 )  # fmt: skip
-_reports(
+reports_as_told(
     "method-error", "reports error with code 0 as rejected", "client-reports-method-error",
-    _replies("method-error"), cautious=False,
+    replies_of("method-error"), cautious=False,
 )  # fmt: skip
-_reports(
+reports_as_told(
     "insufficient-rights", "reports errorMsg with code 12 as rejected", "client-reports-insufficient-rights",
-    _replies("insufficient-rights"), cautious=False,
+    replies_of("insufficient-rights"), cautious=False,
 )  # fmt: skip
-_reports(
-    "errormsg-alone", "reports errorMsg alone as rejected", "client-reports-errormsg-alone", _replies("errormsg-only")
+reports_as_told(
+    "errormsg-alone", "reports errorMsg alone as rejected", "client-reports-errormsg-alone", replies_of("errormsg-only")
 )
-_reports(
+reports_as_told(
     "unknown-codes", "reports a failure text with any code as rejected", "client-reports-unknown-codes",
-    _replies("unknown-code", "error-without-code", "code-as-text"), cautious=False,
+    replies_of("unknown-code", "error-without-code", "code-as-text", "code-as-object", "failure-with-quotes"),
+    cautious=False,
 )  # fmt: skip
-_reports(
+reports_as_told(
     "failure-beside-id", "reports a failure text beside the order's id or a result as rejected",
-    "client-reports-failure-beside-id", _replies("failure-with-order-id", "failure-with-result"),
+    "client-reports-failure-beside-id",
+    replies_of("failure-with-order-id", "failure-with-result", "failure-object-with-order-id"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "refusals", "reports refused keys, signatures and parameters as rejected", "client-reports-refusals",
-    _replies(
+    replies_of(
         "command-missing", "command-unknown", "command-unknown-code-3", "key-missing", "key-rejected",
         "nonce-rejected", "order-id-malformed", "order-id-missing", "order-not-found", "signature-rejected",
         "signature-rejected-code-12",
     ),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "http-failures", "reports a failure text with HTTP 403 or 404 as rejected", "client-reports-http-failures",
-    _replies("signature-rejected-http-403", "key-rejected-http-403", "session-required", "http-404"),
+    replies_of("signature-rejected-http-403", "key-rejected-http-403", "session-required", "http-404", "http-401"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "rate-limits", "reports a rate limit as rejected", "client-reports-rate-limit",
-    _replies("rate-limited", "rate-limited-http-429", "rate-limited-http-429-bare"),
+    replies_of("rate-limited", "rate-limited-http-429", "rate-limited-http-429-bare", "rate-limited-http-429-date"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "other-order", "doubts a success that speaks of another order", "client-doubts-other-order",
-    _replies("other-order", "other-order-of-run", "other-order-in-32-bits"),
+    replies_of(
+        "other-order", "other-order-of-run", "other-order-in-32-bits", "other-order-zero",
+        "other-order-with-more-digits", "other-order-below-zero", "other-order-with-a-fraction",
+    ),
 )  # fmt: skip
-_reports("empty", "doubts an empty reply", "client-doubts-empty", _replies("empty"))
-_reports("html", "doubts HTML in place of JSON", "client-doubts-html", _replies("html"))
-_reports(
+reports_as_told("empty", "doubts an empty reply", "client-doubts-empty", replies_of("empty", "http-204"))
+reports_as_told("html", "doubts HTML in place of JSON", "client-doubts-html", replies_of("html"))
+reports_as_told(
     "other-json", "doubts JSON without evidence", "client-doubts-other-json",
-    _replies("other-json", "code-zero-alone", "list", "null", "half-json", "json-with-more"),
+    replies_of(
+        "other-json", "code-zero-alone", "list", "null", "half-json", "json-with-more", "json-behind-html",
+        "several-order-ids", "success-true", "order-id-null", "list-with-success", "json-in-json",
+    ),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "loose-types", "whether it doubts ids that are text and results that are none", "client-doubts-loose-types",
-    _replies("order-id-as-text", "result-true"),
+    replies_of("order-id-as-text", "result-true"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "two-ids", "whether it doubts a reply that names two ids", "client-doubts-two-ids",
-    _replies("two-order-ids", "two-order-ids-swapped"),
+    replies_of("two-order-ids", "two-order-ids-swapped"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "server-errors", "doubts HTTP 5xx, whatever its body says", "client-doubts-server-errors", BROKEN,
 )  # fmt: skip
-_reports(
+reports_as_told(
     "odd-statuses", "doubts a redirect, a firewall's page and a success with HTTP 404", "client-doubts-odd-status",
-    _replies("http-307", "http-302-success", "http-403-html", "http-404-success"),
+    replies_of(
+        "http-307", "http-302-success", "http-301-without-location", "http-403-html", "http-404-success", "http-408",
+    ),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "lost-replies", "doubts a reply that is dropped, reset, cut off or garbled", "client-doubts-lost-reply",
-    _faulty("drop", "reset", "cut-off", "wrong-length", "garbage"),
+    is_faulty("drop", "reset", "cut-off", "wrong-length", "garbage"),
 )  # fmt: skip
-_reports(
+reports_as_told(
     "slow-replies", "waits for a reply that takes a second", "client-waits-for-slow-replies",
-    _faulty("delay", "dribble"), plain="success",
+    is_faulty("delay", "dribble"), plain="success",
 )  # fmt: skip
 
-SILENT = tuple(_faulty("silence"))
+SILENT = tuple(is_faulty("silence"))
+STALLING = {*SILENT, *is_faulty("late", "stall-status", "stall-header", "stall-body", "stall-chunk")}
 
 
 @client_check(
@@ -224,12 +240,12 @@ def reports_silence(evidence: Evidence) -> Finding:
                 raise NotApplicable(too_soon(process, "reports/silence"))
             if process.ended and process.ended.how == "hung" and gave(process, order_id):
                 raise Seen(failed("gives up and reports unknown", "still waiting at the deadline"), *process.sent)
-    return _reported_as_expected(evidence, SILENT, cautious=True)
+    return reported_as_expected(evidence, SILENT, cautious=True)
 
 
 @client_check(
     "reports/not-sent", "reports a refused connection as not sent", clause="client-reports-not-sent",
-    cases=("plain", "no-server", "untrusted", "misnamed"),
+    cases=("plain", "no-server", *UNTRUSTED),
 )  # fmt: skip
 def reports_not_sent(evidence: Evidence) -> Finding:
     """Let nothing listen at the address, or what has no good certificate; of that it may also be in doubt."""
@@ -238,7 +254,7 @@ def reports_not_sent(evidence: Evidence) -> Finding:
         raise NotApplicable("the case no-server was not run")
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
-    for shown in filter(None, map(evidence.case, ("untrusted", "misnamed"))):
+    for shown in filter(None, map(evidence.case, UNTRUSTED)):
         for process in shown.processes if not shown.sent else ():
             report = process.report(ORDINARY)
             if report and report.outcome not in ("not-sent", "unknown"):
@@ -253,7 +269,7 @@ def reports_not_sent(evidence: Evidence) -> Finding:
 
 @client_check(
     "reports/codes-as-sent", "reports the code and the kind of the reply", clause="client-codes-as-sent",
-    cases=map(case_of, _replies("common-error", "method-error", "insufficient-rights")),
+    cases=map(case_of, replies_of("common-error", "method-error", "insufficient-rights")),
 )  # fmt: skip
 def reports_codes_as_sent(evidence: Evidence) -> Finding:
     """Compare each code and kind that the client prints with the reply. Kinds of its own are left alone."""
@@ -308,7 +324,7 @@ def _resends_nothing(slug: str, title: str, order_ids: Iterable[str], clause: st
 
 _resends_nothing(
     "nothing-after-refusals", "sends nothing again after a refusal",
-    set(REJECTED).difference(_replies("rate-limited-http-429", "rate-limited-http-429-bare")),
+    {order_id for order_id in REJECTED if CORPUS.payloads[CORPUS.magic_orders[order_id].payload].status != 429},
     clause="client-one-request",
 )  # fmt: skip
 _resends_nothing("nothing-after-lost-replies", "sends nothing again after a lost reply", LOST)
@@ -357,7 +373,7 @@ _waits("after-429", "waits a second after HTTP 429 without Retry-After", "rate-l
 
 @client_check("runs/to-the-end", "ends by itself, whatever the server does", clause="client-ends", cases=cases())
 def runs_to_the_end(evidence: Evidence) -> Finding:
-    """Look for processes that crashed or were still running at their deadline (a silent server has its own check)."""
+    """Look for processes that crashed or were still running at their deadline (servers that stall have checks)."""
     # A clock that is set back by force can break a program that is right: its sleeps fail.
     firm = steady(evidence)
     expected, ended = "every process ends by itself", 0
@@ -367,7 +383,8 @@ def runs_to_the_end(evidence: Evidence) -> Finding:
             if process.ended is None:
                 continue
             ended += 1
-            silent = any(order_id in SILENT for order_id in process.order_ids)
+            # Of a server that stalls other checks speak.
+            silent = case.id.startswith("stalled-") or not STALLING.isdisjoint(process.order_ids)
             if process.ended.how == "unfinished":
                 late += [] if silent else [too_soon(process, "runs/to-the-end")]
             elif process.ended.how != "exited" and not (silent and process.ended.how == "hung"):

@@ -114,10 +114,16 @@ class ClientJudge:
             finding, exchanges = seen.finding, seen.exchanges[:SHOWN]
         except Blocked as blocked:
             finding = Finding("blocked", "a request that reaches the reply in question", str(blocked))
+            exchanges = tuple(sent.exchange for sent in self._refused(check)[:1])
         except NotApplicable as reason:
             finding = Finding("skipped", "", f"{reason}{self._crash()}")
         told = Finding(finding.verdict, _printable(finding.expected), _printable(finding.actual))
         return Result(check, weigh(told, self._clauses[check.clause]), exchanges, time.perf_counter() - started)
+
+    def _refused(self, check: ClientCheck) -> list[Sent]:
+        """Return the cancels of the check's cases that the mock refused."""
+        cases = [case for case in self.evidence.cases if not case.id or case.id in check.cases]
+        return [sent for case in cases for sent in case.sent if sent.is_cancel and not sent.accepted]
 
     def _crash(self) -> str:
         """Say that the program crashed, which explains what did not come."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from email.message import Message
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -35,8 +36,17 @@ from tn_contract.wire import COMMAND_PATHS, FORM_TYPE, nest
 ADDRESSES = {scheme: f"{path}delTradeOrder" for scheme, path in COMMAND_PATHS.items()}
 CONTENT_TYPES = {"v2": FORM_TYPE, "v3": "application/json"}
 FIELDS = {"apiKey", "cmd", "nonce", "params"}
+_NAMES = ("apiKey", "cmd", "nonce", "params[order_id]")
+_PARAMETER = re.compile(r"params\[[^\[\]]+\]")
 # Where nothing can be sent, reports/not-sent judges what is said of it.
 UNREACHED = [spec.id for spec in cases().values() if spec.unreachable]
+# Certificates that are not to be trusted, by their cases.
+UNTRUSTED = {
+    "untrusted": "cannot be verified",
+    "self-signed": "is its own authority",
+    "misnamed": "is another host's",
+    "expired": "has expired",
+}
 # A timestamp that is off by more than this is no reading of a clock that is set.
 TIMESTAMP_SLACK = 300
 
@@ -85,10 +95,23 @@ def sends_content_type(evidence: Evidence) -> Finding:
     """Look at the Content-Type of every cancel; parameters such as a charset are free."""
 
     def wrong(sent: Sent) -> str:
-        declared = (sent.header("content-type") or "").partition(";")[0].strip().lower()
-        return "" if declared == CONTENT_TYPES[sent.scheme] else f"Content-Type is {declared or 'missing'}"
+        declared = Message()
+        declared["content-type"] = sent.header("content-type") or "nothing"
+        if sent.header("content-type") is None or declared.get_content_type() != CONTENT_TYPES[sent.scheme]:
+            return f"Content-Type is {sent.header('content-type') or 'missing'}"
+        charset = declared.get_content_charset("utf-8")
+        return "" if _reads_ascii(charset) else f"the charset is {charset}, in which the body reads otherwise"
 
     return none_of(_cancels(evidence), f"{CONTENT_TYPES['v2']} (v3: {CONTENT_TYPES['v3']})", wrong)
+
+
+def _reads_ascii(charset: str) -> bool:
+    try:
+        return b"apiKey=1&%".decode(charset) == "apiKey=1&%"
+    except LookupError:
+        return True  # then nothing is known of it
+    except ValueError:
+        return False
 
 
 @client_check("sends/fields", "sends the four documented fields, each once", clause="client-fields")
@@ -96,15 +119,28 @@ def sends_fields(evidence: Evidence) -> Finding:
     """Look for apiKey, cmd, nonce and params[order_id] in the body of every v2 cancel."""
 
     def wrong(sent: Sent) -> str:
-        missing = sorted(FIELDS - set(nest(sent.fields)))
-        if missing:
-            return f"without {', '.join(missing)}"
-        if sent.order_id is None:
-            return "without params[order_id]"
-        twice = [name for name, count in Counter(name for name, _ in sent.fields).items() if count > 1]
-        return f"{', '.join(twice)} more than once" if twice else ""
+        return misshapen(sent, _NAMES)
 
     return none_of(_cancels(evidence, "v2"), "apiKey, cmd, nonce and params[order_id], each once", wrong)
+
+
+def misshapen(sent: Sent, wanted: Iterable[str]) -> str:
+    """Say which of the wanted fields is missing, comes more than once, or comes as something else; or nothing.
+
+    By the names as they are written, for what a list or a map is taken for differs from server to server.
+    """
+    names = [name for name, _ in sent.fields]
+    missing = [name for name in wanted if name not in names]
+    odd = [name for name in names if _root(name) in FIELDS and name not in _NAMES and not _PARAMETER.fullmatch(name)]
+    if missing or odd:
+        told = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(map(repr, odd))}"] * bool(odd)
+        return " and ".join(told)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    return f"{', '.join(twice)} more than once" if twice else ""
+
+
+def _root(name: str) -> str:
+    return name.partition("[")[0].strip()
 
 
 @client_check("sends/nothing-else", "sends no other fields", clause="client-nothing-else")
@@ -316,9 +352,12 @@ def draws_whole_numbers(evidence: Evidence) -> Finding:
     """Read the nonce of every v2 request."""
 
     def wrong(sent: Sent) -> str:
-        return "" if parse_nonce(sent.nonce or "") is not None else f"the nonce is {sent.nonce!r}"
+        nonce = sent.members["nonce"]
+        if not isinstance(nonce, str):
+            return "the nonce is a list or a map"
+        return "" if parse_nonce(nonce) is not None else f"the nonce is {nonce!r}"
 
-    carrying = [sent for sent in evidence.sent if sent.scheme == "v2" and sent.nonce is not None]
+    carrying = [sent for sent in evidence.sent if sent.scheme == "v2" and "nonce" in sent.members]
     return none_of(carrying, "plain digits, 0 to 2^63-1", wrong)
 
 
@@ -478,10 +517,13 @@ for _part in ("body", "address", "headers"):
 def keeps_key_out_of_the_address(evidence: Evidence) -> Finding:
     """Look for the API key in the address of every request."""
 
+    # What belongs to no session may show the key of the others all the same.
+    keys = {sent.exchange.session for sent in evidence.sent if sent.exchange.session}
+    spellings = {spelling for key in keys for spelling in (key, quote(key, safe=""), quote_plus(key))}
+
     def wrong(sent: Sent) -> str:
-        key = sent.exchange.session
         address = f"{sent.path}?{sent.query}"
-        found = key and any(spelling in address for spelling in {key, quote(key, safe=""), quote_plus(key)})
+        found = any(spelling in address for spelling in spellings)
         # A request without a key in its body belongs to no session, so only the name tells.
         named = any(name == "apiKey" for name, _ in sent.query_fields)
         return "the API key is in the address" if found or named else ""
@@ -553,17 +595,18 @@ def _cookie(text: str) -> tuple[str, str]:
 
 @client_check(
     "keeps/to-trusted-servers", "sends nothing to a server that it cannot trust",
-    clause="client-verifies-certificates", cases=("trusted", "untrusted", "misnamed"), needs=trusted,
+    clause="client-verifies-certificates", cases=("trusted", *UNTRUSTED), needs=trusted,
 )  # fmt: skip
 def keeps_to_trusted_servers(evidence: Evidence) -> Finding:
-    """Offer HTTPS with a certificate of an authority that nobody knows, and with one of another host."""
-    _case(evidence, "untrusted")
-    for case_id, why in (("untrusted", "cannot be verified"), ("misnamed", "is another host's")):
+    """Offer HTTPS with certificates that are wrong in one way each, and with a good one, to see that it would send."""
+    for case_id, why in UNTRUSTED.items():
         case = evidence.case(case_id)
         if case and case.sent:
             expected = f"no request, for the certificate {why}"
             raise Seen(failed(expected, f"sent all the same: {case.sent[0].told}"), *case.sent)
-    return passed("no request, for no certificate is good", "none came")
+    for case_id in UNTRUSTED:
+        _case(evidence, case_id)
+    return passed("no request, for no certificate is good", "none came, and one with a good certificate")
 
 
 def _after(process: Process, order_id: str) -> list[Sent]:

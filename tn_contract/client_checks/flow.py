@@ -1,0 +1,188 @@
+"""How requests follow each other: one at a time, each order's outcome for itself, and what else a client sends."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tn_contract.client_checks.cases import BEYOND_53_BITS, case_of, cases
+from tn_contract.client_checks.outcomes import SPEECHLESS, is_faulty
+from tn_contract.client_checks.registry import Seen, client_check, none_of
+from tn_contract.client_checks.wire import ADDRESSES, CONTENT_TYPES, misshapen
+from tn_contract.corpus import load_corpus
+from tn_contract.verdicts import Finding, NotApplicable, failed, passed
+from tn_contract.wire import COMMAND_PATH
+
+if TYPE_CHECKING:
+    from tn_contract.evidence import Case, Evidence, Process, Sent
+
+# Of a delay, the part in which no other request may come: clocks of the two sides of the mock may differ a little.
+_FIRMLY_LATE = 0.9
+_LATE = [case_of(order_id) for order_id in is_faulty("delay", "dribble")]
+_MAGIC = load_corpus().magic_orders
+_HEADER = "x-ntapi-"
+
+
+@client_check(
+    "sends/one-at-a-time", "must send no request before the reply to the one before",
+    clause="client-one-in-flight", cases=("in-turn", *_LATE),
+)  # fmt: skip
+def sends_one_at_a_time(evidence: Evidence) -> Finding:
+    """Let replies come late, and look for requests that come sooner; a reply that was given up counts as come."""
+    expected, count = "no request while another waits for its reply", 0
+    for process in evidence.processes:
+        for place, sent in enumerate(process.sent):
+            late = sent.exchange.assessment.late if sent.exchange.assessment else 0
+            report = process.report(sent.order_id or "")
+            if not late or (report and report.outcome == "unknown"):
+                continue
+            due = _time(sent) + timedelta(seconds=late * _FIRMLY_LATE)
+            for other in process.sent[place + 1 :]:
+                count += 1
+                if _time(other) < due:
+                    gap = (_time(other) - _time(sent)).total_seconds()
+                    raise Seen(failed(expected, f"the next one after {gap:.3f} s: {other.told}"), sent, other)
+    if not count:
+        raise NotApplicable("no request followed a late reply")
+    return passed(expected, f"all {count} requests after late replies waited")
+
+
+def _time(sent: Sent) -> datetime:
+    return datetime.fromisoformat(sent.exchange.at)
+
+
+@client_check(
+    "reports/each-order-for-itself", "must report a success as accepted whatever came before",
+    clause="client-outcomes-independent", cases=(spec.id for spec in cases().values() if not spec.unreachable),
+)  # fmt: skip
+def reports_each_order_for_itself(evidence: Evidence) -> Finding:
+    """Cancel an ordinary order beside each magic one, and compare what is said of it with its own reply."""
+    if not evidence.speaks:
+        raise NotApplicable(SPEECHLESS)
+    if not _knows_a_success(evidence):
+        raise NotApplicable("the client reports no ordinary success as accepted: see reports/success")
+    expected, count = "accepted, as the order's own reply says", 0
+    for case in evidence.cases:
+        for process in case.processes:
+            for sent in _confirmed(process):
+                report = process.report(sent.order_id or "")
+                if report is None:
+                    continue
+                count += 1
+                if report.outcome != "accepted":
+                    told = f"{report.outcome} for order {sent.order_id}{_beside(case, process)}"
+                    raise Seen(failed(expected, told), *process.sent)
+    for order_id in is_faulty("closing"):
+        for process in evidence.cancelling(order_id):
+            _sent_anew(process, order_id)
+    if not count:
+        raise NotApplicable("no ordinary order was accepted and reported")
+    return passed(expected, f"all {count} ordinary orders")
+
+
+def _sent_anew(process: Process, closing: str) -> None:
+    """Raise `Seen` where what follows on a connection that the server closed never came."""
+    if not any(sent.accepted for sent in process.cancels(closing)):
+        return
+    for report in process.reports:
+        if (
+            report.outcome == "unknown"
+            and report.order_id in process.order_ids
+            and not process.cancels(report.order_id)
+        ):
+            told = f"unknown for order {report.order_id}, whose request never came"
+            raise Seen(failed("a new connection, after the server closed one", told), *process.sent)
+
+
+def _knows_a_success(evidence: Evidence) -> bool:
+    """Whether any ordinary order that came first in its process was reported as accepted."""
+    return any(
+        report.outcome == "accepted"
+        for process in evidence.processes
+        for sent in _confirmed(process)[:1]
+        if sent is process.sent[0] or not process.order_ids
+        for report in [process.report(sent.order_id or "")]
+        if report
+    )
+
+
+def _confirmed(process: Process) -> list[Sent]:
+    """Return the only cancels of ordinary orders that were answered with the documented success."""
+    return [
+        sent
+        for sent in process.cancels()
+        if sent.accepted
+        and sent.exchange.reply
+        and sent.order_id not in _MAGIC
+        and sent.order_id not in BEYOND_53_BITS
+        and len(process.cancels(sent.order_id)) == 1
+        and not sent.follows_redirect
+    ]
+
+
+def _beside(case: Case, process: Process) -> str:
+    others = [order_id for order_id in process.order_ids if order_id in _MAGIC]
+    return f", beside order {', '.join(others)}" if others else f" in case {case.id}" * bool(case.id)
+
+
+@client_check(
+    "reports/long-ids", "must report successes of ids up to 2^63-1 as accepted", clause="client-reads-long-ids"
+)
+def reports_long_ids(evidence: Evidence) -> Finding:
+    """Answer cancels of orders 2^53+1 and 2^63-1 with their own ids."""
+    case = evidence.case("plain")
+    if case is None or not evidence.speaks:
+        raise NotApplicable(SPEECHLESS if case else "the case plain was not run")
+    if not _knows_a_success(evidence):
+        raise NotApplicable("the client reports no ordinary success as accepted: see reports/success")
+    expected, count = "accepted", 0
+    for process in case.processes:
+        for order_id in BEYOND_53_BITS:
+            report = process.report(order_id)
+            if report and any(sent.accepted for sent in process.cancels(order_id)):
+                count += 1
+                if report.outcome != expected:
+                    raise Seen(failed(expected, f"{report.outcome} for order {order_id}"), *process.cancels(order_id))
+    if not count:
+        raise NotApplicable("no order with such an id was accepted and reported")
+    return passed(expected, f"both orders, {' and '.join(BEYOND_53_BITS)}")
+
+
+@client_check("sends/other-requests", "must send its other requests like its cancels", clause="client-other-requests")
+def sends_other_requests_alike(evidence: Evidence) -> Finding:
+    """Look at method, address, declared type and fields of each request with a key that is not a cancel."""
+    others = [sent for sent in evidence.sent if (_is_keyed(sent) and not sent.is_cancel) or _is_astray(sent)]
+    if not others:
+        raise NotApplicable("the client sends nothing but cancels")
+    return none_of(others, "POST to the command's address, with the documented fields", _unlike_a_cancel)
+
+
+def _is_astray(sent: Sent) -> bool:
+    """Whether the body has another command than the address of a cancel."""
+    return sent.path == ADDRESSES["v2"] and not sent.is_cancel
+
+
+def _is_keyed(sent: Sent) -> bool:
+    """Whether it carries a key or a signature, so that it speaks to the API in the user's name."""
+    if sent.method == "OPTIONS":  # which browsers send by themselves
+        return False
+    names = {name.partition("[")[0].strip().lower() for name, _ in (*sent.fields, *sent.query_fields)}
+    headers = {name.lower() for name, _ in sent.exchange.request.headers}
+    return bool(sent.exchange.session) or "apikey" in names or any(name.startswith(_HEADER) for name in headers)
+
+
+def _unlike_a_cancel(sent: Sent) -> str:
+    if sent.method != "POST":
+        return f"sent by {sent.method}"
+    declared = (sent.header("content-type") or "").partition(";")[0].strip().lower()
+    if declared != CONTENT_TYPES[sent.scheme]:
+        return f"Content-Type is {declared or 'missing'}"
+    if sent.scheme == "v3":
+        return "" if re.fullmatch(r"/api/\w+", sent.path) else "another address than /api/ and the command"
+    if sent.path != COMMAND_PATH + sent.command:
+        return f"another address than {COMMAND_PATH}{sent.command}"
+    if wrong := misshapen(sent, ("apiKey", "cmd", "nonce")):
+        return wrong
+    extra = sorted({name.partition("[")[0] for name, _ in sent.fields} - {"apiKey", "cmd", "nonce", "params"})
+    return f"also {', '.join(extra)}" if extra else ""
