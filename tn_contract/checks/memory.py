@@ -9,7 +9,7 @@ from tn_contract.verdicts import Blocked, Finding, passed
 from tn_contract.wire import Request, dress
 
 # A server that remembers the last so many nonces, or so many keys, has forgotten the first ones by then.
-_ENOUGH, _ENOUGH_ELSEWHERE = 450, 30
+_ENOUGH, _ENOUGH_ELSEWHERE, _KEYS = 450, 30, 100
 
 
 @check("memory/refuses-first-requests", "refuses the run's first requests at its end", clause="nonce-increases")
@@ -19,7 +19,9 @@ def refuses_first_requests(probe: Probe) -> Finding:
     if not target.first:
         raise Blocked("no request was accepted at the beginning")
     while target.requests < (_ENOUGH if target.disposable else _ENOUGH_ELSEWHERE):
-        probe.send(_of_nobody(probe) if target.requests % 4 == 0 else probe.compose(SESSION).request)
+        probe.send(probe.compose(SESSION).request)
+    for place in range(_KEYS if target.disposable else 0):
+        probe.send(_of_nobody(probe, place))
     for what, request in target.first.items():
         finding = judge_refusal(f"{what} that was accepted at the beginning", probe.send(request))
         if finding.verdict != "pass":
@@ -28,7 +30,7 @@ def refuses_first_requests(probe: Probe) -> Finding:
     return passed(f"refused at the end: {', '.join(target.first)}", f"after {target.requests} requests")
 
 
-def _of_nobody(probe: Probe) -> Request:
+def _of_nobody(probe: Probe, place: int) -> Request:
     """Name a key that nobody has: many of them may push others out of a memory that is too small."""
-    fields = {**probe.compose(SESSION).fields, "apiKey": f"tn-contract-nobody-{probe.target.requests}"}
+    fields = {**probe.compose(SESSION).fields, "apiKey": f"tn-contract-nobody-{place}"}
     return dress(SESSION, fields, sign(fields, probe.credentials.secret).signature)
