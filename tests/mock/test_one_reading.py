@@ -33,6 +33,8 @@ from tn_contract.wire import (
     with_signature,
 )
 
+pytestmark = pytest.mark.slow  # some 750 requests over a socket
+
 CORPUS = load_corpus()
 PAIR = Credentials("public", Secret("secret"))
 NOW = 1_700_000_000_000_000_000
