@@ -129,6 +129,22 @@ def test_the_default_budget_is_enough_and_the_pause_is_kept(
     assert all(result.verdict != "error" for result in results)
 
 
+def test_no_two_requests_are_sent_together_where_a_pause_is_promised(
+    sandbox: RunningMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets.time, "sleep", lambda _seconds: None)
+
+    def verdict(options: TargetOptions) -> str:
+        judge = Judge(Target(options), catalogue())
+        try:
+            return judge.judge("nonce/accepted-once-in-a-race").verdict
+        finally:
+            judge.close()
+
+    assert verdict(TargetOptions(sandbox.base_url)) == "skipped"
+    assert verdict(_quick(sandbox)) == "pass"
+
+
 def test_the_budget_ends_the_run_as_an_error(sandbox: RunningMock) -> None:
     target, results = _judge_all(_quick(sandbox, budget=3))
     assert target.requests == 3
