@@ -1024,7 +1024,7 @@ found_too(
 )
 found_too(
     "cancels-a-neighbour",
-    also={"resends/*": "a magic order's neighbour is another", "reports/slow-replies": "so it is"},
+    also={"reports/slow-replies": "a magic order's neighbour is another"},
 )
 found_too("draws-at-random", also={"draws/anew-after-unclear-replies": "each process throws the same dice"})
 found_too(

@@ -200,3 +200,9 @@ found_too(
 found_too("keeps-the-members-of-earlier-replies", also={"reports/codes-as-sent": "the code is an earlier one"})
 found_too("reports-the-worst-outcome-for-all", also={"reports/codes-as-sent": "the code is another one"})
 found_too("draws-one-nonce-for-two-orders", also={"draws/*": "the second order follows every kind of reply"})
+found_too(
+    "keeps-the-members-of-earlier-replies",
+    "once-refused-always-refused",
+    "reports-the-worst-outcome-for-all",
+    also={"reports/refused-requests": "an ordinary success is said to be refused"},
+)
