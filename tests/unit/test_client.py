@@ -114,7 +114,12 @@ REASONS = {
     "json-with-more": "not-json", "other-order-of-run": "other-order", "other-order-in-32-bits": "other-order",
     "http-500": "server-error", "http-503": "server-error", "http-504": "server-error", "http-404-success": "status",
     "http-500-success": "server-error", "http-502": "server-error", "http-403-html": "status", "http-307": "status",
-    "http-302-success": "status",
+    "http-302-success": "status", "other-order-zero": "other-order", "other-order-with-more-digits": "other-order",
+    "other-order-below-zero": "other-order", "other-order-with-a-fraction": "no-evidence",
+    "failure-in-list": "no-evidence", "several-order-ids": "no-evidence", "success-true": "no-evidence",
+    "order-id-null": "no-evidence", "list-with-success": "not-object", "json-in-json": "not-object",
+    "json-behind-html": "not-json", "byte-order-mark": "not-json", "http-204": "empty", "http-408": "status",
+    "http-301-without-location": "status", "http-520-success": "server-error",
 }  # fmt: skip
 
 
