@@ -20,7 +20,8 @@ from .clients import CLIENTS, HOSTS, NotAvailable, RealClient
 
 VERDICTS = Path(__file__).parent / "verdicts.json"
 SPECIAL = (
-    "plain", "restart", "clock-steps-back", "clock-stands-still", "no-server", "trusted", "untrusted", "misnamed",
+    "plain", "restart", "in-turn", "clock-steps-back", "clock-stands-still", "no-server", "stalled-connect",
+    "stalled-handshake", "trusted", "untrusted", "self-signed", "expired", "misnamed",
 )  # fmt: skip
 # One or two of each kind of reply, so that every check has evidence and all clients together take minutes. Named one
 # by one, so that the golden file does not change when the corpus grows.
@@ -29,6 +30,7 @@ REPLIES = (
     9900000429, 9900000430, 9900000200, 9900000201, 9900000203, 9900000204,
     9900000307, 9900000406, 9900000500, 9900000900, 9900000901, 9900000902, 9900000906, 9900000908, 9900000909,
     9900000910, 9900000950, 9900000952, 9900000953, 9900000954, 9900000957,
+    9900000027, 9900000919, 9900000926,
 )  # fmt: skip
 # A browser takes seconds to start, and does not at all with a clock that is led astray. It believes the mock because it
 # is told to believe anybody (drive_browser.py), so that `misnamed` would accuse the wrong one.

@@ -12,7 +12,7 @@ from .defect import also, instead_of, setting
 from .honest import Call, Refusal, Server
 
 FALLBACK = "request/refuses-fallback-secrets"
-COMMAND = "request/refuses-unknown-command-with-an-order"
+COMMAND = "request/refuses-other-commands-with-order"
 
 
 def verifies_unknown_keys_by(slug: str, secret: Callable[[str], str | None], kills: str = FALLBACK) -> None:
@@ -151,13 +151,13 @@ takes_commands("obeys-an-unknown-command-by-its-address", lambda call, cmd: (
 ))  # fmt: skip
 
 
-@instead_of("read_v3_command", kills="v3/refuses-unknown-command-with-an-order")
+@instead_of("read_v3_command", kills="v3/refuses-other-commands-with-order")
 def v3_takes_unknown_commands_with_an_order_for_cancels(server: Server, call: Call) -> str:
     command = Server.read_v3_command(server, call)
     return "delTradeOrder" if command not in KNOWN and b"order_id" in call.body else command
 
 
-@instead_of("read_v3_command", kills="v3/refuses-unknown-command-with-an-order")
+@instead_of("read_v3_command", kills="v3/refuses-other-commands-with-order")
 def v3_obeys_commands_that_begin_with_del(server: Server, call: Call) -> str:
     command = Server.read_v3_command(server, call)
     return "delTradeOrder" if command.startswith("del") else command

@@ -12,9 +12,9 @@ from typing import Any
 from .defect import also, setting
 from .honest import FORM, Call, Members, Refusal, Server, nested, pairs_of
 
-BODIES = "signature/refuses-absent-in-other-bodies"
-ELSEWHERE = "signature/refuses-absent-elsewhere"
-SHAPES = "signature/refuses-bad-in-odd-shapes"
+BODIES = "signature/refuses-unsigned-bodies"
+ELSEWHERE = "signature/refuses-misplaced"
+SHAPES = "signature/refuses-odd-shapes"
 
 
 def texts(value: Any) -> Any:
@@ -191,25 +191,17 @@ def v3_lets_pass(slug: str, allowed: Callable[[Call], bool], kills: str) -> None
     )
 
 
-v3_lets_pass(
-    "v3-verifies-json-alone", lambda call: kind(call) != "application/json", "v3/refuses-absent-in-other-bodies"
-)
-v3_lets_pass("v3-lets-text-pass", lambda call: kind(call) == "text/plain", "v3/refuses-absent-in-other-bodies")
-v3_lets_pass(
-    "v3-lets-undeclared-bodies-pass", lambda call: not kind(call), "v3/refuses-absent-in-other-bodies-on-cancel"
-)
-v3_lets_pass(
-    "v3-trusts-requests-from-itself", lambda call: "x-forwarded-for" in call.headers, "v3/refuses-absent-elsewhere"
-)
-v3_lets_pass("v3-trusts-debugging", lambda call: "debug=1" in call.query, "v3/refuses-absent-elsewhere-on-cancel")
-v3_lets_pass(
-    "v3-trusts-any-cookie", lambda call: "SID=1" in call.headers.get("cookie", ""), "v3/refuses-absent-elsewhere"
-)
-v3_lets_pass("v3-carries-out-put-unsigned", lambda call: call.method == "PUT", "v3/refuses-absent-elsewhere")
+v3_lets_pass("v3-verifies-json-alone", lambda call: kind(call) != "application/json", "v3/refuses-unsigned-bodies")
+v3_lets_pass("v3-lets-text-pass", lambda call: kind(call) == "text/plain", "v3/refuses-unsigned-bodies")
+v3_lets_pass("v3-lets-undeclared-bodies-pass", lambda call: not kind(call), "v3/refuses-unsigned-bodies-on-cancel")
+v3_lets_pass("v3-trusts-requests-from-itself", lambda call: "x-forwarded-for" in call.headers, "v3/refuses-misplaced")
+v3_lets_pass("v3-trusts-debugging", lambda call: "debug=1" in call.query, "v3/refuses-misplaced-on-cancel")
+v3_lets_pass("v3-trusts-any-cookie", lambda call: "SID=1" in call.headers.get("cookie", ""), "v3/refuses-misplaced")
+v3_lets_pass("v3-carries-out-put-unsigned", lambda call: call.method == "PUT", "v3/refuses-misplaced")
 also("v3-carries-out-put-unsigned", check_method=lambda server, call: (
     None if call.v3 and call.method == "PUT" else Server.check_method(server, call)
 ))  # fmt: skip
-v3_lets_pass("v3-guards-no-address-with-a-slash", lambda call: call.path.endswith("/"), "v3/refuses-absent-elsewhere")
+v3_lets_pass("v3-guards-no-address-with-a-slash", lambda call: call.path.endswith("/"), "v3/refuses-misplaced")
 also(
     "v3-guards-no-address-with-a-slash",
     speaks_v3=lambda server, call: bool(re.fullmatch(r"/api/(?!v2)[^/]+/?", call.path)),
@@ -224,7 +216,7 @@ def v2_forms_at_v3(server: Server, call: Call) -> bool:
 in_front(
     "v3-carries-out-forms-unsigned",
     lambda call: form(call.body) if not call.path.startswith("/api/v2") and kind(call) == FORM else None,
-    "v3/refuses-absent-in-other-bodies v3/refuses-absent-in-other-bodies-on-cancel",
+    "v3/refuses-unsigned-bodies v3/refuses-unsigned-bodies-on-cancel",
 )
 
 # ---- text or list --------------------------------------------------------------------------------------------
@@ -277,15 +269,15 @@ also(
 v3_lets_pass(
     "v3-compares-no-signature-sent-twice",
     lambda call: len(signatures(call)) > 1,
-    "v3/refuses-bad-in-odd-shapes v3/refuses-bad-in-odd-shapes-on-cancel",
+    "v3/refuses-odd-shapes v3/refuses-odd-shapes-on-cancel",
 )
 v3_lets_pass(
     "v3-compares-nothing-for-a-key-sent-twice",
     lambda call: sum(name.lower() == "x-ntapi-publickey" for name, _ in call.header_pairs) > 1,
-    "v3/refuses-bad-in-odd-shapes",
+    "v3/refuses-odd-shapes",
 )
 also(
     "v3-compares-nothing-for-a-key-sent-twice",
     read_v3_key=lambda server, call: call.headers.get("x-ntapi-publickey", "").split(", ")[-1],
 )
-v3_lets_pass("v3-verifies-no-long-body", lambda call: len(call.body) > 90_000, "v3/refuses-bad-in-odd-shapes")
+v3_lets_pass("v3-verifies-no-long-body", lambda call: len(call.body) > 90_000, "v3/refuses-odd-shapes")

@@ -169,7 +169,7 @@ def _with_cmd(command: object) -> Spoil:
 
 
 @check(
-    "request/refuses-unknown-command-with-an-order",
+    "request/refuses-other-commands-with-order",
     "cancels by no other command",
     clause="command-known",
     effect="attempt",
@@ -192,7 +192,7 @@ def refuses_unknown_command_with_an_order(probe: Probe) -> Finding:
 
 
 @check(
-    "v3/refuses-unknown-command-with-an-order",
+    "v3/refuses-other-commands-with-order",
     "cancels by no other v3 command",
     clause="v3-command-known",
     effect="attempt",

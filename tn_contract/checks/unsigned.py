@@ -145,7 +145,7 @@ def other_bodies(fields: Mapping[str, Any]) -> dict[str, Change]:
 
 
 @on_both(
-    "signature/refuses-absent-in-other-bodies",
+    "signature/refuses-unsigned-bodies",
     "carries out no unsigned request in another body",
     clause="signature-required",
 )
@@ -160,7 +160,7 @@ def _late(name: str) -> Change:
 
 
 @on_both_v3(
-    "v3/refuses-absent-in-other-bodies",
+    "v3/refuses-unsigned-bodies",
     "carries out no unsigned v3 request in another body",
     clause="v3-signature-required",
 )
@@ -302,7 +302,7 @@ def _elsewhere(probe: Probe, root: str, command: str) -> dict[str, Spoil]:
 
 
 @on_both(
-    "signature/refuses-absent-elsewhere",
+    "signature/refuses-misplaced",
     "carries out no unsigned request by another way",
     clause="signature-required",
 )
@@ -312,7 +312,7 @@ def refuses_absent_elsewhere(probe: Probe, command: str) -> Finding:
 
 
 @on_both_v3(
-    "v3/refuses-absent-elsewhere",
+    "v3/refuses-misplaced",
     "carries out no unsigned v3 request by another way",
     clause="v3-signature-required",
 )
@@ -383,7 +383,7 @@ def _as_spoils(changes: Mapping[str, Change]) -> dict[str, Spoil]:
 
 
 @on_both(
-    "signature/refuses-bad-in-odd-shapes",
+    "signature/refuses-odd-shapes",
     "carries out no badly signed request of an odd shape",
     clause="signature-required",
 )
@@ -394,7 +394,7 @@ def refuses_bad_in_odd_shapes(probe: Probe, command: str) -> Finding:
 
 
 @on_both_v3(
-    "v3/refuses-bad-in-odd-shapes",
+    "v3/refuses-odd-shapes",
     "carries out no badly signed v3 request of an odd shape",
     clause="v3-signature-required",
 )
