@@ -36,6 +36,7 @@ def seconds(broker: Broker, request: Request) -> float:
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", [True, False], ids=["with a journal", "without"])
 @pytest.mark.parametrize("name", UNMATCHED)
 def test_an_unmatched_request_costs_the_same_with_one_and_with_ten_thousand_sessions(name: str, journal: bool) -> None:

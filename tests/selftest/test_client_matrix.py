@@ -11,6 +11,7 @@ is in the list.
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
 import pytest
@@ -20,7 +21,7 @@ from tn_contract.corpus import load_corpus
 
 from .client_defects import DEFECTS, broken
 from .golden import Matrix
-from .trying import cases_needed_by, found, judged, try_in_process
+from .trying import cases_needed_by, found, hurried, judged, try_in_process
 
 MATRIX = Matrix("client_matrix.json", DEFECTS)
 
@@ -46,26 +47,36 @@ HANGING = {
 }  # fmt: skip
 
 
-def cover() -> set[str]:
+def cover() -> list[str]:
     """For each check a broken client that it is there for, the one with the fewest own checks."""
     quick = sorted(set(DEFECTS) - HANGING, key=lambda slug: (len(DEFECTS[slug].own), list(DEFECTS).index(slug)))
     found_by: dict[str, str] = {}
     for slug in quick:
         for check_id in DEFECTS[slug].own:
             found_by.setdefault(check_id, slug)
-    return set(found_by.values())
+    return sorted(set(found_by.values()))
 
 
 COVER = cover()
 
 
-@pytest.mark.parametrize(
-    "slug", [pytest.param(slug, marks=[pytest.mark.quick] if slug in COVER else []) for slug in DEFECTS]
-)
-def test_a_broken_client_is_found_by_its_own_checks(slug: str) -> None:
+def found_by_its_own_checks(slug: str) -> set[str]:
     defect = DEFECTS[slug]
     evidence = try_in_process(broken(slug), {*cases_needed_by(defect.own), *defect.tried_in})
-    assert set(found(judged(evidence, defect.own))) == set(defect.own)
+    return set(found(judged(evidence, defect.own)))
+
+
+@pytest.mark.parametrize("slug", DEFECTS)
+def test_a_broken_client_is_found_by_its_own_checks(slug: str) -> None:
+    assert found_by_its_own_checks(slug) == set(DEFECTS[slug].own)
+
+
+@pytest.mark.quick
+def test_broken_clients_of_every_check_are_found() -> None:
+    """All at a time, because they mostly wait."""
+    with hurried(), ThreadPoolExecutor(12) as pool:
+        found_by = dict(zip(COVER, pool.map(found_by_its_own_checks, COVER), strict=True))
+    assert found_by == {slug: set(DEFECTS[slug].own) for slug in COVER}
 
 
 @pytest.mark.full

@@ -429,6 +429,7 @@ def test_there_is_no_default_address_and_a_bad_one_is_refused(kind: Any) -> None
 # ---- many at once ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_client_are_never_refused() -> None:
     with running(Broker(journal_size=5000)) as mock:
         session = mock.broker.open_session()

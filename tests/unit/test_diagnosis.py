@@ -231,6 +231,7 @@ def test_a_planted_secret_never_shows(secret: str) -> None:
     assert planted not in repr(unknown)
 
 
+@pytest.mark.slow
 def test_each_wrong_signature_is_traced_back_to_a_mistake() -> None:
     wrong = list(wrong_signatures(FIELDS, PAIR))
     assert {mistake for mistake, _ in wrong} <= set(CORPUS.mistakes)

@@ -96,6 +96,7 @@ def test_output_that_speaks_of_outcomes_and_cannot_be_read_is_explained(output: 
     assert reason in found if reason else found == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["{" * 200_000, '{"a":' * 100_000, "{'a':" * 100_000, "{outcome=" * 50_000])
 def test_output_made_to_take_long_is_given_up(output: str) -> None:
     assert read_reports(output, ORDERS) == []
