@@ -142,12 +142,30 @@ class Redactor:
         """Blank every secret; in private records signatures as well. Show no more than `limit` characters of it."""
         if not (self._hides or self._matcher):
             return text if limit is None else text[:limit]
+        if self._is_clean("", text):
+            return text if limit is None else text[:limit]
         # Misplaced on purpose, a signature may still be good for a replay.
-        return replaced(text, [*self._marked, (_digests, "<signature>")] if self.private else self._marked, limit)
+        marked = [*self._marked, (_digests, "<signature>")] if self.private else self._marked
+        shown = replaced(text, marked)
+        if shown == text:
+            self._keep_clean([("", text)])
+        return shown if limit is None else replaced(text, marked, limit)
 
     def reveals(self, text: str) -> bool:
         """Say if a secret stands in the text, in any spelling that it may travel in."""
-        return bool(self._matcher.spans(encoded(text)[0]))
+        return not self._is_clean("", text) and bool(self._matcher.spans(encoded(text)[0]))
+
+    def _is_clean(self, name: str, text: str) -> bool:
+        """Return whether these were searched before, for all that is searched now, and nothing was found."""
+        if self._version != self._matcher.version:
+            self._version = self._matcher.version
+            self._clean.clear()
+        return (name, text) in self._clean
+
+    def _keep_clean(self, pairs: Iterable[tuple[str, str]]) -> None:
+        if len(self._clean) > _CLEAN:
+            self._clean.clear()
+        self._clean.update((name, text) for name, text in pairs if len(name) + len(text) <= _CLEAN)
 
     def leaks(self, request: Request) -> tuple[str, ...]:
         """Name the parts of a request in which a secret stands."""
@@ -228,16 +246,11 @@ class Redactor:
         """Say if there is anything to take out; `usual` are pairs of texts that mostly come again."""
         if self.private:
             return True
-        if self._version != self._matcher.version:
-            self._version = self._matcher.version
-            self._clean.clear()
-        fresh = [pair for pair in usual if pair not in self._clean]
+        fresh = [pair for pair in usual if not self._is_clean(*pair)]
         data = encoded("\n".join([*texts, *(text for pair in fresh for text in pair)]))[0]
         if any(find(data) for find, _ in self._marked):
             return True
-        if len(self._clean) > _CLEAN:
-            self._clean.clear()
-        self._clean.update((name, text) for name, text in fresh if len(name) + len(text) <= _CLEAN)
+        self._keep_clean(fresh)
         return False
 
     def reply(self, reply: Reply, size: int = 0) -> Message:

@@ -181,6 +181,7 @@ class Target:
         self.patience = PATIENCE
         self.first: dict[str, Request] = {}  # what the controls sent and had accepted, to be sent again at the end
         self._kept: list[Credentials] = []  # the keys of these requests
+        self._redactors: dict[tuple[tuple[str, str], ...], Redactor] = {}
         # The clock, because a server that still runs may remember the orders of an earlier run.
         lowest, highest = _FRESH_ORDERS
         self._orders = itertools.count(lowest + time.time_ns() // 10**5 * _ORDER_STEP % (highest - lowest), _ORDER_STEP)
@@ -196,6 +197,17 @@ class Target:
                 return {}  # something listens: the checks will tell what is wrong with it
             raise TargetUnreachable(f"{self.base_url} does not answer ({failure}): is the server running?") from failure
         return read_body(reply.body).members
+
+    def redactor_of(self, pairs: list[Credentials]) -> Redactor:
+        """Return what keeps these key pairs out of records; it remembers what it found clean."""
+        known = tuple((pair.api_key, pair.secret.reveal()) for pair in pairs)
+        if known not in self._redactors:
+            self._redactors[known] = Redactor(
+                [pair.secret for pair in pairs],
+                () if self.is_kit_mock else [pair.api_key for pair in pairs],
+                private=not self.disposable,
+            )
+        return self._redactors[known]
 
     @property
     def free_orders(self) -> bool:
@@ -357,12 +369,7 @@ class Probe:
         """What keeps secrets out of everything this check writes."""
         # Those of the environment always: a check may send what another one composed with them.
         known = (self.credentials, *self.others, self.target.own, self.target.second)
-        pairs = [pair for pair in known if pair]
-        return Redactor(
-            tuple(pair.secret for pair in pairs),
-            () if self.target.is_kit_mock else tuple(pair.api_key for pair in pairs),
-            private=not self.target.disposable,
-        )
+        return self.target.redactor_of([pair for pair in known if pair])
 
     def params(self, command: str) -> Parameters | None:
         """The documented parameters of a command; where orders are free, each cancel gets a new one."""
