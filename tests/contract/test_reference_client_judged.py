@@ -33,5 +33,6 @@ def test_the_reference_client_is_right(manner: str) -> None:
     assert complaints == {}
     other = "v2" if "v3" in manner else "v3"
     skipped = {result.check.id for result in results if result.verdict == "skipped"}
+    skipped.discard("sends/other-requests")  # it sends cancels only
     clauses = load_corpus().clauses
     assert {clauses[catalogue()[check_id].clause].scheme for check_id in skipped} <= {other}

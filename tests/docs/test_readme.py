@@ -108,7 +108,7 @@ def test_the_ci_job_waits_for_the_mock_and_fails_at_once_without_it(works: bool,
     script = re.search(r"- run: \|\n((?:    .*\n)+)", job)
     assert script
     program = f"{sys.executable} -m tn_contract.cli" if works else "false"
-    commands = script[1].replace("tn-contract", program) + "kill $! && cat mock.json\n"
+    commands = script[1].replace("tn-contract", program) + "cat mock.json && kill $!\n"
     ran = subprocess.run(
         ["bash", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -31,7 +31,7 @@ MISTAKES = {
         "random-nonces": ["draws/whole-numbers"],
         "encoded-string": ["signs/each-request"],
         "json-body": ["sends/content-type"],
-        "default-redirect": ["sends/nothing-after-redirects"],
+        "default-redirect": ["sends/nothing-after-redirects", "sends/no-get-after-redirects"],
         "truthy-object": ["reports/common-error"],
         "unguarded-json": ["reports/html", "reports/empty"],
         "not-sent-for-lost": ["reports/lost-replies"],
@@ -49,7 +49,7 @@ MISTAKES = {
         "no-order-compared": ["reports/other-order"],
         "growing-address": ["sends/address"],
         "header-without-prefix": ["signs/each-request"],
-        "follows-redirects": ["sends/nothing-after-redirects"],
+        "follows-redirects": ["sends/nothing-after-redirects", "sends/no-get-after-redirects"],
     },
 }
 SUFFIXES = {"node": "mjs", "php": "php"}

@@ -404,12 +404,14 @@ def test_serve_with_tls_prints_lines_to_paste_into_a_shell(tmp_path: Path) -> No
     ca_file = tmp_path / "the ca.pem"
     with _serving("--tls", "tradernet.com", "--ca-file", str(ca_file)) as (process, _line):
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(10)]
-        pasted = "".join(lines[1:9]) + "printenv"
+        lines = [process.stdout.readline()]
+        while lines[-1] and not lines[-1].startswith("  php"):
+            lines.append(process.stdout.readline())
+        pasted = "".join(line for line in lines if line.startswith("  export ")) + "printenv"
         environment = subprocess.run(["sh", "-c", pasted], capture_output=True, text=True, check=True).stdout
         assert f"SSL_CERT_FILE={ca_file}\n" in environment
         assert "https_proxy=http://127.0.0.1:" in environment
-        assert lines[9].startswith("  php -d curl.cainfo=")
+        assert lines[-1].startswith("  php -d curl.cainfo=")
     assert ca_file.exists(), "a file that was asked for stays"
 
 

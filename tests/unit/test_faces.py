@@ -293,8 +293,8 @@ def ran(*arguments: str, **more: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/dev/full"], 4, "No space left on device"),
-        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/proc/x"], 4, "cannot write /proc/x ("),
+        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/dev/full"], 3, "No space left on device"),
+        (["judge", "--exec", "true", "--check", "sends/post", "--journal", "/proc/x"], 3, "/proc/x cannot be used ("),
         (
             ["verify", "--check", "control", "--junit", "/dev/full"],
             3,

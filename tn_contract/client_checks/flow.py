@@ -160,12 +160,12 @@ def sends_other_requests_alike(evidence: Evidence) -> Finding:
 
 def _is_astray(sent: Sent) -> bool:
     """Whether the body has another command than the address of a cancel."""
-    return sent.path == ADDRESSES["v2"] and not sent.is_cancel
+    return sent.method != "OPTIONS" and sent.path == ADDRESSES["v2"] and not sent.is_cancel
 
 
 def _is_keyed(sent: Sent) -> bool:
     """Whether it carries a key or a signature, so that it speaks to the API in the user's name."""
-    if sent.method == "OPTIONS":  # which browsers send by themselves
+    if sent.method == "OPTIONS":  # browsers send it before a request to another origin
         return False
     names = {name.partition("[")[0].strip().lower() for name, _ in (*sent.fields, *sent.query_fields)}
     headers = {name.lower() for name, _ in sent.exchange.request.headers}
