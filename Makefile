@@ -16,18 +16,19 @@ quick: $(READY)           ## 30 s: tests without processes, and broken servers a
 	$(PYTEST) -q -m "not (slow or full)" --hypothesis-profile=tn-quick
 
 test: $(READY) check      ## 5 minutes: style, types, corpus, and every test except those of `test-all`
-	$(PYTEST) -q -m "not (timed or full)"
+	$(PYTEST) -q -m "not (timed or full)" -n 3
 	$(PYTEST) -q -m "timed and not full"
 
 test-all: coverage matrices test-latest realworld  ## what `test` leaves out: matrices, coverage, newest versions, real clients
 
 matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
-	$(PYTEST) -q -m full tests/selftest
+	$(PYTEST) -q -m full -n 3 --ignore=tests/durability
 
-coverage: $(READY)        ## all tests but the matrices, under branch coverage
+coverage: $(READY)        ## branch coverage of all tests except the matrices
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "not full" --ignore=tests/durability
+	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal -m "not (full or timed)"
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/durability
+	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "timed and not full"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

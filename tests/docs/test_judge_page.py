@@ -26,7 +26,13 @@ def test_the_examples_have_fewer_than_40_lines() -> None:
         assert len((ROOT / "examples" / name).read_text("utf-8").splitlines()) < 40
 
 
-@pytest.mark.parametrize(("language", "name"), EXAMPLES.items(), ids=EXAMPLES)
+# Node and Python start slowly, a hundred times each.
+MARKS = {"python": [pytest.mark.full], "node": [pytest.mark.full]}
+
+
+@pytest.mark.parametrize(
+    ("language", "name"), [pytest.param(*each, id=each[0], marks=MARKS.get(each[0], [])) for each in EXAMPLES.items()]
+)
 def test_judge_finds_the_example_right(language: str, name: str) -> None:
     program = sys.executable if language == "python" else shutil.which(language)
     if program is None:

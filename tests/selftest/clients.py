@@ -175,8 +175,8 @@ class Client:
         return self.timeout
 
     def receive(self, connection: http.client.HTTPConnection) -> Got:
-        reply = connection.getresponse()
-        text = self.read(reply).decode("utf-8", "replace")
+        with connection.getresponse() as reply:
+            text = self.read(reply).decode("utf-8", "replace")
         return Got(reply.status, text, {name.lower(): value for name, value in reply.getheaders()})
 
     def read(self, reply: http.client.HTTPResponse) -> bytes:
