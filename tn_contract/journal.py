@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 from msgspec import Struct
 
@@ -116,6 +116,26 @@ class Exchange(Struct, frozen=True, omit_defaults=True):
 
 # Names what a client did wrong: of a request, its assessment, when it came (ns), and the requests before it.
 Diagnose: TypeAlias = Callable[[Request, Assessment, int, Sequence[Request]], Diagnosis | None]
+
+
+class Deferred(Sequence[Exchange]):
+    """Exchanges that are written when they are first looked at, because those of checks that pass mostly never are."""
+
+    def __init__(self, records: Iterable[Callable[[], Exchange]] = ()) -> None:
+        self._records = tuple(records)
+        self._written: tuple[Exchange, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Exchange: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Exchange]: ...
+    def __getitem__(self, index: int | slice) -> Exchange | Sequence[Exchange]:
+        if self._written is None:
+            self._written = tuple(record() for record in self._records)
+        return self._written[index]
 
 
 class Redactor:

@@ -378,7 +378,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if row is not None and (call.when == "call" or (call.when == "setup" and report.failed)):
         import msgspec
 
-        report.tn_row = msgspec.to_builtins(row)
+        report.tn_row = msgspec.to_builtins(row, enc_hook=list)
         report.tn_subject = msgspec.to_builtins(_subject(item.config))
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,7 +68,7 @@ class Row(Struct, frozen=True):
     actual: str
     elapsed: float
     repeat: str
-    exchanges: tuple[Exchange, ...]
+    exchanges: Sequence[Exchange]
 
 
 class Report(Struct, frozen=True):
@@ -344,7 +345,7 @@ def _print_detail(row: Row, console: Console, whose: str) -> None:
 
 def to_json(report: Report) -> bytes:
     """Write the report as JSON, two-space indent."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(report, enc_hook=list), indent=2) + b"\n"
 
 
 def to_html(report: Report) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class Result:
 
     check: BaseCheck
     finding: Finding
-    exchanges: tuple[Exchange, ...]
+    exchanges: Sequence[Exchange]
     elapsed: float
 
     @property

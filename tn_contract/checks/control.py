@@ -57,9 +57,9 @@ def _explained(probe: Probe, command: str, finding: Finding, observed: Observati
 
 def _accepted_mistake(probe: Probe, command: str) -> str:
     """Find the single mistake whose signature the server accepts; "" when there is none, or the budget ends."""
-    target, valid, shown = probe.target, probe.compose(command), len(probe.exchanges)
+    target, valid, shown = probe.target, probe.compose(command), len(probe.records)
     for mistake, signature in wrong_signatures(valid.fields, probe.credentials):
-        del probe.exchanges[shown:]  # hundreds of refusals would bury the one reply that matters
+        del probe.records[shown:]  # hundreds of refusals would bury the one reply that matters
         if target.budget is not None and target.requests >= target.budget:
             break
         observed = probe.send(with_signature(valid.request, signature))
@@ -67,5 +67,5 @@ def _accepted_mistake(probe: Probe, command: str) -> str:
             return mistake
         if observed.reply is None or observed.rate_limited:
             break
-    del probe.exchanges[shown:]
+    del probe.records[shown:]
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
@@ -13,7 +13,7 @@ from typing import TypeAlias
 from tn_contract.checks.target import CANCEL, SESSION, Observation, Probe, Spoil, Target
 from tn_contract.corpus import Scheme, load_corpus
 from tn_contract.errors import TargetError, TnContractError, UsageError
-from tn_contract.journal import Exchange
+from tn_contract.journal import Deferred, Exchange
 from tn_contract.verdicts import (
     BaseCheck,
     Blocked,
@@ -210,14 +210,14 @@ def refusals(probe: Probe, provoke: Callable[[Probe], Mapping[str, Request]]) ->
     """Provoke refusals of many kinds, once for each generation of the protocol; what is accepted is left out."""
     known = probe.target.refusals
     if probe.scheme in known:
-        probe.exchanges.extend(known[probe.scheme][1])
+        probe.records.extend(known[probe.scheme][1])
     else:
         probe.control(SESSION)
         answers = {what: probe.send(request) for what, request in provoke(probe).items()}
         for observed in answers.values():
             _limits_the_rate(probe, observed)
         refused = {what: observed for what, observed in answers.items() if not observed.succeeded}
-        known[probe.scheme] = refused, list(probe.exchanges)
+        known[probe.scheme] = refused, list(probe.records)
     return known[probe.scheme][0]
 
 
@@ -349,7 +349,7 @@ class Judge:
             if finding.verdict != "pass":
                 return Result(check, Finding("blocked", f"{control} passes", f"{control}: {finding.verdict}"), (), 0.0)
         started = time.perf_counter()
-        exchanges: tuple[Exchange, ...] = ()
+        exchanges: Sequence[Exchange] = ()
         try:
             with self.target.probe(check.scheme) as probe:
                 try:
@@ -360,7 +360,7 @@ class Judge:
                 except NotApplicable as reason:
                     finding = Finding("skipped", "", str(reason))
                 finally:
-                    exchanges = tuple(probe.exchanges)
+                    exchanges = Deferred(probe.records)
         except TargetError as error:
             finding = Finding("error", "a target that can be judged", str(error))
         except TnContractError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -176,7 +177,9 @@ class Target:
         self.answered = self.is_kit_mock  # whether anything ever came back
         self.exhausted = False  # whether a request was refused for the budget
         self._spent: dict[Scheme, Observation] = {}
-        self.refusals: dict[Scheme, tuple[dict[str, Observation], list[Exchange]]] = {}  # as they were provoked once
+        self.refusals: dict[
+            Scheme, tuple[dict[str, Observation], list[Callable[[], Exchange]]]
+        ] = {}  # as they were provoked once
         self.takes_no_replay = False  # as v3's control finds out
         self.patience = PATIENCE
         self.first: dict[str, Request] = {}  # what the controls sent and had accepted, to be sent again at the end
@@ -351,7 +354,7 @@ class Probe:
     credentials: Credentials
     nonces: Nonces
     scheme: Scheme = "v2"
-    exchanges: list[Exchange] = field(default_factory=list)
+    records: list[Callable[[], Exchange]] = field(default_factory=list)
     opened: list[Credentials] = field(default_factory=list)
     others: list[Credentials] = field(default_factory=list)
     order_id: int = field(init=False)
@@ -414,11 +417,8 @@ class Probe:
             if error.phase == "connect":
                 raise TargetUnreachable(f"{self.target.base_url} does not answer ({error})") from error
             failure = str(error)
-        self.exchanges.append(
-            self.redactor.record(
-                len(self.exchanges) + 1, time.time_ns(), self.credentials.api_key, request, reply, failure
-            )
-        )
+        record, number = self.redactor.record, len(self.records) + 1
+        self.records.append(partial(record, number, time.time_ns(), self.credentials.api_key, request, reply, failure))
         return self._observe(reply, failure)
 
     def _observe(self, reply: Reply | None, failure: str) -> Observation:
@@ -465,7 +465,7 @@ class Probe:
         if credentials is None:
             raise NotApplicable("no second key pair: set TN_API_KEY_2 and TN_API_SECRET_2")
         self.others.append(credentials)
-        return Probe(self.target, credentials, self.nonces, self.scheme, self.exchanges, others=[self.credentials])
+        return Probe(self.target, credentials, self.nonces, self.scheme, self.records, others=[self.credentials])
 
 
 def _flaw_of(body: bytes) -> str:
