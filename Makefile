@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests of clients and servers mostly wait, so more of them run at a time than there are cores.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check wheel corpus bench peers engines soak steady fuzz lock clean
@@ -16,17 +17,17 @@ quick: $(READY)           ## 30 s: tests without processes, and broken servers a
 	$(PYTEST) -q -m "not (slow or full)" --hypothesis-profile=tn-quick
 
 test: $(READY) check      ## 5 minutes: style, types, corpus, and every test except those of `test-all`
-	$(PYTEST) -q -m "not (timed or full)" -n 3
+	$(PYTEST) -q -m "not (timed or full)" -n 4
 	$(PYTEST) -q -m "timed and not full"
 
 test-all: coverage matrices test-latest realworld  ## what `test` leaves out: matrices, coverage, newest versions, real clients
 
 matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
-	$(PYTEST) -q -m full -n 3 --ignore=tests/durability
+	$(PYTEST) -q -m full -n 6 --ignore=tests/durability
 
 coverage: $(READY)        ## branch coverage of all tests except the matrices
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal -m "not (full or timed)"
+	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal -m "not (full or timed)"
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/durability
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "timed and not full"
 	$(BIN)/coverage combine --quiet
