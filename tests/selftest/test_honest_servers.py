@@ -16,7 +16,7 @@ from mock_server.broker import Broker
 from mock_server.serve import running
 from tn_contract.checks import Judge, catalogue
 from tn_contract.checks.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
-from tn_contract.corpus import load_corpus
+from tn_contract.corpus import Payload, load_corpus
 from tn_contract.wire import Reply, Request, parse_fields, read_body
 
 from .honest import Call, Refusal, Server, canonical, pairs_of, serving
@@ -583,12 +583,21 @@ def test_our_mock_is_clean_when_called() -> None:
     assert (findings(results, *COMPLAINTS), code) == ({}, 0)
 
 
+def has_texts(payload: Payload) -> bool:
+    """The page shows failures as texts only, so another type is not what it is silent about."""
+    reading = read_body(payload.body.encode())
+    return all(isinstance(reading.members[key], str) for key in reading.failure_keys)
+
+
 # Replies that refuse. HTTP 429 is left out: it asks for patience.
 REFUSALS = {
     payload.id
     for payload in load_corpus().payloads.values()
-    if (400 <= payload.status < 500 and payload.status != 429 and "success" not in payload.id)
-    or (payload.status == 200 and read_body(payload.body.encode()).failed and "429" not in payload.body)
+    if has_texts(payload)
+    and (
+        (400 <= payload.status < 500 and payload.status != 429 and "success" not in payload.id)
+        or (payload.status == 200 and read_body(payload.body.encode()).failed and "429" not in payload.body)
+    )
 }
 # The page shows the refusal of "method"; the others it is silent about.
 SILENT = [
