@@ -27,9 +27,9 @@ secrets = st.text(
 noise = st.text(st.sampled_from("xyz 0&=%+;/"), max_size=8)
 
 
-def chosen(text: str, marks: list[bool], encode: Callable[[str], str]) -> str:
+def chosen(text: str, marks: list[bool], encode: Callable[[str], str], always: str = "") -> str:
     """Encode some characters of a text and leave others."""
-    return "".join(encode(char) if marks[at % len(marks)] else char for at, char in enumerate(text))
+    return "".join(encode(char) if marks[at % len(marks)] or char in always else char for at, char in enumerate(text))
 
 
 def percent(char: str) -> str:
@@ -53,7 +53,8 @@ def encodings(draw: st.DrawFn) -> Encode:
         quote_plus,
         lambda text: chosen(text, marks, percent),
         lambda text: chosen(text, marks, lambda char: percent(char).lower()),
-        lambda text: chosen(text, marks, lambda char: f"\\u{ord(char):04x}"),
+        # A backslash that is left as it is before one of an escape would be read as an escaped backslash.
+        lambda text: chosen(text, marks, lambda char: f"\\u{ord(char):04x}", always="\\"),
         lambda text: chosen(text, marks, lambda char: f"&#{ord(char)};"),
         lambda text: chosen(text, marks, lambda char: f"&#X{ord(char):x};"),
         lambda text: text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"),
