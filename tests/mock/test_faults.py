@@ -177,8 +177,14 @@ def test_silence_ends_when_the_mock_stops() -> None:
 
 
 def test_a_silent_connection_is_let_go_when_the_client_leaves(mock: RunningMock) -> None:
+    mock.broker.reset()
     for _ in range(40):
         raw(mock, ordered("silence")).close()
+    arrived = mock.broker.session(DEMO.api_key).journal
+    deadline = time.monotonic() + 20
+    while len(arrived) < 40:  # one that is read after the reset would use up a nonce
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     with Client(DEMO.api_key, DEMO.secret.reveal(), base_url=mock.base_url) as client:
         mock.broker.reset()
         assert client.cancel_order(2929292929)
