@@ -11,10 +11,16 @@ from tn_contract.errors import TargetRefused
 from tn_contract.signing import Credentials, Secret
 from tn_contract.strategies import cancel_session
 
+# Ends at the first fault, so that a wrong server costs few of them whatever the seed is.
+MANY = 2000
 
-def _play(mock: RunningMock) -> None:
+
+def _play(mock: RunningMock, examples: int | None = None) -> None:
     case = cancel_session(mock.base_url, lambda: mock.broker.open_session().credentials)
-    case.settings = settings(case.settings, phases=(Phase.generate,))  # a found fault need not be made small here
+    # A found fault need not be made small here.
+    case.settings = settings(
+        case.settings, phases=(Phase.generate,), max_examples=examples or case.settings.max_examples
+    )
     case("runTest").runTest()
 
 
@@ -30,13 +36,13 @@ def test_key_pairs_may_take_turns(tn_mock: RunningMock) -> None:
 @pytest.mark.parametrize("policy", ["unique", "none"])
 def test_a_server_with_another_nonce_rule_is_found(policy: str) -> None:
     with running(policy=policy) as mock, pytest.raises(AssertionError, match="must be refused"):
-        _play(mock)
+        _play(mock, MANY)
 
 
 def test_a_server_that_accepts_forged_signatures_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Broker, "_check_signature", staticmethod(lambda *_arguments: None))
     with running() as mock, pytest.raises(AssertionError, match=r"a forged signature|another order"):
-        _play(mock)
+        _play(mock, MANY)
 
 
 def test_a_live_host_is_refused() -> None:
