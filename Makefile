@@ -23,7 +23,7 @@ test: $(READY) check      ## 5 minutes: style, types, corpus, and every test exc
 test-all: coverage matrices test-latest realworld  ## what `test` leaves out: matrices, coverage, newest versions, real clients
 
 matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
-	$(PYTEST) -q -m full -n 6 --ignore=tests/durability
+	$(PYTEST) -q -m full -n 4 --ignore=tests/durability
 
 coverage: $(READY)        ## branch coverage of all tests except the matrices
 	$(BIN)/coverage erase
