@@ -131,7 +131,7 @@ def no_address(path: str) -> Reply:
 
 
 def refused(refusal: Refusal) -> Reply:
-    """Answer for what is no request."""
+    """Answer bytes that are not a request."""
     return harness_error(refusal.reason, refusal.hint, refusal.status)
 
 
@@ -164,8 +164,8 @@ class Broker:
     nanoseconds since 1970; `seed` makes new key pairs repeatable; `journal_size` bounds each session's journal;
     `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
     there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
-    answered, of unmatched requests by `aside`, if given, which has the work done soon; `scenario` says what befalls the
-    commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take.
+    answered, of unmatched requests by `aside`, if given, which has the work done soon; `scenario` says what happens to
+    the commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take.
     """
 
     demo = DEMO
@@ -328,7 +328,7 @@ class Broker:
             self.left_out += 1
 
     def _noting(self, work: Callable[[], None]) -> None:
-        """Do work that nobody waits for; remember what went wrong with it."""
+        """Do work off the path of the reply; remember what went wrong with it."""
         try:
             work()
             self.missing = ""

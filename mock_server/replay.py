@@ -26,7 +26,7 @@ class Replay:
             return Done(situation)
         payload = self.magic.get(order_id)
         if payload and call.redirected and "Location" in payload.headers:
-            payload = None  # redirected once, not for ever
+            payload = None  # redirected once only
         faulty = self._faulty.get(order_id)
         accepted = (payload or self._replies[call.scheme]["cancel-accepted"]).outcome == "accepted"
         applied = faulty is None or faulty.applied

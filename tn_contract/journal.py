@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal, TypeAlias, overload
 
 from msgspec import Struct
@@ -123,7 +124,10 @@ class Deferred(Sequence[Exchange]):
 
     def __init__(self, records: Iterable[Callable[[], Exchange]] = ()) -> None:
         self._records = tuple(records)
-        self._written: tuple[Exchange, ...] | None = None
+
+    @cached_property
+    def _written(self) -> tuple[Exchange, ...]:
+        return tuple(record() for record in self._records)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -133,8 +137,6 @@ class Deferred(Sequence[Exchange]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Exchange]: ...
     def __getitem__(self, index: int | slice) -> Exchange | Sequence[Exchange]:
-        if self._written is None:
-            self._written = tuple(record() for record in self._records)
         return self._written[index]
 
 

@@ -130,7 +130,7 @@ def open_state(url: str) -> State:
 
 
 def _path(text: str) -> Path:
-    """Read the path of a state file: there are no options, and none is taken for a part of the name."""
+    """Read the path of a state file: options are refused, not read as part of the name."""
     if text == ":memory:":
         raise UsageError("sqlite::memory: would be forgotten with the process: write --state memory, or sqlite:PATH")
     if re.match("file:|//[^/]", text) or re.search(r"\?[A-Za-z_]+=|\0", text):
