@@ -202,6 +202,12 @@ def test_what_was_never_verified_says_nothing_of_the_signature(situation: str) -
     assert verdict("signs/each-request", cancel(situation=situation)) == "skipped"
 
 
+@pytest.mark.parametrize("situation", CORPUS.situations)
+def test_signature_passes_only_if_the_mock_verified_it(situation: str) -> None:
+    unverified = ("v1", "method", "form", "key-", "signature-")
+    assert (verdict("signs/each-request", cancel(situation=situation)) == "pass") != situation.startswith(unverified)
+
+
 def test_what_was_asked_is_compared_in_order_and_repetitions_do_not_count() -> None:
     def found(*named: str) -> str:
         asked = process(*map(cancel, named), orders=("1", "2"))

@@ -330,6 +330,7 @@ def signs_each_request(evidence: Evidence) -> Finding:
 
     def wrong(sent: Sent) -> str:
         return {
+            "v1": "a request of v1, which carries no signature of v2 or v3",
             "form": "no form, so nothing to verify",
             "key-missing": "no key",
             "key-unknown": "a key that is not the one given",
@@ -341,7 +342,7 @@ def signs_each_request(evidence: Evidence) -> Finding:
     looked_at = [
         sent for sent in evidence.sent if sent.situation not in ("address", "method") and not sent.follows_redirect
     ]
-    return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong, "signature-", "key-", "form")
+    return none_of(looked_at, "X-NtApi-Sig over the string to sign", wrong, "signature-", "key-", "form", "v1")
 
 
 # ---- draws -------------------------------------------------------------------------------------------------
