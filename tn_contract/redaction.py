@@ -2,8 +2,11 @@ r"""Finds secrets in text, in whatever way they are spelled there, at a cost tha
 
 **Views.** A text is read in several ways: as it is; with its escapes undone (percent, backslash, HTML entities, all in
 one pass, so partly and differently escaped spellings are one case), up to three times for escapes of escapes; and as
-hex digits and Base64 at each alignment, whole, with every foreign character read as zero bits. A decoded view is read
-in these ways again, once. So any chain of two encodings is undone. A match is led back to the characters it came from.
+hex digits and Base64 at each alignment, whole, with every foreign character read as zero bits. Line breaks are left out
+before that, and between hex digits also what separates them. A decoded view is read in these ways again, once. So any
+chain of two encodings is undone. Base32 is not looked for inside hex or Base64. Of UTF-16 the
+zero bytes are left out; a secret that is not ASCII is searched for in that form too. A match is led back to the
+characters it came from.
 
 **Look-up.** Of each secret the windows that start at its first bytes are in a set: eight windows of eight bytes, or
 four of four when it is short. Of a view only the words at multiples of eight (four) are looked up, because every
@@ -31,9 +34,14 @@ _SHORT_IN_CODE = 4  # shorter ones are found by chance in what Base64 and hex ma
 _FEW = 4  # forms that are searched for one by one
 _ESCAPED = 3  # how often escapes are undone
 _NESTED = 10  # Base64 digits in a row, without which nothing further is encoded in a decoded view
+_BREAKS = re.compile(rb"[\r\n]+[ \t]*")  # no other space, which may be a plus sign
+_BETWEEN_HEX = b" :,+-\t\r\n"
+_NOT_HEX = re.compile(rb"[ :,+\t\r\n-]+")
+_ZEROS = re.compile(rb"\0+")
 MARK = "***"
 
 Span = tuple[int, int]
+_Back = Callable[[int, int], Span]  # leads a span of a view back to the text
 _Find = Callable[[bytes], list[Span]]
 
 _PERCENT = re.compile(rb"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
@@ -46,6 +54,7 @@ _ANY_ESCAPE = re.compile(b"|".join(pattern.pattern for pattern in (_PERCENT, _BA
 _SIMPLE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 _DIGITS = b"0123456789ABCDEFabcdef"
+_CODE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _CODE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _PLUS_IS_SPACE = bytes.maketrans(b"+", b" ")
 _AS_HEX = bytes(byte if byte in _DIGITS else ord("0") for byte in range(256))
@@ -54,7 +63,14 @@ _AS_BASE64 = bytes(
     or chr(byte) in "-_ " else ord("A")
     for byte in range(256)
 )  # fmt: skip
-_NO_DIGITS = bytes(byte for byte in range(256) if byte not in _CODE + b"-_")
+_IS_ZERO = bytes((0, *[1] * 255))
+_WIDE = b"\1\0" * 7  # ASCII in UTF-16
+# Base32 has one case, so that ordinary words are not read as it. 12 digits make 7 bytes.
+_BASE32 = re.compile(rb"[A-Z2-7]{12,}|[a-z2-7]{12,}")
+_AS_BASE32 = bytes(
+    b"0123456789abcdefghijklmnopqrstuv"[max(0, _CODE32.find(bytes((byte,)).upper()))] for byte in range(256)
+)
+_NO_DIGITS = bytes(byte for byte in range(256) if byte not in _CODE + b"-_ :,\t\r\n")
 _IS_CODE = bytes(ord("A") if byte in _CODE + b"-_" else ord(" ") for byte in range(256))
 
 
@@ -108,10 +124,18 @@ class Matcher:
             if inner := self._search(view, depth, escaped - 1, decoded=decoded, decode=decode and digits):
                 origin = _origins(data)
                 found += [origin(start, end) for start, end in inner]
+        if b"\0" in data and _WIDE in data.translate(_IS_ZERO):
+            view = data.replace(b"\0", b"")
+            origin = _kept(data, view, _ZEROS)
+            found += [origin(start, end) for start, end in self._search(view, depth, escaped, decoded=decoded)]
         if decode and depth and (not decoded or b"A" * _NESTED in data.translate(_IS_CODE)):
-            for view, shift, up, down in _decodings(data):
-                for start, end in self._search(view, depth - 1, escaped, decoded=True):
-                    found.append((shift + start * up // down, min(len(data), shift - (-end * up // down))))
+            for view, origin in _decodings(data):
+                if inner := self._search(view, depth - 1, escaped, decoded=True):
+                    found += [origin(start, end) for start, end in inner]
+            if not decoded:
+                for view, origin in _base32(data):
+                    if inner := self._search(view, 0, escaped, decoded=True):
+                        found += [origin(start, end) for start, end in inner]
         return found
 
     def _present(self, data: bytes, *, decoded: bool) -> list[Span]:
@@ -175,6 +199,9 @@ def _forms(secret: Secret) -> set[bytes]:
         forms |= {raw.decode("latin-1").encode(), text.encode("latin-1", "ignore")}
     for _ in range(_ESCAPED):
         forms |= {_ANY_ESCAPE.sub(_unescape, form) for form in forms if _has_escapes(form)}
+    if not raw.isascii() and len(raw) >= SHORT:
+        text = raw.decode(ENCODING, "replace")
+        forms |= {text.encode("utf-16-le"), text.encode("utf-16-be")}
     return {form.translate(_PLUS_IS_SPACE) for form in forms} - {b""}
 
 
@@ -233,18 +260,64 @@ def _origins(data: bytes) -> Callable[[int, int], Span]:
     return lambda start, end: (starts[start], ends[end - 1])
 
 
-def _decodings(data: bytes) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield what the whole text is as hex digits and as Base64, at each alignment.
-
-    With each: where it begins, and how many characters make how many bytes.
-    """
-    digits, code = data.translate(_AS_HEX), data.translate(_AS_BASE64) + b"AAA"
+def _decodings(data: bytes) -> Iterator[tuple[bytes, _Back]]:
+    """Yield what the text is as hex digits and as Base64, at each alignment, with what leads a span back."""
+    joined = data.translate(None, _BETWEEN_HEX)
+    origin = _kept(data, joined, _NOT_HEX)
+    digits = joined.translate(_AS_HEX)
     for shift in range(2):
-        if (size := (len(data) - shift) & ~1) > 0:
-            yield unhexlify(digits[shift : shift + size]), shift, 2, 1
+        if (size := (len(digits) - shift) & ~1) > 0:
+            yield unhexlify(digits[shift : shift + size]), _scaled(origin, len(joined), shift, 2, 1)
+    joined, origin = _in_one_line(data)
+    code = joined.translate(_AS_BASE64) + b"AAA"
     for shift in range(4):
-        if (size := (len(data) - shift + 3) & ~3) > 0:
-            yield a2b_base64(code[shift : shift + size]), shift, 8, 6
+        if (size := (len(joined) - shift + 3) & ~3) > 0:
+            yield a2b_base64(code[shift : shift + size]), _scaled(origin, len(joined), shift, 8, 6)
+
+
+def _base32(data: bytes) -> Iterator[tuple[bytes, _Back]]:
+    """Yield what the whole text is as Base32, at each alignment, if a run of its letters is long enough."""
+    joined, origin = _in_one_line(data)
+    if not _BASE32.search(joined):
+        return
+    number, bits = int(joined.translate(_AS_BASE32), 32), 5 * len(joined)
+    for cut in range(8):  # bits after the last whole byte
+        size = (bits - cut) // 8
+        view = (number >> cut & (1 << 8 * size) - 1).to_bytes(size, "big")
+        yield view, _scaled(origin, len(joined), 0, 8, 5, (bits - cut) % 8)
+
+
+def _in_one_line(data: bytes) -> tuple[bytes, _Back]:
+    joined = _BREAKS.sub(b"", data) if b"\n" in data or b"\r" in data else data
+    return joined, _kept(data, joined, _BREAKS)
+
+
+def _kept(data: bytes, left: bytes, dropped: re.Pattern[bytes]) -> _Back:
+    """Return what leads a span of what is `left` without the dropped bytes back to `data`."""
+    if len(left) == len(data):
+        return lambda start, end: (start, end)
+    kept: list[int] = []
+
+    def origin(start: int, end: int) -> Span:
+        if not kept:
+            at = 0
+            for match in dropped.finditer(data):
+                kept.extend(range(at, match.start()))
+                at = match.end()
+            kept.extend(range(at, len(data)))
+        return kept[start], kept[end - 1] + 1
+
+    return origin
+
+
+def _scaled(origin: _Back, length: int, shift: int, up: int, down: int, bits: int = 0) -> _Back:
+    """Lead a span of bytes back to characters: `down` bits (or bytes) a character, from `shift` and `bits` on."""
+
+    def back(start: int, end: int) -> Span:
+        first, last = start * up + bits, end * up + bits
+        return origin(shift + first // down, min(length, shift - (-last // down)))
+
+    return back
 
 
 def encoded(text: str) -> tuple[bytes, str]:

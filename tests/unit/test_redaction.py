@@ -45,8 +45,14 @@ def encodings(draw: st.DrawFn) -> Encode:
     marks = draw(st.lists(st.booleans(), min_size=1, max_size=7))
     before, after = draw(st.binary(max_size=5)), draw(st.binary(max_size=5))
 
+    width = draw(st.integers(16, 76))
+    line_break = draw(st.sampled_from(["\n", "\r\n", "\r\n\t"]))
+
     def in_base64(text: str) -> str:
         return base64.b64encode(before + text.encode() + after).decode()
+
+    def wrapped(text: str) -> str:
+        return line_break.join(text[at : at + width] for at in range(0, len(text), width))
 
     some: list[Encode] = [
         lambda text: quote(text, safe=""),
@@ -64,11 +70,31 @@ def encodings(draw: st.DrawFn) -> Encode:
         in_base64,
         lambda text: in_base64(text).rstrip("="),
         lambda text: in_base64(text).replace("+", "-").replace("/", "_"),
+        lambda text: wrapped(in_base64(text)),
+        lambda text: text.encode().hex(":"),
+        lambda text: wrapped(text.encode().hex(" ").upper()),
+        lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
+        lambda text: text.encode("utf-16-be").hex(),
     ]
     return draw(st.sampled_from(some))
 
 
-@given(secrets, st.lists(encodings(), max_size=2), noise, noise, st.booleans())
+@st.composite
+def chains(draw: st.DrawFn) -> list[Encode]:
+    """Two encodings, or Base32 with an escape around it."""
+    if draw(st.booleans()):
+        return draw(st.lists(encodings(), max_size=2))
+    lower, width = draw(st.booleans()), draw(st.integers(16, 76))
+
+    def in_base32(text: str) -> str:
+        code = base64.b32encode(text.encode()).decode()
+        lines = (code[at : at + width] for at in range(0, len(code), width))
+        return "\n".join(line.lower() if lower else line for line in lines)
+
+    return [in_base32, *draw(st.lists(st.sampled_from([quote_plus, lambda text: json.dumps(text)[1:-1]]), max_size=1))]
+
+
+@given(secrets, chains(), noise, noise, st.booleans())
 def test_every_chain_of_two_encodings_is_undone(
     secret: str, chain: list[Encode], before: str, after: str, many: bool
 ) -> None:
@@ -106,6 +132,19 @@ def test_every_chain_of_two_encodings_is_undone(
         "746E2d64656D6f2d736563726574",
         "%37%34%36%65%32%64%36%34%36%35%36%64%36%66%32%64%37%33%36%35%36%33%37%32%36%35%37%34",
         base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("="),
+        "dG4tZGVt\nby1zZWNyZXQ",
+        "dG4tZGVt\r\n by1zZWNyZXQ",
+        "dG4tZGVt\\nby1zZWNyZXQ",
+        "dG4tZGVt%0D%0Aby1zZWNyZXQ",
+        "74 6e 2d+64:65:6d:6f:2d:73:65:63:72:65:74",
+        "ORXC2ZDFNVXS243FMNZGK5A",
+        "orxc2zdfnvxs243fmnzgk5a",
+        "ORXC2ZDFNVXS\n243FMNZGK5A",
+        "\0".join(SECRET),
+        "\\u0000".join(SECRET),
+        "%00".join("tn-demo%2Dsecret"),
+        base64.b64encode(SECRET.encode("utf-16-le")[:-1]).decode().rstrip("="),
+        base64.b64encode("tn-demo%2Dsecret".encode("utf-16-le")[:-1]).decode().rstrip("="),
     ],
 )
 def test_a_secret_is_found_however_it_is_spelled(spelled: str) -> None:
@@ -162,10 +201,12 @@ def test_parts_of_a_request_that_leak_are_named() -> None:
     [
         "apiKey=no-such-key&cmd=delTradeOrder&nonce=17953797860021223&params%5Border_id%5D=2929292929" * 4,
         "V" * 8_000,  # is text again in Base64, and once more
+        "VVVV\n" * 1_600,
+        "V\0" * 4_000,
         "%25" * 2_700,
         "/favicon.ico",
     ],
-    ids=["form", "base64", "escapes", "path"],
+    ids=["form", "base64", "lines", "utf-16", "escapes", "path"],
 )
 def test_ten_thousand_secrets_cost_no_more_than_one(text: str) -> None:
     def seconds(matcher: Matcher) -> float:
