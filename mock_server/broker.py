@@ -165,7 +165,8 @@ class Broker:
     `state` keeps key pairs, nonces and orders: an engine, or what `open_state` makes of a text; `orders` says whether
     there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
     answered, of unmatched requests by `aside`, if given, which has the work done soon; `scenario` says what happens to
-    the commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take.
+    the commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take;
+    `diagnose` names mistakes in place of `tn_contract.diagnosis.diagnose`.
     """
 
     demo = DEMO
@@ -190,6 +191,7 @@ class Broker:
         orders: Orders = "replay",
         cancel_seconds: float = CANCEL_SECONDS,
         fault_seconds: Mapping[str, float] | None = None,
+        diagnose: Callable[..., Diagnosis | None] | None = None,
     ) -> None:
         self.corpus = corpus or load_corpus()
         self.policy: Policy = policy
@@ -219,6 +221,7 @@ class Broker:
         self._known = KnownPairs(self._state, SESSIONS_KEPT)
         self._space = Space(max(JOURNAL_SPACE, journal_size))
         self._sink = sink
+        self._diagnose = diagnose
         self._probe = probe
         self.left_out = 0  # unmatched requests that the journal on disk has not, because too many came
         self.missing = ""  # why the journal on disk has not the last exchange
@@ -339,7 +342,7 @@ class Broker:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
             from tn_contract.diagnosis import diagnose  # only when somebody reads: a mock starts quicker without
 
-            return diagnose(
+            return (self._diagnose or diagnose)(
                 request,
                 assessment.situation,
                 credentials,

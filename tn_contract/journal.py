@@ -175,7 +175,12 @@ class Redactor:
 
     def reveals(self, text: str) -> bool:
         """Say if a secret stands in the text, in any spelling that it may travel in."""
-        return not self._is_clean("", text) and bool(self._matcher.spans(encoded(text)[0]))
+        if self._is_clean("", text):
+            return False
+        found = bool(self._matcher.spans(encoded(text)[0]))
+        if not found:
+            self._keep_clean([("", text)])
+        return found
 
     def _is_clean(self, name: str, text: str) -> bool:
         """Return whether these were searched before, for all that is searched now, and nothing was found."""

@@ -30,14 +30,16 @@ from msgspec import structs
 
 from tn_contract.client_checks.cases import CaseSpec
 from tn_contract.client_checks.needs import PATIENT
+from tn_contract.diagnosis import diagnose
 from tn_contract.embedded import load_mock
 from tn_contract.errors import TargetUnreachable, UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Sent
-from tn_contract.journal import Exchange, Redactor, timestamp
+from tn_contract.journal import Diagnosis, Exchange, Redactor, timestamp
 from tn_contract.processes import end_marked, running
 from tn_contract.reportlines import WORDS_KEPT, decoded, read_reports, why_unread
-from tn_contract.signing import Secret
+from tn_contract.signing import Credentials, Secret
 from tn_contract.stalling import Stalling, stalling
+from tn_contract.wire import Request
 
 if TYPE_CHECKING:
     from mock_server.serve import RunningMock
@@ -113,6 +115,7 @@ class Trial:
         jobs = self.jobs or min(8, 2 * (os.cpu_count() or 1))
         abandoned = threading.Event()
         turned_away: list[Collection[str]] = []  # of each case; complete when its mock is closed
+        naming = _Naming()
         with (
             ThreadPoolExecutor(jobs) as pool,
             nullcontext(pool) if self.jobs else ThreadPoolExecutor(WAITING) as waiting,
@@ -120,7 +123,7 @@ class Trial:
         ):
 
             def run(spec: CaseSpec) -> Case:
-                case = self._run_case(spec, closing, abandoned, turned_away)
+                case = self._run_case(spec, closing, abandoned, turned_away, naming)
                 done(spec.id)
                 return case
 
@@ -140,7 +143,12 @@ class Trial:
         return evidence
 
     def _run_case(
-        self, spec: CaseSpec, closing: Executor, abandoned: threading.Event, turned_away: list[Collection[str]]
+        self,
+        spec: CaseSpec,
+        closing: Executor,
+        abandoned: threading.Event,
+        turned_away: list[Collection[str]],
+        naming: _Naming,
     ) -> Case:
         library = _find_faketime() if spec.clock else ""
         if spec.clock and not library:
@@ -154,7 +162,7 @@ class Trial:
         stalls = ("silence", "stall-status", "stall-header", "stall-body", "stall-chunk")
         seconds = {"delay": DELAY, "dribble": DELAY, "late": REPLY_TIMEOUT + LATER}
         seconds |= dict.fromkeys(stalls, self.deadline + SILENT_ON)
-        options = {"tls": tls, "certified": certified, "flaw": flaw, "fault_seconds": seconds}
+        options = {"tls": tls, "certified": certified, "flaw": flaw, "fault_seconds": seconds, "diagnose": naming}
         with _Clock(library, spec) as clock, _mock(closing, sink=clock.heard, **options) as mock:
             session = mock.broker.open_session()
             credentials = session.credentials
@@ -337,6 +345,25 @@ def _find_crashes(evidence: Evidence) -> None:
             if len(process.reports) < len(process.order_ids) and (evidence.speaks or ordinary):
                 told = ended.told or f"exit status {ended.status}"
                 process.ended = Ended("crashed", ended.status, told, ended.leaked)
+
+
+class _Naming:
+    """Names mistakes. After a few signatures whose mistake was not found it searches no more: a client errs alike."""
+
+    IN_VAIN = 8
+
+    def __init__(self) -> None:
+        self._in_vain = 0
+
+    def __call__(
+        self, request: Request, situation: str, credentials: Credentials | None, **known: Any
+    ) -> Diagnosis | None:
+        signature = situation == "signature-invalid"
+        if signature and self._in_vain >= self.IN_VAIN:
+            return None
+        found = diagnose(request, situation, credentials, **known)
+        self._in_vain += signature and found is not None and not found.mistakes
+        return found
 
 
 # ---- surroundings ------------------------------------------------------------------------------------------

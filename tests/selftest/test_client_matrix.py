@@ -21,7 +21,7 @@ from tn_contract.corpus import load_corpus
 
 from .client_defects import DEFECTS, broken
 from .golden import Matrix
-from .trying import cases_needed_by, found, hurried, judged, try_in_process
+from .trying import cases_needed_by, found, hurried, in_time, judged, try_in_process
 
 MATRIX = Matrix("client_matrix.json", DEFECTS)
 
@@ -69,29 +69,29 @@ def found_by_its_own_checks(slug: str) -> set[str]:
 
 @pytest.mark.parametrize("slug", DEFECTS)
 def test_a_broken_client_is_found_by_its_own_checks(slug: str) -> None:
-    assert found_by_its_own_checks(slug) == set(DEFECTS[slug].own)
+    own = set(DEFECTS[slug].own)
+    assert in_time(lambda: found_by_its_own_checks(slug), own) == own
 
 
 @pytest.mark.quick
 def test_broken_clients_of_every_check_are_found() -> None:
     """All at a time, because they mostly wait."""
-    with hurried(), ThreadPoolExecutor(8) as pool:
-        found_by = dict(zip(COVER, pool.map(found_by_its_own_checks, COVER), strict=True))
-    assert found_by == {slug: set(DEFECTS[slug].own) for slug in COVER}
+
+    def found_by() -> dict[str, set[str]]:
+        with hurried(), ThreadPoolExecutor(8) as pool:
+            return dict(zip(COVER, pool.map(found_by_its_own_checks, COVER), strict=True))
+
+    expected = {slug: set(DEFECTS[slug].own) for slug in COVER}
+    assert in_time(found_by, expected) == expected
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("slug", DEFECTS)
 def test_a_broken_client_is_found_by_its_checks(slug: str) -> None:
-    kills = kills_of(slug)
     if os.environ.get("TN_SELFTEST_REWRITE"):
-        MATRIX.rewrite(slug, kills)
-    expected = MATRIX.read().get(slug)
-    for _again in range(2):  # on a machine under load any client can be late
-        if kills == expected:
-            break
-        kills = kills_of(slug)
-    assert kills == expected
+        MATRIX.rewrite(slug, kills_of(slug))
+    expected = MATRIX.read().get(slug, [])
+    assert in_time(lambda: kills_of(slug), expected) == expected
 
 
 @pytest.mark.parametrize("slug", DEFECTS)

@@ -433,7 +433,7 @@ class Probe:
         if len(self.credentials.secret.reveal()) < 8:
             return False
         text = repr(reply.headers) + reply.body.decode("utf-8", "backslashreplace")
-        return Redactor((self.credentials.secret,)).reveals(text)
+        return self.target.redactor_of([self.credentials]).reveals(text)
 
     def race(self, requests: list[Request]) -> list[Observation]:
         """Send all at once, each on a connection of its own. Raises `NotApplicable` where requests are spaced."""
