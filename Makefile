@@ -37,7 +37,7 @@ test-latest: $(READY)     ## unit and contract tests with the newest dependencie
 	$(BIN)/python tests/packaging/try_latest.py
 
 realworld: $(READY)       ## published clients against the mock (needs the network once, PHP, npm and Chromium)
-	$(BIN)/pytest tests/realworld
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/realworld
 
 realworld-seen: $(READY)  ## record anew what they send and report
 	$(BIN)/python -m tests.realworld.recording

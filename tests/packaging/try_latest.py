@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 OLDEST = (3, 11)
-TESTS = ["-n", "auto", "--dist", "worksteal", "tests/unit", "tests/contract"]
+TESTS = ["-n", "auto", "--dist", "worksteal", "--hypothesis-profile=tn-quick", "tests/unit", "tests/contract"]
 
 
 def pythons() -> dict[tuple[int, int], Path]:

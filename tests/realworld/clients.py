@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tarfile
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +41,12 @@ class RealClient:
         Fails with one sentence when something that it needs is not there and cannot be had.
         """
         script = str(HERE / "drivers" / self.driver)
-        if self.package:
-            return [str(_environment(self.package)), script]
-        if self.driver.endswith(".php"):
-            return [_php(), script]
-        return [sys.executable, script, str(_jquery())]
+        with _alone():
+            if self.package:
+                return [str(_environment(self.package)), script]
+            if self.driver.endswith(".php"):
+                return [_php(), script]
+            return [sys.executable, script, str(_jquery())]
 
 
 _DOMAIN = "class attribute `DOMAIN = 'HOST:PORT'`, always https"
@@ -82,6 +86,15 @@ SAMPLES = {
 
 class NotAvailable(Exception):
     """Something that a client needs is not installed and cannot be had."""
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one test process at a time build what others need too."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _environment(package: str) -> Path:
