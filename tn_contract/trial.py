@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ from tn_contract.embedded import load_mock
 from tn_contract.errors import TargetUnreachable, UsageError
 from tn_contract.evidence import Case, Ended, Evidence, Process, Sent
 from tn_contract.journal import Diagnosis, Exchange, Redactor, timestamp
-from tn_contract.processes import end_marked, running
+from tn_contract.processes import adopting, end_left, running
 from tn_contract.reportlines import WORDS_KEPT, decoded, read_reports, why_unread
 from tn_contract.signing import Credentials, Secret
 from tn_contract.stalling import Stalling, stalling
@@ -117,6 +117,7 @@ class Trial:
         turned_away: list[Collection[str]] = []  # of each case; complete when its mock is closed
         naming = _Naming()
         with (
+            adopting(),
             ThreadPoolExecutor(jobs) as pool,
             nullcontext(pool) if self.jobs else ThreadPoolExecutor(WAITING) as waiting,
             ThreadPoolExecutor(jobs) as closing,
@@ -230,7 +231,7 @@ class Trial:
             try:
                 status = self._wait(program, tick, (output, errors))
             finally:
-                end_marked(f"TN_API_KEY={environment['TN_API_KEY']}", before)
+                end_left(program.pid, f"TN_API_KEY={environment['TN_API_KEY']}", before)
             return Ran(status, _tail(output), _tail(errors))
 
     def _wait(
@@ -287,6 +288,9 @@ def _end_group(program: subprocess.Popen[bytes]) -> None:
 
 def _group_lives(program: subprocess.Popen[bytes]) -> bool:
     program.poll()  # collects the leader, which would keep the group alive as a zombie
+    with suppress(OSError):
+        while os.waitpid(-program.pid, os.WNOHANG)[0]:  # collects those that were adopted
+            pass
     try:
         os.killpg(program.pid, 0)
     except (ProcessLookupError, PermissionError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -283,23 +283,28 @@ open(sys.argv[0] + ".pid", "w").write(str(child))
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc to look in")
-def test_children_that_left_the_session_are_ended(tmp_path: Path) -> None:
-    source = """
+@pytest.mark.parametrize("environment", ["None", "{}"], ids=["kept", "cleared"])
+@pytest.mark.parametrize("leave", ["start_new_session=True", "process_group=0"])
+def test_children_that_left_the_process_group_are_ended(tmp_path: Path, leave: str, environment: str) -> None:
+    source = f"""
 import signal, subprocess
 code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 pid = sys.argv[0] + ".pid"
-subprocess.Popen([sys.executable, "-c", code, pid], start_new_session=True, stdout=subprocess.DEVNULL)
+subprocess.Popen([sys.executable, "-c", code, pid], {leave}, env={environment}, stdout=subprocess.DEVNULL)
 while not (os.path.exists(pid) and open(pid).read()): time.sleep(0.01)
 """
-    before = os.getpid()
     process = run(tmp_path, source)
     assert process.ended
     assert process.ended.how == "exited"
-    until = time.monotonic() + 10
-    while _lives(tmp_path / "client.py.pid") and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not _lives(tmp_path / "client.py.pid")
-    assert os.getpid() == before
+    assert not Path("/proc", (tmp_path / "client.py.pid").read_text()).exists(), "neither alive nor a zombie"
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc to look in")
+def test_children_of_others_outlive_a_trial(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as before:
+        run(tmp_path, "pass")
+        assert before.poll() is None
+        before.kill()
 
 
 def test_program_that_waits_for_the_mock_is_unfinished_and_one_that_does_not_hung(tmp_path: Path) -> None:
