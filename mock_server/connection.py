@@ -32,6 +32,8 @@ BODY_SECONDS = 30.0
 IDLE_SECONDS = 10.0
 SLICE = 1024  # bytes that are parsed at a time: some sixty of the smallest requests
 PARTS = 128  # of a body, after which others have their turn
+CONNECTIONS_MOST = 16_384  # of one process
+_TOLD_WHY = 1024  # of those beyond: the others are closed without a reply
 HELD_LIMIT = 64 * 1024 * 1024  # bytes of unfinished requests, of all connections together
 LINGER_SECONDS = 2.0  # who was refused while still sending has this long to read why
 
@@ -75,6 +77,13 @@ class Connection(Visitor):
             from mock_server.tls import Tls
 
             self._tls = Tls(self._context, self.transport)
+        beyond = len(self.server.visitors) - CONNECTIONS_MOST
+        if beyond > 0 and (self._tls or beyond > _TOLD_WHY):
+            self._silent = "too many connections"
+            self.abort()
+        elif beyond > 0:
+            reason = f"there are more than {CONNECTIONS_MOST} connections"
+            self.refuse(Refusal(reason, 503, "close idle connections, or use them again; then try again"))
 
     def take(self, data: bytes) -> None:
         """Take what the client said."""

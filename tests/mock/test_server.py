@@ -872,6 +872,35 @@ def test_ten_thousand_who_say_nothing_or_half_of_it_hold_up_nobody() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize("told", [0, 8])
+def test_connections_beyond_the_limit_are_refused(
+    address: tuple[str, int], told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS_MOST", 4)
+    monkeypatch.setattr(connection, "_TOLD_WHY", told)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(connect(address)) for _ in range(4)]
+        for client in clients:
+            client.sendall(request())
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        with connect(address) as late:
+            received = all_from(late)
+            if told:
+                assert received.startswith(b"HTTP/1.1 503 ")
+                assert b"more than 4 connections" in received
+            else:
+                assert not received
+        clients[0].sendall(request())
+        assert clients[0].recv(65536).startswith(b"HTTP/1.1 200")
+        clients[1].close()
+        until = time.monotonic() + PATIENCE
+        answered = False
+        while not answered:
+            assert time.monotonic() < until
+            with suppress(OSError):  # the server may not have noticed yet
+                answered = say(address, request()).startswith(b"HTTP/1.1 200")
+
+
 CROWDED = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
