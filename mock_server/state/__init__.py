@@ -19,6 +19,8 @@ from tn_contract.nonce import Ledger, Policy
 from tn_contract.signing import Credentials, Secret
 from tn_contract.text import quoted
 
+PAIRS_MOST = 100_000  # some 200 MB in memory
+
 
 class Documents(Protocol):
     """One session's orders as JSON texts, by order id. Those of a closed key are none, and stay none."""
@@ -49,7 +51,10 @@ class State(Protocol):
     place: str
 
     def open(self, pair: Credentials) -> bool:
-        """Add a key pair without nonces and orders; False when the key exists already."""
+        """Add a key pair without nonces and orders; False when the key exists already.
+
+        Raises `UsageError` when there are `PAIRS_MOST` already.
+        """
 
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""
@@ -136,6 +141,11 @@ def _path(text: str) -> Path:
     if re.match("file:|//[^/]", text) or re.search(r"\?[A-Za-z_]+=|\0", text):
         raise UsageError(f"sqlite:{quoted(text)} is no path: write sqlite:PATH, which has no options")
     return Path(text)
+
+
+def full() -> UsageError:
+    """Return what to raise when there are as many key pairs as may be kept."""
+    return UsageError(f"the mock has {PAIRS_MOST} sessions, and that is the limit: close some, or reset it")
 
 
 def other_rule(place: str, kept: str, wanted: Policy) -> UsageError:

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from mock_server.state import other_rule
-from tn_contract.errors import UsageError
+from mock_server import state
+from mock_server.state import full, other_rule
 from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
 from tn_contract.signing import Credentials, Secret
-
-PAIRS_MOST = 100_000  # some 200 MB
 
 
 class _Names:
@@ -142,8 +140,8 @@ class MemoryState:
         with self._lock:
             if pair.api_key in self._pairs:
                 return False
-            if len(self._pairs) >= PAIRS_MOST:
-                raise UsageError(f"the mock has {PAIRS_MOST} sessions, and that is the limit: close some, or reset it")
+            if len(self._pairs) >= state.PAIRS_MOST:
+                raise full()
             self._pairs[pair.api_key] = self._new(pair)
         return True
 

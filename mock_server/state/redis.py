@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mock_server.state import Patience, other_rule
+from mock_server import state
+from mock_server.state import Patience, full, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.nonce import Judgement, Ledger, Policy, Refusal
 from tn_contract.redislink import REPLY_SECONDS, Link
@@ -90,6 +91,7 @@ end
 
 _OPEN = f"""{_HOME}
 if redis.call('EXISTS', pair) == 1 then return 0 end
+if redis.call('ZCARD', home .. ':keys') >= tonumber(ARGV[5]) then return -1 end
 local count = redis.call('HINCRBY', KEYS[1], 'opened', 1)
 redis.call('HSET', pair, 'secret', ARGV[4], 'id', kept[1] .. ':' .. count)
 redis.call('ZADD', home .. ':keys', count, key)
@@ -362,7 +364,10 @@ class RedisState:
 
     def open(self, pair: Credentials) -> bool:
         """Add a key pair; False when the key exists already."""
-        return bool(self._store.run(_OPEN, _stored(pair.api_key), _stored(pair.secret.reveal())))
+        opened = self._store.run(_OPEN, _stored(pair.api_key), _stored(pair.secret.reveal()), str(state.PAIRS_MOST))
+        if opened < 0:
+            raise full()
+        return bool(opened)
 
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""

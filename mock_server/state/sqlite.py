@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from mock_server.state import Patience, other_rule
+from mock_server import state
+from mock_server.state import Patience, full, other_rule
 from tn_contract.errors import StateUnavailable, UsageError
 from tn_contract.files import unguessable
 from tn_contract.nonce import Judgement, Ledger, Policy
@@ -343,11 +344,15 @@ class SqliteState:
 
     def open(self, pair: Credentials) -> bool:
         """Add a key pair; False when the key exists already."""
-        return self._file.change(
-            "INSERT OR IGNORE INTO pair (api_key, api_secret) VALUES (?, ?)",
+        opened = self._file.change(
+            "INSERT OR IGNORE INTO pair (api_key, api_secret) SELECT ?, ? WHERE (SELECT count(*) FROM pair) < ?",
             _stored(pair.api_key),
             _stored(pair.secret.reveal()),
+            state.PAIRS_MOST,
         )
+        if not opened and self.secret(pair.api_key) is None:
+            raise full()
+        return opened
 
     def secret(self, api_key: str) -> Secret | None:
         """Return a key's secret, None when there is no such key."""

@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 
 from mock_server import book as book_module
 from mock_server import broker as broker_module
+from mock_server import state as state_module
 from mock_server.app import create_app
 from mock_server.book import NewOrder
 from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
@@ -223,6 +224,20 @@ def test_every_engine_behaves_as_the_model(opener: Callable[[], Opener]) -> None
 
 
 PAIR = Credentials("key", Secret("secret"))
+
+
+@every_engine
+def test_key_pairs_are_limited(opener: Callable[[], Opener], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "PAIRS_MOST", 2)
+    state = opener()()
+    assert state.open(Credentials("a", Secret("x")))
+    assert state.open(Credentials("b", Secret("x")))
+    with pytest.raises(UsageError, match="2 sessions, and that is the limit: close some"):
+        state.open(Credentials("c", Secret("x")))
+    assert not state.open(Credentials("a", Secret("x"))), "it exists"
+    assert state.close("a")
+    assert state.open(Credentials("c", Secret("x")))
+    assert state.keys() == ["b", "c"]
 
 
 @kept_engines
