@@ -10,12 +10,10 @@ from .honest import PAIRS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all of this folder out of `make quick`, except what asks for it; let broken clients leave sockets open."""
+    """Keep all of this folder out of `make quick`, except what asks for it."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
-            if item.get_closest_marker("quick") is None:
-                item.add_marker(pytest.mark.slow)
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("quick") is None:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,9 @@ is in the list.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
@@ -24,6 +26,16 @@ from .golden import Matrix
 from .trying import cases_needed_by, found, hurried, in_time, judged, try_in_process
 
 MATRIX = Matrix("client_matrix.json", DEFECTS)
+
+# Broken clients leave sockets open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sockets_left_open() -> Iterator[None]:
+    """Collect them here, so that no test of another module is warned of them."""
+    yield
+    gc.collect()
 
 
 def kills_of(slug: str) -> list[str]:
