@@ -12,7 +12,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from tn_contract import cli, streams
 from tn_contract import report as reports
 from tn_contract.checks import catalogue
 from tn_contract.report import Row, Subject
+from tn_contract.verdicts import Verdict
 
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
 # Clipboard (OSC 52), title, clear screen, C1 controls, bidi controls, rich's markup, line ends, NUL.
@@ -182,6 +183,73 @@ def test_junit_has_one_element_for_each_verdict(verdict: str, strict: bool, tag:
     root = ET.fromstring(reports.to_junit(report_with("what came", verdict), strict=strict))
     assert [element.tag for element in root[0][0]] == ([tag] if tag else [])
     assert not list(root.iter("properties")), "Jenkins' schema has no properties inside a test case"
+
+
+# What Jenkins' xUnit plugin (its junit-10.xsd) takes of each element: attributes, those it demands, children, and
+# whether text may stand in it. Earlier editions took three decimals of a time at most.
+JENKINS: dict[str, tuple[set[str], set[str], set[str], bool]] = {
+    "testsuites": ({"name", "time", "tests", "failures", "errors"}, set(), {"testsuite"}, False),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp", "hostname", "id", "package",
+         "file", "log", "url"},
+        {"name", "tests", "failures", "errors"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+        False,
+    ),
+    "testcase": (
+        {"name", "time", "classname", "group"},
+        {"name"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+        False,
+    ),
+    **dict.fromkeys(("skipped", "error", "failure"), ({"type", "message"}, set(), set(), True)),
+    **dict.fromkeys(("system-out", "system-err"), (set(), set(), set(), True)),
+}  # fmt: skip
+JENKINS_TIME = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]{0,3})?")
+
+
+def refused_by_jenkins(element: ET.Element) -> list[str]:
+    allowed, demanded, children, text = JENKINS[element.tag]
+    given = set(element.attrib)
+    refused = [f"{element.tag} {name}" for name in (given - allowed) | (demanded - given)]
+    refused += [f"{element.tag}/{child.tag}" for child in element if child.tag not in children]
+    if not text and "".join([element.text or "", *(child.tail or "" for child in element)]).strip():
+        refused.append(f"text in {element.tag}")
+    if not JENKINS_TIME.fullmatch(element.get("time", "0")):
+        refused.append(f"time {element.get('time')}")
+    return refused + [each for child in element if child.tag in JENKINS for each in refused_by_jenkins(child)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 1234.5678, 1e6])
+@pytest.mark.parametrize("strict", [False, True])
+def test_junit_follows_the_schema_of_jenkins(strict: bool, seconds: float) -> None:
+    from msgspec.structs import replace
+
+    rows = [
+        replace(ROW, subject=name, verdict=verdict, actual=HOSTILE, elapsed=seconds)
+        for name in ("one", HOSTILE)
+        for verdict in get_args(Verdict)
+    ]
+    report = reports.build(rows, Subject("one", "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
+    root = ET.fromstring(reports.to_junit(report, strict=strict))
+    assert root.tag == "testsuites"
+    assert refused_by_jenkins(root) == []
+    assert [len(suite) for suite in root] == [len(get_args(Verdict))] * 2
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<testsuites><testcase name='a'/></testsuites>",
+        "<testsuite name='a' tests='1' failures='0'/>",
+        "<testcase name='a'><properties/></testcase>",
+        "<testcase name='a' time='1,5.0000'/>",
+        "<testcase name='a'>text</testcase>",
+        "<testcase name='a' file='b'/>",
+    ],
+)
+def test_what_jenkins_refuses_is_noticed(xml: str) -> None:
+    assert refused_by_jenkins(ET.fromstring(xml))
 
 
 # ---- streams -------------------------------------------------------------------------------------------------
