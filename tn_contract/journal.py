@@ -32,6 +32,7 @@ HEAD_KEPT = 8 * 1024  # of an address, and of all headers together
 EARLIER_SEEN = 16
 # So many exchanges are diagnosed when a journal is read, the newest first; the next reading goes on.
 DIAGNOSED = 100
+IN_VAIN = 8  # of those that find no mistake, which cost most
 
 _HEX_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _CLEAN = 256  # texts of at most so many characters are remembered to hold no secret, and so many of them
@@ -480,8 +481,12 @@ class Journal:
         if not self._diagnose:
             return
         waiting = [index for index, entry in enumerate(entries) if entry.diagnosable]
-        for index in waiting[-DIAGNOSED:]:
+        in_vain = 0
+        for index in reversed(waiting[-DIAGNOSED:]):
+            if in_vain == IN_VAIN:
+                break
             entry = entries[index]
             earlier = [each.request for each in entries[max(0, index - EARLIER_SEEN) : index]]
             entry.diagnosis = self._diagnose(entry.request, entry.assessment, entry.at_ns, earlier)
             entry.diagnosable = False
+            in_vain += entry.diagnosis is not None and not entry.diagnosis.mistakes

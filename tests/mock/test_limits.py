@@ -18,7 +18,7 @@ from mock_server.serve import running
 from mock_server.state import open_state
 from tn_contract.corpus import load_corpus
 from tn_contract.errors import UsageError
-from tn_contract.journal import DIAGNOSED, Assessment, Diagnosis, Journal
+from tn_contract.journal import DIAGNOSED, IN_VAIN, Assessment, Diagnosis, Journal
 from tn_contract.redislink import _read
 from tn_contract.wire import Request
 
@@ -206,6 +206,21 @@ def test_reading_a_journal_diagnoses_only_so_many_the_newest_first_and_each_once
     assert all(exchange.diagnosis for exchange in journal.exchanges())
     journal.exchanges()
     assert sorted(diagnosed) == sorted(f"/{number}" for number in range(DIAGNOSED + 50))
+
+
+def test_reading_a_journal_stops_after_a_few_searches_in_vain() -> None:
+    diagnosed: list[str] = []
+
+    def diagnose(request: Request, *_: Any) -> Diagnosis:
+        diagnosed.append(request.path)
+        return Diagnosis()
+
+    journal = Journal("key", diagnose=diagnose)
+    for number in range(3 * IN_VAIN):
+        journal.add(0, Request("POST", f"/{number}"), None, Assessment("signature-invalid"))
+    for times in (1, 2, 3):
+        journal.exchanges()
+        assert diagnosed == [f"/{number}" for number in reversed(range((3 - times) * IN_VAIN, 3 * IN_VAIN))]
 
 
 @pytest.mark.parametrize("address", ["sessions", "sessions/tn-demo-key/reports", "scenario"])

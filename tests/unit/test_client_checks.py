@@ -250,6 +250,13 @@ def test_an_order_id_that_is_no_number_is_shown_as_what_it_is() -> None:
     assert judge("sends/what-was-asked", sent).finding.actual.startswith("cancels of ' 1', in case")
 
 
+def test_crash_elsewhere_does_not_explain_a_skipped_check() -> None:
+    crashed = Ended("crashed", 1, "told")
+    here, elsewhere = (Evidence("by hand", [Case(case, [process(ended=crashed)])]) for case in ("restart", "no-server"))
+    assert "crashed: told" in judge("draws/rising-after-restart", here).finding.actual
+    assert "crashed" not in judge("draws/rising-after-restart", elsewhere).finding.actual
+
+
 def test_a_case_that_could_not_be_arranged_is_skipped_with_the_reason() -> None:
     result = judge("draws/rising-after-clock-step", evidence(case="clock-steps-back", skipped="no faketime"))
     assert (result.verdict, result.finding.actual) == ("skipped", "no faketime")

@@ -116,7 +116,7 @@ class ClientJudge:
             finding = Finding("blocked", "a request that reaches the reply in question", str(blocked))
             exchanges = tuple(sent.exchange for sent in self._refused(check)[:1])
         except NotApplicable as reason:
-            finding = Finding("skipped", "", f"{reason}{self._crash()}")
+            finding = Finding("skipped", "", f"{reason}{self._crash(check)}")
         told = Finding(finding.verdict, _printable(finding.expected), _printable(finding.actual))
         return Result(check, weigh(told, self._clauses[check.clause]), exchanges, time.perf_counter() - started)
 
@@ -125,9 +125,10 @@ class ClientJudge:
         cases = [case for case in self.evidence.cases if not case.id or case.id in check.cases]
         return [sent for case in cases for sent in case.sent if sent.is_cancel and not sent.accepted]
 
-    def _crash(self) -> str:
-        """Say that the program crashed, which explains what did not come."""
-        ended = [process.ended for process in self.evidence.processes if process.ended]
+    def _crash(self, check: ClientCheck) -> str:
+        """Say that the program crashed in one of the check's cases, which explains what did not come."""
+        cases = [case for case in self.evidence.cases if not (case.id and check.cases) or case.id in check.cases]
+        ended = [process.ended for case in cases for process in case.processes if process.ended]
         crashed = next((each for each in ended if each.how == "crashed"), None)
         return f" (the program crashed: {crashed.told})" if crashed else ""
 
