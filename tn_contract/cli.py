@@ -39,8 +39,18 @@ DEFAULT_PORT = 8787
 NONCE_POLICIES = ("monotonic", "unique", "none")
 
 
+def _debug(_ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        os.environ["TN_DEBUG"] = "1"
+
+
 class _Group(click.Group):
-    """Turns the kit's exceptions into one sentence and the documented exit codes."""
+    """Turns the kit's exceptions into one sentence and the documented exit codes; gives each command `--debug`."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        told = "Print the traceback of an unexpected error."
+        cmd.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help=told))
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -146,8 +156,6 @@ def main() -> None:
 
     Exit codes: 0 judged, nothing failed; 1 a clause is broken; 2 interrupted; 3 the target, a control or the kit
     failed; 4 usage, or a refused target; 5 nothing was judged.
-
-    TN_DEBUG=1 adds the traceback where the kit itself failed.
     """
 
 

@@ -16,7 +16,7 @@ _USER = re.compile(r"//[^/@\s]*@")
 
 
 def unexpected(error: BaseException) -> str:
-    """One sentence that says what to do; with TN_DEBUG set, the traceback too. Secrets are taken out."""
+    """One sentence that says what to do; with TN_DEBUG set (by `--debug`), the traceback too. Secrets are taken out."""
     told = f"unexpected {type(error).__name__}" + (f": {error}".rstrip(".") if str(error) else "")
     ours = not (isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC))
     if not ours and isinstance(error, OSError):
@@ -24,7 +24,7 @@ def unexpected(error: BaseException) -> str:
     if os.environ.get("TN_DEBUG"):
         told += "\n" + "".join(traceback.format_exception(error))
     elif ours:
-        told += ". This is a bug of tn-contract: run it again with TN_DEBUG=1 and report what it prints"
+        told += ". This is a bug of tn-contract: run it again with --debug (in pytest: TN_DEBUG=1) and report what it prints"
     return _USER.sub("//***@", blank(told, [Secret(value) for value in _secrets() if value]))
 
 

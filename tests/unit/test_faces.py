@@ -346,7 +346,7 @@ def test_an_unexpected_exception_in_any_verb_is_exit_3_and_one_sentence(
     assert run(verb) == 3
     said = capsys.readouterr().err
     assert re.match(rf"tn-contract: unexpected {type(error).__name__}(: .+)?\. This is a bug", said)
-    assert said.endswith("run it again with TN_DEBUG=1 and report what it prints\n")
+    assert said.endswith("run it again with --debug (in pytest: TN_DEBUG=1) and report what it prints\n")
     assert said.count("\n") == 1
 
 
@@ -390,17 +390,18 @@ def test_an_interrupt_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("list") == 2
 
 
+@pytest.mark.parametrize("options", [[], ["--debug"]])
 def test_the_traceback_is_shown_on_demand_without_secrets(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TN_API_SECRET", "planted/secret")
-    monkeypatch.setenv("TN_DEBUG", "1")
+    monkeypatch.setenv("TN_DEBUG", "" if options else "1")  # and set back afterwards
     monkeypatch.setattr(
         sys, "argv", ["tn-contract", "serve", "--control-token", "planted-token", "--control-token=other-one"]
     )
     error = ValueError("planted/secret planted%2Fsecret planted-token other-one redis://me:planted-password@host")
     monkeypatch.setattr(cli, "_check_rows", broken(error))
-    assert run("list") == 3
+    assert run("list", *options) == 3
     said = capsys.readouterr().err
     assert "Traceback (most recent call last)" in said
     assert "raise error" in said
