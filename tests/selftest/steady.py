@@ -1,14 +1,13 @@
 """Judges programs again and again, under load, and prints every verdict that is not the same each time.
 
-`make steady`: ten programs, twenty times each, with two processes that keep both cores busy. No difference is the goal:
-what depends on load or luck is not a verdict.
+`make steady`: ten programs, twenty times each, five at a time, which keeps two cores busy. The goal is no difference:
+a result that depends on load or luck is not a verdict.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,18 +61,19 @@ def verdicts(words: list[str], checks: list[str]) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--busy", type=int, default=os.cpu_count() or 2, help="processes that take processor time")
+    parser.add_argument("--jobs", type=int, default=5, help="runs at a time")
+    parser.add_argument("--busy", type=int, default=0, help="processes that take processor time besides")
     parser.add_argument("--check", action="append", default=[], help="as of `tn-contract judge`")
     parser.add_argument("programs", nargs="*", help=f"of {', '.join(PROGRAMS)}, or commands")
     options = parser.parse_args()
     different = 0
-    with busy(options.busy):
+    with busy(options.busy), ThreadPoolExecutor(options.jobs) as pool:
         for name in options.programs or PROGRAMS:
             words = PROGRAMS.get(name) or shlex.split(name)
             if shutil.which(words[0]) is None:
                 sys.stdout.write(f"{name}: {words[0]} is not installed\n")
                 continue
-            runs = [verdicts(words, options.check) for _ in range(options.runs)]
+            runs = list(pool.map(lambda words: verdicts(words, options.check), [words] * options.runs))
             seen = {check: Counter(run.get(check, "absent") for run in runs) for run in runs for check in run}
             unsteady = {check: dict(counts) for check, counts in seen.items() if len(counts) > 1}
             different += len(unsteady)
