@@ -2,9 +2,9 @@ import { createHmac } from "node:crypto";
 
 const env = { TN_BASE_URL: "http://127.0.0.1:8787", TN_API_KEY: "tn-demo-key", TN_API_SECRET: "tn-demo-secret", ...process.env };
 const orderId = process.argv[2] ?? "2929292929";
-// Ticks of 100 ns, from a clock of microseconds: Date.now() gives two cancels within one millisecond the same nonce.
+// Units of 100 ns from a microsecond clock. Date.now() would give two cancels in one millisecond the same nonce.
 const micros = Math.round((performance.timeOrigin + performance.now()) * 1000);
-const nonce = String(BigInt(micros) * 10n); // BigInt, because a Number of this size cannot be increased by one
+const nonce = String(BigInt(micros) * 10n); // a BigInt, because a Number of this size is not exact
 const fields = { apiKey: env.TN_API_KEY, cmd: "delTradeOrder", nonce };
 
 // Sorted by name, raw values, the nested map as params=name=value.
