@@ -175,6 +175,7 @@ class Target:
         self.pause = options.pause if options.pause is not None else (0.0 if self.disposable else SANDBOX_PAUSE)
         self.requests = 0
         self.answered = self.is_kit_mock  # whether anything ever came back
+        self.shown: tuple[object, ...] = ()  # by which control, and after how many requests
         self.exhausted = False  # whether a request was refused for the budget
         self._spent: dict[Scheme, Observation] = {}
         self.refusals: dict[
@@ -445,13 +446,18 @@ class Probe:
     def control(self, command: str) -> None:
         """Show that the target accepts a valid request right now. Raises `Blocked` when it does not.
 
+        Within a budget, nothing is sent if the last request of the run has just shown it.
         Where orders are scarce, a cancel is shown by its session request, which spends none.
         """
         if command == CANCEL and not self.target.free_orders:
             command = SESSION
+        shown = (self.credentials, self.scheme, command)
+        if self.target.budget is not None and self.target.shown == (*shown, self.target.requests):
+            return
         observed = self.send(self.compose(command).request)
         if not observed.understood:
             raise Blocked(f"a valid {command} was not accepted: {observed.told}")
+        self.target.shown = (*shown, self.target.requests)
 
     def other(self, api_key: str | None = None) -> Probe:
         """Open a probe with a second key pair. Raises `NotApplicable` when there is none."""
