@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import html
 import json
+import re
 import zlib
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -121,6 +122,70 @@ also_over(
     "accepts-pairs-in-the-order-of-the-body-too",
     lambda call, fields: "&".join(f"{k}={v}" for k, v in pairs_of(call.body)),
 )
+
+
+# ---- fields and values that are not signed -------------------------------------------------------------------
+
+STRINGS = "signature/refuses-other-string"
+
+
+def valued(fields: Members, value: str, *names: str) -> str:
+    def written(each: object) -> object:
+        return dict.fromkeys(each, value) if isinstance(each, dict) else value
+
+    return canonical({name: written(each) if name in names else each for name, each in fields.items()})
+
+
+for _name in ("apiKey", "cmd", "nonce"):
+    also_over(
+        f"accepts-no-value-of-{_name.lower()}-too",
+        lambda call, fields, name=_name: valued(fields, "", name),  # type: ignore[misc]
+        f"{STRINGS} {STRINGS}-on-cancel",
+    )
+also_over("accepts-no-value-of-params-too", lambda call, fields: valued(fields, "", "params"), f"{STRINGS}-on-cancel")
+also_over("accepts-no-values-too", lambda call, fields: valued(fields, "", *fields), STRINGS)
+also_over("accepts-none-for-the-nonce-too", lambda call, fields: valued(fields, "None", "nonce"), STRINGS)
+also_over(
+    "accepts-null-for-the-order-too", lambda call, fields: valued(fields, "null", "params"), f"{STRINGS}-on-cancel"
+)
+also_over("accepts-undefined-for-the-key-too", lambda call, fields: valued(fields, "undefined", "apiKey"), STRINGS)
+also_over(
+    "accepts-command-and-params-alone-too",
+    lambda call, fields: canonical({k: v for k, v in fields.items() if k in ("cmd", "params")}),
+    STRINGS,
+)
+also_over("accepts-no-value-of-key-and-nonce-too", lambda call, fields: valued(fields, "", "apiKey", "nonce"), STRINGS)
+
+MESSAGES = "v3/refuses-other-message"
+
+
+def v3_also_over(slug: str, write: Callable[[Call], str], kills: str = f"{MESSAGES} {MESSAGES}-on-cancel") -> None:
+    """Register a server that accepts the v3 signature over another message too."""
+    setting(
+        slug,
+        kills,
+        right_v3_signatures=lambda server, call: [
+            *Server.right_v3_signatures(server, call),
+            server.digest_v3(server.secret_of(call), write(call).encode("latin-1")),
+        ],
+    )
+
+
+def stamp(call: Call) -> str:
+    return call.headers.get("x-ntapi-timestamp", "")
+
+
+v3_also_over("v3-accepts-a-timestamp-of-0-too", lambda call: call.body.decode("latin-1") + "0")
+v3_also_over("v3-accepts-none-for-the-timestamp-too", lambda call: call.body.decode("latin-1") + "None")
+v3_also_over("v3-accepts-null-for-the-body-too", lambda call: "null" + stamp(call))
+v3_also_over(
+    "v3-accepts-an-order-without-value-too",
+    lambda call: re.sub(rb":[0-9]+", b":null", call.body).decode("latin-1") + stamp(call),
+    f"{MESSAGES}-on-cancel",
+)
+
+
+# ---- digests and comparisons ---------------------------------------------------------------------------------
 
 
 def also_by(slug: str, digest: Callable[[bytes, bytes], str], kills: str = DIGESTS) -> None:

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import combinations
 from typing import Any
 
 from tn_contract.checks.registry import (
@@ -18,6 +19,7 @@ from tn_contract.checks.registry import (
     refuses_forgery_after_a_right_one,
 )
 from tn_contract.checks.spoils import (
+    NO_VALUES,
     NOBODY,
     OTHER_DIGESTS,
     OTHER_WRITINGS,
@@ -55,8 +57,33 @@ from tn_contract.wire import (
 REQUIRED, COVERS = "signature-required", "signature-covers-fields"
 
 
-def _without(field: str) -> Callable[[SignedRequest], str]:
-    return lambda valid: canonical_string({name: value for name, value in valid.fields.items() if name != field})
+def _without(*fields: str) -> Callable[[SignedRequest], str]:
+    return lambda valid: canonical_string({name: value for name, value in valid.fields.items() if name not in fields})
+
+
+def _valued(value: str, *fields: str) -> Callable[[SignedRequest], str]:
+    """Write the string with another value in these fields, as a server does that looks for it in a wrong place."""
+    return lambda valid: canonical_string(
+        {**valid.fields, **{field: _all_of(valid.fields[field], value) for field in fields}}
+    )
+
+
+def _all_of(written: Value, value: str) -> Value:
+    return dict.fromkeys(written, value) if isinstance(written, Mapping) else value
+
+
+def _incomplete(names: tuple[str, ...], *, disposable: bool) -> dict[str, Callable[[SignedRequest], str]]:
+    """Strings that leave fields out, or their values: each field, and where requests are free each set of fields."""
+    sets: list[tuple[str, ...]] = [(name,) for name in names]
+    wrong = {f"without the value of {name}": _valued("", name) for name in names}
+    if disposable:
+        sets = [group for size in range(1, len(names)) for group in combinations(names, size)]
+        for group in sets:
+            wrong[f"without the values of {', '.join(group)}"] = _valued("", *group)
+        for value in NO_VALUES:
+            wrong |= {f"with {value!r} for {name}": _valued(value, name) for name in names}
+        wrong["without any value"] = _valued("", *names)
+    return wrong | {f"without {', '.join(group)}": _without(*group) for group in sets}
 
 
 def _order_of(valid: SignedRequest) -> int:
@@ -215,11 +242,9 @@ def refuses_other_digest(probe: Probe, command: str) -> Finding:
 
 @on_both_commands("signature/refuses-other-string", "refuses the signature over another string", clause=REQUIRED)
 def refuses_other_string(probe: Probe, command: str) -> Finding:
-    """Sign what people sign by mistake: a part of the fields, another order, another format."""
-    wrong: dict[str, Callable[[SignedRequest], str]] = {
-        "without apiKey": _without("apiKey"),
-        "without cmd": _without("cmd"),
-        "without nonce": _without("nonce"),
+    """Sign what people sign by mistake: without a field or its value, in another order, in another format."""
+    names = ("apiKey", "cmd", "nonce", *(("params",) if command == CANCEL else ()))
+    wrong: dict[str, Callable[[SignedRequest], str]] = _incomplete(names, disposable=probe.target.disposable) | {
         "only the command": lambda valid: str(valid.fields["cmd"]),
         "only the nonce": lambda valid: str(valid.fields["nonce"]),
         "an empty string": lambda _valid: "",
@@ -237,7 +262,6 @@ def refuses_other_string(probe: Probe, command: str) -> Finding:
     }
     if command == CANCEL:
         wrong |= {
-            "without params": _without("params"),
             "only the params": lambda _valid: f"order_id={probe.order_id}",
             "params as JSON": lambda valid: valid.string_to_sign.replace(
                 f"params=order_id={probe.order_id}", f'params={{"order_id":{probe.order_id}}}'

@@ -13,6 +13,8 @@ from tn_contract.checks.target import SESSION, Probe, Spoil
 from tn_contract.signing import Credentials, Secret, Value, signature_of
 from tn_contract.wire import FORM_TYPE, SIGNATURE_HEADER, Request, SignedRequest, replace, with_header, with_signature
 
+# What languages write for a value that is not there.
+NO_VALUES = ("null", "None", "undefined", "0")
 NOBODY = Secret("tn-contract: nobody's secret")
 
 

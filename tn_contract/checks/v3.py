@@ -38,6 +38,7 @@ from tn_contract.checks.spoils import (
     HARMFUL_INTEGERS,
     NO_INTEGERS,
     NO_ORDERS,
+    NO_VALUES,
     NOBODY,
     OTHER_DIGESTS,
     OTHER_INTEGERS,
@@ -80,6 +81,11 @@ REQUIRED, COVERS_BODY, COVERS_TIMESTAMP = (
     "v3-signature-covers-body",
     "v3-signature-covers-timestamp",
 )
+
+# An address of neither generation.
+NO_ADDRESS = "/api/tnContractNoSuchPlace/tnContractNoSuchCommand"
+# Bodies from which a reader gets no order.
+NO_ORDER = ("{}", '{"order_id":}', '{"order_id":""}', '{"order_id":null}', '{"order_id":0}')
 
 on_both_commands = partial(registry.on_both_commands, twin_requires=(OPENS,))
 
@@ -198,6 +204,12 @@ def refuses_other_message(probe: Probe, command: str) -> Finding:
             {"apiKey": probe.credentials.api_key, "cmd": command, "nonce": timestamp + "0000", **params}
         )
 
+    def instead_of_timestamp(value: str) -> Callable[[bytes, str], str]:
+        return lambda body, _timestamp: body.decode() + value
+
+    def instead_of_body(value: str) -> Callable[[bytes, str], str]:
+        return lambda _body, timestamp: value + timestamp
+
     wrong: dict[str, Callable[[bytes, str], str]] = {
         "only the timestamp": lambda _body, timestamp: timestamp,
         "only the body": lambda body, _timestamp: body.decode(),
@@ -210,6 +222,10 @@ def refuses_other_message(probe: Probe, command: str) -> Finding:
         "a pretty-printed body": lambda body, timestamp: body.decode().replace("}", "\n}") + timestamp,
         "the string of v2": as_v2,
     }
+    if probe.target.disposable:
+        wrong |= {f"{value!r} for the timestamp": instead_of_timestamp(value) for value in NO_VALUES}
+        empty = (*NO_VALUES, "[]", *(NO_ORDER if command == CANCEL else ()))
+        wrong |= {f"{value!r} for the body": instead_of_body(value) for value in empty}
     return refuses(probe, command, {f"signed {what}": _message(write) for what, write in wrong.items()})
 
 
