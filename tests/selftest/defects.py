@@ -57,6 +57,30 @@ def runs_by(slug: str, allowed: Callable[[Call], bool], kills: str) -> None:
 
 runs_by("runs-commands-by-put", lambda call: call.method == "PUT", kills="request/refuses-get")
 runs_by("runs-commands-by-delete", lambda call: call.method == "DELETE", kills="request/refuses-get")
+for _method in ("HEAD", "PATCH", "OPTIONS", "TRACE", "QUERY"):
+    runs_by(
+        f"runs-commands-by-{_method.lower()}",
+        lambda call, method=_method: call.method in ("POST", method),  # type: ignore[misc]
+        kills="request/refuses-get request/refuses-get-on-cancel",
+    )
+runs_by("runs-commands-by-any-method-but-get", lambda call: call.method != "GET", kills="request/refuses-get")
+runs_by(
+    "cancels-by-head",
+    lambda call: call.method == "POST" or (call.method == "HEAD" and b"delTradeOrder" in call.body),
+    kills="request/refuses-get-on-cancel",
+)
+# Its replies to HEAD say nothing of their length.
+runs_by(
+    "runs-commands-by-head-without-a-length",
+    lambda call: call.method in ("POST", "HEAD"),
+    kills="request/refuses-get request/refuses-get-on-cancel",
+)
+also(
+    "runs-commands-by-head-without-a-length",
+    respond=lambda server, call, status, headers, body, start: Server.respond(
+        server, call, status, {name: value for name, value in headers.items() if name != "Content-Length"}, body, start
+    ),
+)
 runs_by("lets-a-field-override-the-method", lambda call: "_method=POST" in call.query, kills="request/refuses-get")
 runs_by(
     "lets-another-header-override-the-method",

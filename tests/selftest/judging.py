@@ -57,6 +57,8 @@ class Called:
         except Exception as error:  # noqa: BLE001 # what a WSGI server makes of it
             return Reply(500, (("Content-Type", "text/plain"),), type(error).__name__.encode())
         status, headers = started
+        if request.method == "HEAD":
+            return Reply(int(status[:3]), tuple(headers), b"")
         if int(dict(headers).get("Content-Length", 0)) > len(body):
             raise TransportFailure("receive", "incomplete", "the reply is shorter than its Content-Length")
         return Reply(int(status[:3]), tuple(headers), body)

@@ -8,6 +8,7 @@ from tn_contract.checks.registry import (
     accepts,
     accepts_order,
     all_pass,
+    carries_out_none,
     check,
     keeps_or_refuses,
     on_both_commands,
@@ -27,7 +28,7 @@ from tn_contract.checks.spoils import (
     keys_like,
     misplaced,
 )
-from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Probe, Spoil
+from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Parameters, Value, sign
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed, passed
 from tn_contract.wire import (
@@ -55,7 +56,11 @@ def _resigned(probe: Probe, command: str, fields: Parameters) -> Request:
 
 @on_both_commands("request/refuses-get", "refuses a command sent by GET", clause="post-only")
 def refuses_get(probe: Probe, command: str) -> Finding:
-    """Send the signed form by GET, in the query string and in the body, as an overridden POST, by PUT and DELETE."""
+    """Send the signed form by GET, in the query string and in the body, as an overridden POST, and by other methods.
+
+    A reply to HEAD has no body. So a HEAD counts as carried out if its reply is as long as a success, or if it uses
+    up its nonce although a GET does not.
+    """
 
     def in_query(_probe: Probe, valid: SignedRequest) -> Request:
         return replace(valid.request, method="GET", query=valid.request.body.decode(), body=b"")
@@ -70,7 +75,7 @@ def refuses_get(probe: Probe, command: str) -> Finding:
         more = tuple((name.replace("_", "-"), value) for name, value in headers.items())
         return lambda _probe, valid: replace(valid.request, method=method, headers=(*valid.request.headers, *more))
 
-    return refuses(
+    finding = refuses(
         probe,
         command,
         {
@@ -85,6 +90,40 @@ def refuses_get(probe: Probe, command: str) -> Finding:
             "DELETE": by("DELETE"),
         },
     )
+    if finding.verdict != "pass":
+        return finding
+    # A page, or a list of what is allowed, is a fair reply to these.
+    others = ("PATCH", "OPTIONS", "TRACE", "QUERY", "TN") if probe.target.disposable else ("PATCH",)
+    finding = carries_out_none(probe, command, {method: by(method) for method in others})
+    return _carries_out_no_head(probe, command) if finding.verdict == "pass" else finding
+
+
+def _carries_out_no_head(probe: Probe, command: str) -> Finding:
+    expected = "not carried out: HEAD"
+
+    def sent(method: str) -> tuple[Observation, bool]:
+        """Send by a method; return the reply, and whether the nonce was used up."""
+        valid = probe.compose(command)
+        observed = probe.send(replace(valid.request, method=method))
+        again = probe.compose(SESSION, str(valid.fields["nonce"])).request
+        return observed, not probe.send(again).understood
+
+    head, used_up = sent("HEAD")
+    if head.reply is None or not 200 <= head.reply.status < 300:
+        return passed(expected, head.told)
+    get, used_up_by_get = sent("GET")
+    length = head.reply.header("Content-Length")
+    if probe.target.free_orders or command == SESSION:
+        accepted = probe.send(probe.compose(command).request)
+        if length == _length(accepted) != _length(get):
+            return failed(expected, f"{head.told}, as long as the reply to a POST: {accepted.told}")
+    if used_up and not used_up_by_get:
+        return failed(expected, f"{head.told}; it used up its nonce, which a refused GET does not")
+    return passed(expected, head.told)
+
+
+def _length(observed: Observation) -> str:
+    return str(len(observed.reply.body)) if observed.reply else ""
 
 
 @on_both_commands("request/refuses-missing-key", "refuses a request without a key", clause="key-required")
