@@ -196,6 +196,32 @@ variant(
 )
 variant("v3 success as attested for v2", success_v3=lambda server, call: {"result": 1})
 variant("v2 alone, v3 by 404", speaks_v3=lambda server, call: False, refuse=of_kind(404, "address"))
+variant("v2 alone, v3 as an unknown address", speaks_v3=lambda server, call: False)
+variant(
+    "v2 alone, at every address below /api/",
+    speaks_v3=lambda server, call: False,
+    check_address=lambda server, call: None,
+)
+variant(
+    "v2 alone, and failures that tell address and time",
+    speaks_v3=lambda server, call: False,
+    failure=lambda server, why, call: {"error": f"{why} at {call.path}, {time.time_ns()}", "code": 1},
+)
+variant(
+    "v2 alone, and one text for all failures",
+    speaks_v3=lambda server, call: False,
+    failure=lambda server, why, call: {"error": "No.", "code": 1},
+)
+variant(
+    "HEAD answered as a health check",
+    answer=lambda server, call: (200, b"") if call.method == "HEAD" else Server.answer(server, call),
+)
+variant(
+    "OPTIONS and TRACE answered by the framework",
+    answer=lambda server, call: (
+        (200, b"GET, POST") if call.method in ("OPTIONS", "TRACE") else Server.answer(server, call)
+    ),
+)
 
 # Where the seed speaks, or common sense does: a warning.
 variant(
@@ -427,14 +453,15 @@ def test_an_honest_variant_is_no_broken_server(slug: str) -> None:
     assert code == int("fail" in expected.values())
 
 
-def test_a_server_that_speaks_no_v3_is_not_judged_by_it() -> None:
-    steps, _expected = VARIANTS["v2 alone, v3 by 404"]
+@pytest.mark.parametrize("slug", [slug for slug in VARIANTS if slug.startswith("v2 alone")])
+def test_a_server_that_speaks_no_v3_is_not_judged_by_it(slug: str) -> None:
+    steps, _expected = VARIANTS[slug]
     results, code = judged(type("Old", (Server,), steps)(), groups=("control", "v3"))
     skipped = findings(results, "skipped")
     assert code == 0
     assert skipped.keys() == {check_id for check_id in catalogue() if check_id.startswith("v3/")}
     reasons = {result.finding.actual for result in results if result.verdict == "skipped"}
-    assert all("speaks no v3 (HTTP 404" in reason for reason in reasons)
+    assert all("speaks no v3 (HTTP " in reason for reason in reasons)
 
 
 class NoReplays(Server):

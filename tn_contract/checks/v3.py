@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -57,17 +58,19 @@ from tn_contract.checks.spoils import (
     signed_by_other,
     signed_over,
 )
-from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Probe, Spoil
+from tn_contract.checks.target import CANCEL, HUGE_ORDER_IDS, SESSION, Observation, Probe, Spoil
 from tn_contract.signing import Secret, canonical_string, canonical_string_v3, signature_of
 from tn_contract.verdicts import Finding, NotApplicable, failed, noticed
 from tn_contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
+    JSON_TYPE,
     PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
     Request,
     SignedRequest,
+    compose,
     encode_json,
     replace,
     sign_body,
@@ -128,12 +131,34 @@ def opens_session(probe: Probe) -> Finding:
     observed = probe.send(request)
     status = observed.reply.status if observed.reply else 0
     silent = status in (404, 405, 410, 501) or (observed.reading.form == "not-json" and status < 500)
-    if silent and not probe.target.is_kit_mock:
+    if not probe.target.is_kit_mock and (silent or (observed.refused and _knows_no_v3(probe, request, observed))):
         raise NotApplicable(f"the target speaks no v3 ({observed.told})")
     if observed.understood:
         # Its right, for nothing public settles it; but then no two valid requests may be the same.
         probe.target.takes_no_replay = probe.send(request).denied
     return accepts("a valid getAuthInfo over v3", observed)
+
+
+def _knows_no_v3(probe: Probe, request: Request, refused: Observation) -> bool:
+    """Whether a request is refused as if v3 did not exist, by a target that accepts the keys over v2.
+
+    Key, timestamp and signature change nothing then, and at an address that is not of v3 the reply is the same.
+    """
+    valid = compose(probe.credentials, SESSION, probe.nonces.next()).request
+    if not probe.send(valid).understood:
+        return False
+
+    def text_of(observed: Observation, path: str) -> tuple[object, ...]:
+        message = str(observed.reading.message).replace(path, "").replace(path.rpartition("/")[2], "")
+        status = observed.reply.status if observed.reply else 0
+        return status, observed.reading.failure_keys, observed.reading.code, re.sub(r"[0-9]+", "", message)
+
+    bare = replace(request, headers=(("Content-Type", JSON_TYPE),))
+    told = text_of(refused, request.path)
+    if text_of(probe.send(bare), bare.path) != told:
+        return False
+    elsewhere = (replace(request, path=path) for path in (NO_ADDRESS, COMMAND_PATH + SESSION))
+    return any(text_of(probe.send(other), other.path) == told for other in elsewhere)
 
 
 @check(_ACCEPTS, "accepts a cancel over v3", clause="v3-cancel-accepted", effect="cancel", requires=(OPENS,))
