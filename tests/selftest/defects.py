@@ -1269,6 +1269,34 @@ def obeys_commands_up_to_a_nul(server: Server, call: Call) -> Any:
     return (call.fields.get("cmd") or "").split("\0")[0]
 
 
+CASES = "request/refuses-other-case"
+
+
+def obeys_in_other_case(
+    slug: str, known_as: Callable[[str], str | None], kills: str = f"{CASES} {CASES}-on-cancel"
+) -> None:
+    """Register a server that knows commands by names in another letter case, of either generation."""
+    setting(
+        slug,
+        kills,
+        read_command=lambda server, call: known_as(cmd) if isinstance(cmd := call.fields.get("cmd"), str) else cmd,
+    )
+    v3 = " ".join(kill.replace("request/", "v3/") for kill in kills.split())
+    setting(f"v3-{slug}", v3, read_v3_command=lambda server, call: known_as(Server.read_v3_command(server, call)))
+
+
+obeys_in_other_case(
+    "obeys-commands-in-any-case",
+    lambda cmd: {"getauthinfo": "getAuthInfo", "deltradeorder": "delTradeOrder"}.get(cmd.lower(), cmd),
+)
+obeys_in_other_case("obeys-commands-with-a-capital", lambda cmd: cmd[:1].lower() + cmd[1:])
+obeys_in_other_case(
+    "cancels-by-a-command-in-any-case",
+    lambda cmd: "delTradeOrder" if cmd.lower() == "deltradeorder" else cmd,
+    kills=f"{CASES}-on-cancel",
+)
+
+
 @instead_of("check_command", kills="request/refuses-missing-command")
 def answers_unknown_commands_with_an_empty_object(server: Server, call: Call) -> None:
     call.command = server.read_command(call) or ""

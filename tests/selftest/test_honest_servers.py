@@ -271,12 +271,6 @@ variant(
     check_signature=_signature_or_session("check_signature"),
     check_v3_signature=_signature_or_session("check_v3_signature"),
 )
-variant(
-    "commands in any letter case",
-    {"request/refuses-unknown-command": "warn", "v3/refuses-unknown-command": "warn"},
-    read_command=lambda server, call: _in_its_case(call.fields.get("cmd")),
-    read_v3_command=lambda server, call: _in_its_case(Server.read_v3_command(server, call)),
-)
 
 
 def _in_its_case(command: Any) -> Any:
@@ -435,6 +429,12 @@ def _unique(server: Server, ledger: Any, nonce: int) -> bool:
 
 
 # Our own rule, or the seed's: not honest by the contract, and each named by its own check alone.
+variant(
+    "commands in any letter case",
+    {f"{scheme}/refuses-other-case{twin}": "fail" for scheme in ("request", "v3") for twin in ("", "-on-cancel")},
+    read_command=lambda server, call: _in_its_case(call.fields.get("cmd")),
+    read_v3_command=lambda server, call: _in_its_case(Server.read_v3_command(server, call)),
+)
 variant(
     "codes of null",
     {"reply/failure-has-code": "fail", "reply/documented-common-error": "fail"},

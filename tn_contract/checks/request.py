@@ -25,6 +25,7 @@ from tn_contract.checks.spoils import (
     OTHER_INTEGERS,
     RARE_NO_INTEGERS,
     SOFT_INTEGERS,
+    in_other_case,
     keys_like,
     misplaced,
 )
@@ -179,6 +180,26 @@ def refuses_unknown_command(probe: Probe) -> Finding:
     variants = {f"the command {name!r}": commanding(name) for name in names}
     variants |= all_in_body(("getAuthInfo ", "getAuthInfo\0x", *BAD_COMMANDS))
     return refuses(probe, SESSION, variants, all_in_body(ALIKE_COMMANDS))
+
+
+@on_both_commands(
+    "request/refuses-other-case",
+    "carries out no command in another letter case",
+    clause="command-letter-case",
+)
+def refuses_command_in_other_case(probe: Probe, command: str) -> Finding:
+    """Write the command in other letter cases, properly signed: in the body, and in the address as well."""
+
+    def written(name: str, path: str) -> Spoil:
+        return lambda inner, valid: replace(
+            _resigned(inner, command, {**valid.fields, "cmd": name}), path=COMMAND_PATH + path
+        )
+
+    names = in_other_case(command, disposable=probe.target.disposable)
+    variants = {f"the command {name!r}": written(name, command) for name in names}
+    if probe.target.disposable:
+        variants |= {f"the command {name!r}, at its own address": written(name, name) for name in names}
+    return carries_out_none(probe, command, variants)
 
 
 @check("request/refuses-missing-command", "refuses a request without cmd", clause="command-required")

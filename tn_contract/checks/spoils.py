@@ -212,8 +212,14 @@ def keys_like(known: str, *, disposable: bool) -> tuple[str, ...]:
 # ---- commands and names --------------------------------------------------------------------------------------
 
 BAD_COMMANDS = ("getAuthInfo.php", "getAuthInfo,x")
-# Some languages and servers read these alike.
-ALIKE_COMMANDS = ("getauthinfo", "getAuthInfo;x")
+# Some servers read these alike.
+ALIKE_COMMANDS = ("getAuthInfo;x",)
+
+
+def in_other_case(command: str, *, disposable: bool) -> tuple[str, ...]:
+    """Write a command in other letter cases, as some languages compare names."""
+    names = (command.lower(), command.upper(), command.swapcase(), command[:1].upper() + command[1:])
+    return names if disposable else names[:1]
 
 
 def misplaced(order_id: int | str) -> tuple[dict[str, Value], ...]:

@@ -21,6 +21,7 @@ from tn_contract.checks.registry import (
     accepts_order,
     all_pass,
     asks_for_an_order,
+    carries_out_none,
     check,
     gives_away,
     keeps_or_refuses,
@@ -50,6 +51,7 @@ from tn_contract.checks.spoils import (
     SOFT_INTEGERS,
     UNSIGNED,
     by_session_id,
+    in_other_case,
     keys_like,
     misplaced,
     other_digit,
@@ -466,6 +468,21 @@ def refuses_unknown_command(probe: Probe) -> Finding:
         return {f"the command {name!r}": _body(name, b"{}") for name in names}
 
     return refuses(probe, SESSION, commanding(names), commanding(ALIKE_COMMANDS))
+
+
+@on_both_commands(
+    "v3/refuses-other-case",
+    "carries out no v3 command in another letter case",
+    clause="v3-command-letter-case",
+)
+def refuses_command_in_other_case(probe: Probe, command: str) -> Finding:
+    """Write the command in the address in other letter cases."""
+
+    def at(name: str) -> Spoil:
+        return lambda _probe, valid: replace(valid.request, path=COMMAND_PATH_V3 + name)
+
+    names = in_other_case(command, disposable=probe.target.disposable)
+    return carries_out_none(probe, command, {f"the command {name!r}": at(name) for name in names})
 
 
 @check("v3/refuses-malformed-body", "refuses a v3 body that is no JSON", clause="v3-body-is-json")
