@@ -1034,20 +1034,22 @@ def rises(slug: str, rule: Callable[[int, int], bool], kills: str) -> None:
 
 
 rises("accepts-equal-nonces", lambda last, nonce: nonce >= last, kills="nonce/accepted-once-in-a-race")
-rises("accepts-any-other-nonce", lambda last, nonce: nonce != last, kills="nonce/refuses-lower")
+rises("accepts-any-other-nonce", lambda last, nonce: nonce != last, kills="nonce/refuses-replay")
 rises(
     "accepts-slightly-lower-nonces",
     lambda last, nonce: nonce > last - 5 and nonce != last,
-    kills="nonce/refuses-lower nonce/refuses-lower-on-cancel",
+    kills="nonce/compares-whole-numbers nonce/compares-whole-numbers-on-cancel",
 )
-rises("compares-nonces-as-text", lambda last, nonce: str(nonce) > str(last), kills="nonce/refuses-lower")
+rises("compares-nonces-as-text", lambda last, nonce: str(nonce) > str(last), kills="nonce/compares-whole-numbers")
 rises("compares-nonces-as-floats", lambda last, nonce: float(nonce) > float(last), kills="nonce/compares-exactly")
 rises("compares-nonces-in-microseconds", lambda last, nonce: nonce // 10 > last // 10, kills="nonce/compares-exactly")
-rises("compares-nonces-in-32-bits", lambda last, nonce: nonce % 2**32 > last % 2**32, kills="nonce/refuses-lower")
+rises(
+    "compares-nonces-in-32-bits", lambda last, nonce: nonce % 2**32 > last % 2**32, kills="nonce/compares-whole-numbers"
+)
 rises(
     "compares-the-last-12-digits-of-nonces",
     lambda last, nonce: nonce % 10**12 > last % 10**12,
-    kills="nonce/refuses-lower",
+    kills="nonce/compares-whole-numbers",
 )
 rises("wants-the-very-next-nonce", lambda last, nonce: nonce == last + 1, kills="control/accepts-cancel")
 rises("refuses-nonces-that-jump", lambda last, nonce: last < nonce <= last + 1_000_000, kills="nonce/accepts-jump")
@@ -1148,14 +1150,14 @@ def remembers_the_nonce_of_one_key_alone(server: Server, ledger: Hashable, nonce
     return Server.admit(server, ledger, nonce)
 
 
-@instead_of("admit", kills="nonce/refuses-lower")
+@instead_of("admit", kills="nonce/refuses-lower nonce/refuses-lower-on-cancel")
 def remembers_only_that_a_nonce_was_used(server: Server, ledger: Hashable, nonce: Any) -> bool:
     with server.lock:
         used = server.last.setdefault(ledger, set())
         return nonce not in used and not used.add(nonce)
 
 
-@instead_of("admit", kills="nonce/refuses-lower")
+@instead_of("admit", kills="memory/refuses-first-requests")
 def remembers_only_the_last_two_nonces(server: Server, ledger: Hashable, nonce: Any) -> bool:
     with server.lock:
         recent = server.last.setdefault(ledger, [])
@@ -1173,7 +1175,7 @@ def checks_then_sets_nonces(server: Server, ledger: Hashable, nonce: Any) -> boo
     return True
 
 
-@instead_of("admit", kills="nonce/refuses-lower")
+@instead_of("admit", kills="nonce/compares-whole-numbers")
 def moves_the_nonce_even_when_it_refuses(server: Server, ledger: Hashable, nonce: Any) -> bool:
     with server.lock:
         last, server.last[ledger] = server.last.get(ledger, -1), nonce

@@ -176,7 +176,7 @@ def v3_obeys_a_command_in_the_body(server: Server, call: Call) -> str:
 # ---- falsy values --------------------------------------------------------------------------------------------
 
 
-@instead_of("rises", kills="nonce/refuses-lower nonce/refuses-lower-on-cancel")
+@instead_of("rises", kills="nonce/compares-whole-numbers nonce/compares-whole-numbers-on-cancel")
 def takes_nonce_0_for_none(server: Server, last: Any, nonce: Any) -> bool:
     return not nonce or nonce > last
 

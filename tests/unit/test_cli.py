@@ -455,7 +455,7 @@ def test_list_shows_every_magic_order_and_situation() -> None:
             "signature/refuses-absent",
             ["effect", "clause signature-required", "official", "tn-contract verify [URL] --check"],
         ),
-        ("nonce-increases", ["must", "synthetic", "judged by", "Nothing public shows"]),
+        ("nonce-increases", ["should", "synthetic", "judged by", "Nothing public shows"]),
         ("insufficient-rights", ["rejected (access-denied)", "documented", "through traders"]),
         ("signature-invalid", ["signature-rejected by default", "signature-rejected-http-403 on v3", "--reply"]),
         ("v3-replay", ["clause v3-replay", "scheme      v3"]),

@@ -12,7 +12,7 @@ from tn_contract.wire import Request, dress
 _ENOUGH, _ENOUGH_ELSEWHERE, _KEYS = 450, 30, 100
 
 
-@check("memory/refuses-first-requests", "refuses the run's first requests at its end", clause="nonce-increases")
+@check("memory/refuses-first-requests", "refuses the run's first requests at its end", clause="nonce-used-once")
 def refuses_first_requests(probe: Probe) -> Finding:
     """Send what was accepted at the very beginning once more, after hundreds of requests of this and other keys."""
     target = probe.target

@@ -7,7 +7,7 @@ needs a later nonce than another, it draws both first and sends them in its own 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from tn_contract.checks.copies import outside_the_body
@@ -47,7 +47,7 @@ from tn_contract.wire import (
     with_signature,
 )
 
-INCREASES = "nonce-increases"
+USED_ONCE, INCREASES = "nonce-used-once", "nonce-increases"
 NONCE_NAMES = ("nonce", "params[nonce]", "timestamp", "ts")
 
 
@@ -77,7 +77,7 @@ def recovers_after_stale(probe: Probe) -> Finding:
     return accepts("a valid request after a replay", probe.send(probe.compose(SESSION).request))
 
 
-@on_both_commands("nonce/refuses-replay", "refuses the same request a second time", clause=INCREASES)
+@on_both_commands("nonce/refuses-replay", "refuses the same request a second time", clause=USED_ONCE)
 def refuses_replay(probe: Probe, command: str) -> Finding:
     """Send an accepted request again, byte for byte: at once, after another one, after refusals, from elsewhere."""
     wanted = command
@@ -146,37 +146,47 @@ def _replays_after_refusals(probe: Probe, first: Request) -> Iterator[Finding]:
 
 @on_both_commands("nonce/refuses-lower", "refuses a nonce lower than the last one", clause=INCREASES)
 def refuses_lower(probe: Probe, command: str) -> Finding:
-    """After a request was accepted, send lower nonces, each freshly signed: by one, by much, with fewer digits."""
-    earlier = probe.nonces.next()
-    last = probe.nonces.next()
-    accepted = compose(
-        probe.credentials,
-        _command_for_acceptance(probe, command),
-        last,
-        probe.params(_command_for_acceptance(probe, command)),
-    )
-    _accepted_first(probe, accepted.request)
-    # The first three only look greater, and lower than the clock's next ones: who falls for them is not locked.
+    """After a request was accepted, send lower nonces, each freshly signed: an unused earlier one, one less, and 1."""
+    earlier, last = _accepted_last(probe, command)
+    lower = {"an unused earlier one": earlier, "one less": last - 1, "1": 1}
+    return _then_control(probe, command, all_pass(_refusals_of(probe, command, lower)))
+
+
+@on_both_commands("nonce/compares-whole-numbers", "refuses lower nonces that only look greater", clause="nonce-exact")
+def compares_whole_numbers(probe: Probe, command: str) -> Finding:
+    """Where an unused earlier nonce is refused, send lower ones that look greater: as text, in their last digits."""
+    earlier, last = _accepted_last(probe, command)
+    rule = all_pass(_refusals_of(probe, command, {"an unused earlier one": earlier}))
+    if rule.verdict != "pass":
+        raise NotApplicable(f"lower nonces are accepted, so they are not compared: {rule.actual}")
+    # All of them are lower than the clock's next ones, so no key is locked.
     lower = {
         "greater in its last 32 bits": last - 2**32 + 100,
         "greater in its last 12 digits": last - 10**12 + 100,
         "greater as text": last // 10 + 1,
-        "an unused earlier one": earlier,
         "one less": last - 1,
         "1": 1,
         "0": 0,
     }
-    finding = all_pass(
-        judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
-        for what, nonce in lower.items()
-    )
-    return _then_control(probe, command, finding)
+    return _then_control(probe, command, all_pass(_refusals_of(probe, command, lower)))
+
+
+def _accepted_last(probe: Probe, command: str) -> tuple[int, int]:
+    """Draw two nonces, and have the second accepted."""
+    earlier, last = probe.nonces.next(), probe.nonces.next()
+    _accepted_first(probe, probe.compose(_command_for_acceptance(probe, command), last).request)
+    return earlier, last
+
+
+def _refusals_of(probe: Probe, command: str, nonces: Mapping[str, int]) -> Iterator[Finding]:
+    for what, nonce in nonces.items():
+        yield judge_refusal(f"a lower nonce ({what})", probe.send(probe.compose(command, nonce).request))
 
 
 @check(
     "nonce/refuses-equal-of-other-command",
     "refuses a nonce that another command used",
-    clause=INCREASES,
+    clause=USED_ONCE,
     effect="attempt",
     requires=(),
 )
