@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
 import msgspec
@@ -174,11 +175,15 @@ def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
 
 
 def _payloads(corpus: Corpus) -> Iterator[str]:
+    from tn_contract.client_checks.cases import cases
+
     reachable = {order.payload for order in corpus.magic_orders.values()}
     reachable |= {
         situation.payload_for(scheme) for situation in corpus.situations.values() for scheme in get_args(Scheme)
     }
     reachable |= {payload for situation in corpus.situations.values() for payload in situation.also}
+    with suppress(KeyError):  # its cases are made of the corpus
+        reachable |= {spec.reply for spec in cases().values()}
     for payload in corpus.payloads.values():
         if payload.id not in reachable:
             yield f"payloads.json: no magic order or situation leads to {payload.id}"

@@ -163,7 +163,8 @@ class Trial:
         stalls = ("silence", "stall-status", "stall-header", "stall-body", "stall-chunk")
         seconds = {"delay": DELAY, "dribble": DELAY, "late": REPLY_TIMEOUT + LATER}
         seconds |= dict.fromkeys(stalls, self.deadline + SILENT_ON)
-        options = {"tls": tls, "certified": certified, "flaw": flaw, "fault_seconds": seconds, "diagnose": naming}
+        options: dict[str, Any] = {"tls": tls, "certified": certified, "flaw": flaw, "fault_seconds": seconds}
+        options |= {"diagnose": naming, "replies": {"cancel-accepted": spec.reply}}
         with _Clock(library, spec) as clock, _mock(closing, sink=clock.heard, **options) as mock:
             session = mock.broker.open_session()
             credentials = session.credentials

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
-from tn_contract.client_checks.cases import case_of
+from tn_contract.client_checks.cases import case_of, cases
 from tn_contract.corpus import load_corpus
 
 from .clients import FAILURES, FALSY, FORM, Client, Fields, Got, LostError, NotSentError
@@ -66,8 +66,10 @@ def found_too(*slugs: str, also: Also) -> None:
 
 
 def tried(slug: str, *replies: str) -> None:
-    """Name payloads or faults whose cases show a defect, where its own checks look at all cases."""
-    orders = {order.fault or order.payload: case_of(order.order_id) for order in load_corpus().magic_orders.values()}
+    """Name payloads or faults whose cases show a defect, or cases, where its own checks look at all cases."""
+    orders = {case_id: case_id for case_id in cases()} | {
+        order.fault or order.payload: case_of(order.order_id) for order in load_corpus().magic_orders.values()
+    }
     DEFECTS[slug] = replace(DEFECTS[slug], tried_in=tuple(orders[reply] for reply in replies))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -164,6 +165,43 @@ def compares_ids_as_floats(self: Client, order_id: str, got: Got) -> dict[str, A
     return Client.judge(self, order_id, got)
 
 
+def remembering(slug: str, shared: Callable[[list[str]], str | None]) -> None:
+    """Register a client that reports an outcome of an earlier order instead, given the outcomes so far."""
+
+    def cancel(self: Client, order_id: str) -> dict[str, Any]:
+        outcome = Client.cancel(self, order_id)
+        earlier = self.memory.setdefault("outcomes", [])
+        earlier.append(outcome["outcome"])
+        told = shared(earlier)
+        return {"outcome": told} if told else outcome
+
+    defect(slug, "reports/each-order-for-itself", cancel=cancel)
+    tried(slug, "accepted-first", "method-error", "other-json")
+
+
+remembering("reports-the-first-success-for-all", lambda so_far: so_far[0] if so_far[0] == "accepted" else None)
+remembering("reports-the-first-outcome-for-all", lambda so_far: so_far[0])
+remembering("once-accepted-always-accepted", lambda so_far: "accepted" if "accepted" in so_far else None)
+remembering("reports-the-outcome-of-the-order-before", lambda so_far: so_far[-2] if len(so_far) > 1 else None)
+remembering("takes-doubt-for-the-refusal-before", lambda so_far: (
+    "rejected" if "rejected" in so_far[:-1] and so_far[-1] == "unknown" else None
+))  # fmt: skip
+
+
+@instead_of("is_success", "reports/long-ids")
+def takes_ids_for_equal_as_floats(self: Client, order_id: str, said: dict[str, Any]) -> bool:
+    if type(said.get("order_id")) is int:
+        return float(said["order_id"]) == float(order_id)
+    return Client.is_success(self, order_id, said)
+
+
+@instead_of("is_success", "reports/long-ids")
+def compares_the_first_15_digits_of_ids(self: Client, order_id: str, said: dict[str, Any]) -> bool:
+    if type(said.get("order_id")) is int:
+        return f"{said['order_id']:.14e}" == f"{int(order_id):.14e}"
+    return Client.is_success(self, order_id, said)
+
+
 @instead_of("run", "reports/each-order-for-itself")
 def reports_the_worst_outcome_for_all(self: Client) -> None:
     outcomes = [self.cancel(order_id) for order_id in self.order_ids()]
@@ -199,10 +237,33 @@ found_too(
 )
 found_too("keeps-the-members-of-earlier-replies", also={"reports/codes-as-sent": "the code is an earlier one"})
 found_too("reports-the-worst-outcome-for-all", also={"reports/codes-as-sent": "the code is another one"})
+found_too(
+    "once-refused-always-refused",
+    "keeps-the-members-of-earlier-replies",
+    "once-accepted-always-accepted",
+    "reports-the-first-outcome-for-all",
+    "reports-the-first-success-for-all",
+    "reports-the-outcome-of-the-order-before",
+    "takes-doubt-for-the-refusal-before",
+    also={"reports/other-json": "an unclear reply follows a success and a refusal"},
+)
+found_too(
+    "once-accepted-always-accepted",
+    "reports-the-first-outcome-for-all",
+    "reports-the-first-success-for-all",
+    "reports-the-outcome-of-the-order-before",
+    also={
+        "reports/method-error": "a refusal follows a success",
+        "reports/lost-replies": "a reply is lost after a success",
+    },
+)
+found_too("reports-the-worst-outcome-for-all", also={"reports/method-error": "the other reply of the run is unclear"})
 found_too("draws-one-nonce-for-two-orders", also={"draws/*": "the second order follows every kind of reply"})
 found_too(
     "keeps-the-members-of-earlier-replies",
     "once-refused-always-refused",
+    "reports-the-first-outcome-for-all",
+    "reports-the-outcome-of-the-order-before",
     "reports-the-worst-outcome-for-all",
     also={"reports/refused-requests": "an ordinary success is said to be refused"},
 )

@@ -26,6 +26,7 @@ from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
 from tn_contract import errors
 from tn_contract.client import Accepted, AsyncClient, AuthInfo, Client, cancel_outcome, session_outcome
+from tn_contract.client_checks.cases import NEIGHBOUR
 from tn_contract.corpus import Payload, load_corpus
 from tn_contract.errors import (
     CancelError,
@@ -126,8 +127,9 @@ REASONS = {
 def test_every_payload_of_a_cancel_can_be_provoked_by_an_order_id() -> None:
     book = [each for name, each in CORPUS.situations.items() if name.startswith("book-")]
     reachable = set(MAGIC).union(*({each.payload, *each.also} for each in book))
-    assert set(CORPUS.payloads) - reachable == {"session-opened", "v1-rejected"}
-    assert set(REASONS) == {payload.id for payload in CORPUS.payloads.values() if payload.outcome == "unknown"}
+    assert set(CORPUS.payloads) - reachable == {"session-opened", "v1-rejected", NEIGHBOUR}
+    unclear = {payload.id for payload in CORPUS.payloads.values() if payload.outcome == "unknown"}
+    assert set(REASONS) == unclear - {NEIGHBOUR}, "it answers any order, so tests of `judge` show it"
 
 
 @BOTH

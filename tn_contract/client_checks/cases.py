@@ -11,6 +11,8 @@ from tn_contract.corpus import load_corpus
 ORDINARY = "2929292929"
 BEYOND_32_BITS = (ORDINARY, "4982349829328")
 BEYOND_53_BITS = ("9007199254740993", "9223372036854775807")
+# The order whose cancel is answered for its neighbour, and the payload: as floating-point numbers the two are equal.
+ROUNDED, NEIGHBOUR = BEYOND_53_BITS[0], "other-order-as-double"
 # Out of order by number, text and length, for who sorts them cancels in another one; so many processes that nonces
 # drawn at random rise but rarely.
 RESTARTED = (("1000007", "20002", "1000005"), ("1000001",), ("1000006",), ("1000003",), ("1000004",))
@@ -26,7 +28,8 @@ class CaseSpec:
     A `clock` that steps back is an hour behind from the first order's cancel on, until the second's puts it ahead; one
     that stands still goes on by a tenth of a millisecond from cancel to cancel. Without `server` nothing listens;
     a `certificate` is for HTTPS: a good one, or one that is wrong in a certain way; with `stalls` a connection is never
-    made, or HTTPS never begun; a `slow` case has a reply that comes late or never.
+    made, or HTTPS never begun; a `slow` case has a reply that comes late or never. `reply` is the payload that answers
+    every cancel of an order without magic.
     """
 
     id: str
@@ -37,6 +40,7 @@ class CaseSpec:
     certificate: Literal["", "trusted", "untrusted", "misnamed", "expired", "self-signed"] = ""
     stalls: Literal["", "connect", "handshake"] = ""
     slow: bool = False
+    reply: str = "success"
 
     @property
     def unreachable(self) -> bool:
@@ -47,6 +51,12 @@ class CaseSpec:
 def case_of(order_id: str) -> str:
     """The id of the case in which a magic order is cancelled."""
     return f"order-{order_id}"
+
+
+def _after_others() -> tuple[tuple[str, ...], ...]:
+    """Processes in which a refusal follows a success, an unclear reply a success, and an unclear reply a refusal."""
+    refused, unclear = (load_corpus().replies[payload] for payload in ("method-error", "other-json"))
+    return (ORDINARY, refused), (ORDINARY, unclear), (refused, unclear)
 
 
 @cache
@@ -75,6 +85,9 @@ def cases() -> dict[str, CaseSpec]:
         CaseSpec("clock-stands-still", "the clock is held between cancels", (CLOSE,), "stands-still", slow=True),
         CaseSpec("in-turn", "slow replies among ordinary ones", ((ORDINARY, late, "1000007", dribbled, "1000005"),),
                  slow=True),
+        CaseSpec("accepted-first", "refusals and unclear replies after a success", _after_others()),
+        CaseSpec("neighbour", "a success that names the neighbour of an order beyond 2^53", ((ROUNDED,),),
+                 reply=NEIGHBOUR),
         CaseSpec("no-server", "nothing listens at the address", only, server=False),
         CaseSpec("stalled-connect", "no connection is ever made", only, stalls="connect", slow=True),
         CaseSpec("stalled-handshake", "HTTPS is never begun", only, stalls="handshake", slow=True),

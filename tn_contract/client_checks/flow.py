@@ -6,7 +6,8 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tn_contract.client_checks.cases import BEYOND_53_BITS, case_of, cases
+from tn_contract.client_checks.cases import BEYOND_53_BITS, NEIGHBOUR, ROUNDED, case_of, cases
+from tn_contract.client_checks.needs import gave
 from tn_contract.client_checks.outcomes import SPEECHLESS, is_faulty
 from tn_contract.client_checks.registry import Seen, client_check, none_of
 from tn_contract.client_checks.wire import ADDRESSES, CONTENT_TYPES, misshapen
@@ -53,11 +54,11 @@ def _time(sent: Sent) -> datetime:
 
 
 @client_check(
-    "reports/each-order-for-itself", "must report a success as accepted whatever came before",
+    "reports/each-order-for-itself", "must report each order by its own reply",
     clause="client-outcomes-independent", cases=(spec.id for spec in cases().values() if not spec.unreachable),
 )  # fmt: skip
 def reports_each_order_for_itself(evidence: Evidence) -> Finding:
-    """Cancel an ordinary order beside each magic one, and compare what is said of it with its own reply."""
+    """Cancel an ordinary order beside each magic one, and compare what is said of both with their own replies."""
     if not evidence.speaks:
         raise NotApplicable(SPEECHLESS)
     if not _knows_a_success(evidence):
@@ -73,12 +74,28 @@ def reports_each_order_for_itself(evidence: Evidence) -> Finding:
                 if report.outcome != "accepted":
                     told = f"{report.outcome} for order {sent.order_id}{_beside(case, process)}"
                     raise Seen(failed(expected, told), *process.sent)
+    for process in after.processes if (after := evidence.case("accepted-first")) else ():
+        _reported_as_alone(evidence, process)
     for order_id in is_faulty("closing"):
         for process in evidence.cancelling(order_id):
             _sent_anew(process, order_id)
     if not count:
         raise NotApplicable("no ordinary order was accepted and reported")
     return passed(expected, f"all {count} ordinary orders")
+
+
+def _reported_as_alone(evidence: Evidence, process: Process) -> None:
+    """Raise `Seen` where a reply is reported otherwise than in its own case, in which it comes first."""
+    first, *later = process.order_ids
+    for order_id in later:
+        alone = evidence.case(case_of(order_id))
+        report = process.report(order_id)
+        before = alone.processes[0].report(order_id) if alone and alone.processes else None
+        if not (report and before and alone and gave(process, order_id) and gave(alone.processes[0], order_id)):
+            continue
+        if report.outcome != before.outcome:
+            told = f"{report.outcome} for order {order_id}, after order {first}"
+            raise Seen(failed(f"{before.outcome}, as without an order before", told), *process.sent)
 
 
 def _sent_anew(process: Process, closing: str) -> None:
@@ -127,10 +144,11 @@ def _beside(case: Case, process: Process) -> str:
 
 
 @client_check(
-    "reports/long-ids", "must report successes of ids up to 2^63-1 as accepted", clause="client-reads-long-ids"
-)
+    "reports/long-ids", "must tell ids up to 2^63-1 apart and report their successes", clause="client-reads-long-ids",
+    cases=("plain", "neighbour"),
+)  # fmt: skip
 def reports_long_ids(evidence: Evidence) -> Finding:
-    """Answer cancels of orders 2^53+1 and 2^63-1 with their own ids."""
+    """Answer cancels of orders 2^53+1 and 2^63-1 with their own ids, and one of 2^53+1 with order 2^53."""
     case = evidence.case("plain")
     if case is None or not evidence.speaks:
         raise NotApplicable(SPEECHLESS if case else "the case plain was not run")
@@ -146,7 +164,22 @@ def reports_long_ids(evidence: Evidence) -> Finding:
                     raise Seen(failed(expected, f"{report.outcome} for order {order_id}"), *process.cancels(order_id))
     if not count:
         raise NotApplicable("no order with such an id was accepted and reported")
+    _tells_neighbours_apart(evidence)
     return passed(expected, f"both orders, {' and '.join(BEYOND_53_BITS)}")
+
+
+def _tells_neighbours_apart(evidence: Evidence) -> None:
+    """Raise `Seen` where a success that names the neighbour of the order is reported as accepted."""
+    other = load_corpus().replies["other-order"]
+    if any(report.outcome == "accepted" for process in evidence.cancelling(other) if (report := process.report(other))):
+        return  # whoever accepts any other id is judged by reports/other-order
+    case = evidence.case("neighbour")
+    for process in case.processes if case else ():
+        report = process.report(ROUNDED)
+        sent = [each for each in process.cancels(ROUNDED) if each.payload == NEIGHBOUR]
+        if sent and report and report.outcome == "accepted":
+            told = f"accepted for order {ROUNDED}, although the reply names its neighbour"
+            raise Seen(failed("unknown: the reply names another order", told), *sent)
 
 
 @client_check("sends/other-requests", "must send its other requests like its cancels", clause="client-other-requests")
