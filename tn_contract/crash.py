@@ -24,7 +24,8 @@ def unexpected(error: BaseException) -> str:
     if os.environ.get("TN_DEBUG"):
         told += "\n" + "".join(traceback.format_exception(error))
     elif ours:
-        told += ". This is a bug: run it again with --debug (in pytest: TN_DEBUG=1) and report what it prints"
+        told += ". This is a bug of tn-contract: run it again with --debug (in pytest: TN_DEBUG=1) and report what "
+        told += "it prints"
     return _USER.sub("//***@", blank(told, [Secret(value) for value in _secrets() if value]))
 
 
