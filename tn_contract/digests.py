@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 Mac: TypeAlias = Callable[[bytes], bytes]  # of the message
@@ -80,8 +80,13 @@ def shown(name: str) -> str:
     return name.upper()
 
 
-def digests(size: int, key: bytes, api_key: bytes = b"", *, common: bool = False) -> Iterator[Digest]:
+@lru_cache(128)
+def digests(size: int, key: bytes, api_key: bytes = b"", *, common: bool = False) -> tuple[Digest, ...]:
     """List the wrong digests of at least `size` bytes, the usual first; `common`: no others."""
+    return tuple(_digests(size, key, api_key, common))
+
+
+def _digests(size: int, key: bytes, api_key: bytes, common: bool) -> Iterator[Digest]:
     exact = FAMILIES.get(size, ())[: 1 if common else None]
     longer: tuple[str, ...] = ("sha512", "sha384")
     if size <= 32:
@@ -121,7 +126,8 @@ def _of_hash(
     if not common:
         for between in _BETWEEN if usual else ():
             told_between = f"{between.decode()!r} stands between."
-            places.append((told_between, 3 if between in b"&:" else 4, b"", between + key))
+            seen = between in (b"&", b":", b"|", b"&secret=", b"&key=")
+            places.append((told_between, 2 if between == b"&" else 3 if seen else 4, b"", between + key))
             places.append((told_between, 3 if between in b"&:" else 4, key + between, b""))
         joined = (
             (b"", api_key + key), (api_key, key), (api_key + key, b""), (key + api_key, b""), (b"", key + api_key),

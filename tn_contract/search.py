@@ -8,19 +8,22 @@ A hash cannot be run backwards, so every candidate costs one digest, and the ord
 3. Two wrong choices, in every pair of stages, as far as their grades add up to little: what is seen every day is
    tried with all that is not rare, what is seldom with what is seen every day.
 
-Equal strings are tried once. A pair of key or digest with a string needs no new string. The search ends after
-`_MOST` digests, not after a time, so that it finds the same on every machine.
+Strings that differ only in values are written once for all requests (`sheets.py`). A pair of key or digest with a
+string needs no new string. The search ends after a number of digests, not after a time, so that it finds the same on
+every machine.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from tn_contract.candidates import RARE, Texts, TextsV2, TextsV3, Written, beside
+from tn_contract.candidates import RARE, Strings, StringsV2, StringsV3
 from tn_contract.digests import FAMILIES, Hmac, Mac, digests
+from tn_contract.sheets import Meta, Texts
 from tn_contract.signers import Case, as_texts, encoded, stamps_of
 from tn_contract.signers.keys import Key, secrets
 from tn_contract.signers.writings import WRITINGS, Reading, read_signature
@@ -43,8 +46,8 @@ class Depth(NamedTuple):
 # While a mock answers, and when a developer asks about one request.
 QUICK, THOROUGH = Depth(4, 16_000), Depth(6, 600_000)
 
-# A digest under a key: the mistakes, sentences, the digest, and the strings to try it on.
-Attempt: TypeAlias = "tuple[str, str, Mac, Iterable[Written]]"
+# A digest under a key: the mistakes (ids joined by blanks), a sentence, the digest, and the strings to try it on.
+Attempt: TypeAlias = "tuple[tuple[str, ...], str, Mac, Iterable[Texts]]"
 
 
 class Finding(NamedTuple):
@@ -56,41 +59,36 @@ class Finding(NamedTuple):
 
 
 class Search:
-    """What one case's signer may have signed; what is alike with one wrong choice is listed once.
+    """What one case's signer may have signed."""
 
-    `again`: texts with one wrong choice will be asked for more than once, so all are kept. Otherwise only those are
-    that pairs are made of, because what is kept costs more than what is made.
-    """
-
-    def __init__(self, case: Case, most: int, *, again: bool = False) -> None:
+    def __init__(self, case: Case, most: int) -> None:
         self.case = case
-        self._keep = RARE + 1 if again else most
-        self.right: Written = ("", "", 0, encoded(case.expected), "", "")
+        self.right = [Texts([encoded(case.expected)], [("", 0, "")])]
         self.tried = 0  # digests taken
-        self._texts: Texts = TextsV3(case, most) if isinstance(case, CaseV3) else TextsV2(case, most)
-        self._made: list[Written] = []
-        self._making = self._new_singles()
+        self._most = most - 1
+        self._strings: Strings = StringsV3(case, most) if isinstance(case, CaseV3) else StringsV2(case, most)
+        self._made: list[Texts] = []
+        self._making = self._strings.singles()
+        self._common: list[tuple[bytes, Meta]] = []
 
-    def _new_singles(self) -> Iterator[Written]:
-        seen = {encoded(self.case.expected)}
-        for first, second, grade, text, how, more in self._texts.singles():
-            if text is not None:
-                raw = text if type(text) is bytes else text.encode(ENCODING, ERRORS)  # type: ignore[union-attr]
-                if raw not in seen:
-                    seen.add(raw)
-                    yield first, second, grade, raw, how, more
-
-    def singles(self) -> Iterator[Written]:
-        """Texts with one wrong choice, made when they are asked for."""
+    def singles(self) -> Iterator[Texts]:
+        """Strings with one wrong choice, made when they are asked for."""
         yield from self._made
-        for each in self._making:
-            if each[2] < self._keep:
-                self._made.append(each)
-            yield each
+        for texts in self._making:
+            self._made.append(texts)
+            yield texts
 
-    def pairs(self) -> Iterator[Written]:
-        """Texts with two wrong choices; those with one are tried before."""
-        return self._texts.pairs()
+    def common(self, grade: int) -> Texts:
+        """Strings with one wrong choice, up to a grade."""
+        if not self._common:
+            for texts in self.singles():
+                self._common += [pair for pair in zip(texts.raws, texts.metas, strict=True) if pair[1][1] <= self._most]
+        kept = [pair for pair in self._common if pair[1][1] <= grade]
+        return Texts([raw for raw, _ in kept], [meta for _, meta in kept])
+
+    def pairs(self) -> Iterator[Texts]:
+        """Strings with two wrong choices; those with one are tried before."""
+        return self._strings.pairs()
 
 
 def find(case: Case, received: str, depth: Depth = QUICK) -> Finding | None:
@@ -112,8 +110,7 @@ def find_counted(case: Case, received: str, depth: Depth = QUICK) -> tuple[Findi
     if _damaged(received.strip(), right.hex()):
         return Finding(("signature-damaged",), case.expected), 1
     groups = _together(readings)
-    again = len(groups) > 1 or any(group[0].size != 32 for group in groups)
-    search = Search(case, depth.grades, again=again)
+    search = Search(case, depth.grades)
     for number, group in enumerate(groups):
         # The first reading is the likely one: the others are searched less far.
         found = _find(search, group, depth if not number else QUICK if depth is THOROUGH else Depth(0, depth.most))
@@ -139,54 +136,63 @@ def _damaged(received: str, right: str) -> bool:
     return len(longer) - len(shorter) == 1 and begin < len(shorter) and longer[begin + 1 :] == shorter[begin:]
 
 
-def _unkeyed() -> Any:
-    raise AssertionError
+def _first_fit(raws: Sequence[bytes], mac: Hmac, targets: Container[bytes]) -> int | None:
+    """Find the first text with one of these HMACs. All the time goes into this loop: it takes them without a call."""
+    inner, outer = mac.inner, mac.outer
+    for at, raw in enumerate(raws):
+        once, twice = inner(), outer()
+        once.update(raw)
+        twice.update(once.digest())
+        if twice.digest() in targets:
+            return at
+    return None
+
+
+def _first_match(
+    raws: Sequence[bytes], mac: Mac, targets: Container[bytes], matches: Callable[[bytes], bool]
+) -> int | None:
+    for at, raw in enumerate(raws):
+        digest = mac(raw)
+        if digest in targets or matches(digest):
+            return at
+    return None
 
 
 def _find(search: Search, readings: list[Reading], depth: Depth) -> Finding | None:
-    reading, tried = readings[0], search.tried
-    matches, size = reading.matches, reading.size
+    matches, size, before = readings[0].matches, readings[0].size, search.tried
     targets = {each.exact: each for each in reversed(readings) if each.exact}
-    for mistakes, told, mac, texts in _attempts(search, size, depth.grades):
-        # The loop that all the time goes into: an HMAC is taken and compared here, without a call.
-        keyed = isinstance(mac, Hmac) and mac.size == size and bool(targets)
-        inner, outer = (mac.inner, mac.outer) if isinstance(mac, Hmac) else (_unkeyed, _unkeyed)
-        for first, second, _grade, text, how, more in texts:
-            if text is None:
-                continue
-            tried += 1
-            raw = text.encode(ENCODING, ERRORS) if isinstance(text, str) else text
-            if keyed:
-                once, twice = inner(), outer()
-                once.update(raw)
-                twice.update(once.digest())
-                digest = twice.digest()
-                fits = digest in targets
-            else:
-                digest = mac(raw)
-                fits = digest in targets or matches(digest)
-            if fits:
-                reading = targets.get(digest, reading)
-                search.tried = tried
-                named = dict.fromkeys((*first.split(), *second.split(), *mistakes.split(), *reading.mistakes))
-                details = dict.fromkeys(filter(None, (how, more, told)))
-                return Finding(tuple(named), encoded(text).decode(ENCODING, ERRORS), tuple(details))
-        if tried > depth.most:
+    for mistakes, told, mac, strings in _attempts(search, size, depth.grades):
+        keyed = mac if isinstance(mac, Hmac) and mac.size == size and targets else None
+        for texts in strings:
+            search.tried += len(texts.raws)
+            at = _first_fit(texts.raws, keyed, targets) if keyed else _first_match(texts.raws, mac, targets, matches)
+            if at is not None:
+                digest = mac(texts.raws[at])
+                search.tried += at + 1 - len(texts.raws)
+                reading = targets.get(digest, readings[0])
+                raw, (mistake, _grade, how) = texts.raws[at], texts.metas[at]
+                named = dict.fromkeys((*" ".join((texts.wrong, mistake, *mistakes)).split(), *reading.mistakes))
+                details = dict.fromkeys(filter(None, (*texts.how.split("\n"), *how.split("\n"), *told.split("\n"))))
+                return Finding(tuple(named), raw.decode(ENCODING, ERRORS), tuple(details))
+        if search.tried - before > depth.most:
             break
-    search.tried = tried
     return None
+
+
+# Half of the keys are the same for every request, and most of the others for every request of one client.
+_hmac = lru_cache(4096)(Hmac)
 
 
 def _attempts(search: Search, size: int, most: int) -> Iterator[Attempt]:
     """Digests under keys and the texts to try them on, first with one wrong choice, then with two."""
     case = search.case
-    secret, api_key, right = encoded(case.secret), encoded(case.key), [search.right]
+    secret, api_key, right = encoded(case.secret), encoded(case.key), search.right
     macs = _hmacs(size, secret)
     for named, _name, mac in macs:
-        yield named, "", mac, right
-    wrong_digests = list(digests(size, secret, api_key))
+        yield (named,), "", mac, right
+    wrong_digests = digests(size, secret, api_key)
     for mistake, _grade, digest, how in wrong_digests:
-        yield mistake, how, digest, right
+        yield (mistake,), how, digest, right
     keys: dict[bytes, Key] = {}
     source = secrets(case)
     # The usual keys, then all strings, then the other keys.
@@ -196,30 +202,30 @@ def _attempts(search: Search, size: int, most: int) -> Iterator[Attempt]:
         keys |= fresh
         for named, name, _mac_of_secret in macs:
             for key, wrong in fresh.items():
-                yield f"{wrong.mistake} {named}", wrong.how, Hmac(name, key), right
+                yield (wrong.mistake, named), wrong.how, _hmac(name, key), right
         if batch:
             for named, _name, mac in macs:
-                yield named, "", mac, search.singles()
+                yield (named,), "", mac, search.singles()
     if not most or len(case.expected) > _LONG:
         return
-    again = beside([(each[0], each[2], each) for each in search.singles()], most)
-    strings = {grade: [each for _first, _grade, each in chosen] for grade, chosen in again.items()}
-    common = {key: wrong for key, wrong in keys.items() if strings[wrong.grade]}
+    strings = {grade: search.common(most - grade) for grade in range(1, RARE + 2)}
+    common = {key: wrong for key, wrong in keys.items() if strings[wrong.grade].raws}
+    few = most <= QUICK.grades
     for key, wrong in common.items():
-        if wrong.grade < 3:
-            for mistake, other, digest, more in digests(size, key, api_key, common=True):
-                if other < 3:
-                    yield f"{wrong.mistake} {mistake}", f"{wrong.how} {more}".strip(), digest, right
+        if wrong.grade < 3 or not few:
+            for mistake, other, digest, more in digests(size, key, api_key, common=few or wrong.grade > 2):
+                if other + wrong.grade <= most:
+                    yield (wrong.mistake, mistake), f"{wrong.how}\n{more}", digest, right
     for mistake, grade, digest, how in wrong_digests:
-        if strings[grade]:
-            yield mistake, how, digest, strings[grade]
+        if strings[grade].raws:
+            yield (mistake,), how, digest, [strings[grade]]
     for named, name, _mac_of_secret in macs:
         for key, wrong in common.items():
-            yield f"{wrong.mistake} {named}", wrong.how, Hmac(name, key), strings[wrong.grade]
+            yield (wrong.mistake, named), wrong.how, _hmac(name, key), [strings[wrong.grade]]
     for named, _name, mac in macs:
-        yield named, "", mac, search.pairs()
+        yield (named,), "", mac, search.pairs()
     if size == 16:  # v1 itself is without key and separators
-        yield "v1-rule", "", lambda text: hashlib.md5(text + secret).digest(), search.pairs()  # noqa: S324 # its rule
+        yield ("v1-rule",), "", lambda text: hashlib.md5(text + secret).digest(), search.pairs()  # noqa: S324 # its rule
 
 
 def _hmacs(size: int, secret: bytes) -> list[tuple[str, str, Mac]]:
@@ -228,7 +234,7 @@ def _hmacs(size: int, secret: bytes) -> list[tuple[str, str, Mac]]:
     told = {name: "" if name == "sha256" else f"hmac-{name}"}
     if size < 32:
         told["sha256"] = "truncated"
-    return [(named, each, Hmac(each, secret)) for each, named in told.items()]
+    return [(named, each, _hmac(each, secret)) for each, named in told.items()]
 
 
 def wrong_signatures(fields: Mapping[str, Any], credentials: Credentials) -> Iterator[tuple[str, str]]:
@@ -251,9 +257,12 @@ def _wrong_signatures(case: Case) -> Iterator[tuple[str, str]]:
         return first or grade < 4
 
     def candidates() -> Iterator[tuple[str, str]]:
-        for mistake, _second, grade, text, _how, _more in Search(case, QUICK.grades).singles():
-            if usual(mistake, grade):
-                yield mistake, mac(encoded(text or "")).hex()
+        tried = {message}
+        for texts in Search(case, QUICK.grades).singles():
+            for raw, (mistakes, grade, _how) in zip(texts.raws, texts.metas, strict=True):
+                if raw not in tried and usual(mistake := mistakes.split()[0], grade):
+                    yield mistake, mac(raw).hex()
+                tried.add(raw)
         for mistake, grade, key, _how in secrets(case):
             if usual(mistake, grade):
                 yield mistake, Hmac("sha256", encoded(key))(message).hex()

@@ -60,7 +60,7 @@ class CaseV3(Case):
         """The timestamp as text."""
         return canonical_string_v3(b"", self.timestamp)
 
-    @property
+    @cached_property
     def nonce(self) -> str:
         """What stands in the place of v2's nonce."""
         return self.stamp
@@ -125,7 +125,7 @@ def bodies(case: CaseV3) -> Iterator[Part]:
     for grade, encode in ((2, percent_encoded), (3, form_encoded)):
         yield Part("text-encoded-whole", grade, encode(text), "It is the body that is encoded.")
     raw = text.encode(ENCODING, ERRORS)
-    for name, grade in (("sha256", 2), ("md5", 3), ("sha1", 4), ("sha512", 4)):
+    for name, grade in (("sha256", 2), ("md5", 2), ("sha1", 4), ("sha512", 4)):
         digest = hashlib.new(name, raw)
         told = "It is the body that is hashed."
         yield Part("text-hashed-first", grade, digest.hexdigest(), told)
@@ -207,6 +207,7 @@ def _as_other_things(case: CaseV3, value: dict[str, Any]) -> Iterator[Part]:
         (3, {"cmd": command, "apiKey": case.key, "params": value}),
         (3, {"params": value}), (4, {"command": command, "params": value}),
         (4, {"cmd": command, **value}), (4, {"apiKey": case.key, **value}), (4, {**value, "cmd": command}),
+        (4, {**value, "apiKey": case.key}),
         (4, {"apiKey": case.key, "cmd": command, **value}),
         *((4, {"apiKey": case.key, "cmd": command, "nonce": nonce, "params": value})
           for nonce in (case.stamp, f"{case.stamp}0000")),
@@ -264,17 +265,16 @@ def stamps(case: CaseV3) -> Iterator[Part]:
         yield Part("timestamp-as-date", 4, format_datetime(date))
 
 
-def in_any_millisecond(case: CaseV3) -> Iterator[str]:
-    """List the strings over each millisecond of the second sent: a client that reads the clock so signs one."""
+def any_millisecond(case: CaseV3) -> Iterator[str]:
+    """List each millisecond of the second sent: a client that reads the clock so signs one."""
     if case.stamp.isascii() and case.stamp.isdigit() and len(case.stamp) == SECONDS:
-        start = case.text + case.stamp
-        yield from (f"{start}{after:03d}" for after in range(1, 1000))
+        yield from (f"{case.stamp}{after:03d}" for after in range(1, 1000))
 
 
 # What a join is made of, beside constant texts.
 _BODY, _STAMP = "{body}", "{timestamp}"
 _BETWEEN_THEM = (
-    (1, (" ", "\n", "&")), (2, (":", ".", "|", ",")),
+    (1, ("\n",)), (2, (" ", "&", ":", ".", "|", ",")),
     (4, (";", "\r\n", "?", "-", "_", "/", "+", "=", "\t", "#", "@", "~", "\\n", "\0", "||", "::", ", ", "\n\n", ": ",
          "&timestamp=", "?timestamp=", "timestamp=", "&ts=", "&t=", "&nonce=", "timestamp:", "timestamp",
          "&X-NtApi-Timestamp=")),
@@ -284,7 +284,7 @@ _IN_ONE = (
     '{"body":{body},"timestamp":{timestamp}}', '{"timestamp":{timestamp},"body":{body}}',
     '{"params":{body},"timestamp":{timestamp}}', '{"params":{body},"timestamp":"{timestamp}"}',
     "body={body}&timestamp={timestamp}", "timestamp={timestamp}&body={body}", "params={body}&timestamp={timestamp}",
-    "[{body},{timestamp}]", '["{body}","{timestamp}"]', "({body}, {timestamp})", '{body}"{timestamp}"',
+    "[{body},{timestamp}]", '["{body}","{timestamp}"]', "({body}, {timestamp})",
 )  # fmt: skip
 
 
@@ -321,8 +321,8 @@ def _with_atoms(case: CaseV3) -> Iterator[Join]:
         if name == "the order id":  # it may be a time by chance
             continue
         told, first, bare = f"It is {name}.", f"timestamp-first {mistake}", f"timestamp-left-out {mistake}"
-        for between in ("", "\n", "&", ":", "|", "."):
-            each = max(4 if between else grade, 3)
+        for between in ("", "\n", "&", ":", "|", ".") if grade < 4 else ("",):
+            each = 4 if between else 2 if name == "the key" else max(grade, 3)
             for kind, parts in (
                 (first, (_STAMP, text, _BODY)), (first, (text, _STAMP, _BODY)), (mistake, (_BODY, text, _STAMP)),
                 (bare, (text, _BODY)), (bare, (_BODY, text)),
@@ -344,8 +344,9 @@ def _with_method(case: CaseV3) -> Iterator[Join]:
             kind = "method-signed" if method in heads else "path-signed"
             head = between.join(heads)
             for mistakes, grade, parts in (
-                (f"{kind} timestamp-first", 4 if between else 2, (_STAMP, head, _BODY)),
-                (f"{kind} timestamp-first", 4, (head, _STAMP, _BODY)), (kind, 3, (head, _BODY, _STAMP)),
+                (f"{kind} timestamp-first", 4 if between not in ("", "\n") else 2, (_STAMP, head, _BODY)),
+                (f"{kind} timestamp-first", 4 if between else 2, (head, _STAMP, _BODY)),
+                (kind, 4 if between else 2, (head, _BODY, _STAMP)),
                 (f"timestamp-left-out {kind}", 4, (head, _BODY)), (f"timestamp-left-out {kind}", 4, (_BODY, head)),
             ):  # fmt: skip
                 yield Join(mistakes, grade, _join(between.join(parts)))

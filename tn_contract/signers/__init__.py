@@ -79,7 +79,7 @@ class Case:
         """The key of the request."""
         return self.credentials.api_key
 
-    @property
+    @cached_property
     def nonce(self) -> str:
         """The nonce as sent, "" when it has no text."""
         nonce = self.fields.get("nonce", "")
@@ -91,7 +91,7 @@ class Case:
         command = self.fields.get("cmd", "")
         return command if isinstance(command, str) else ""
 
-    @property
+    @cached_property
     def order(self) -> tuple[str, str]:
         """Name and text of the order id: the first of params that is `order_id` or a number."""
         params = self.fields.get("params")
@@ -114,7 +114,7 @@ def stamps_of(fields: Mapping[str, Any], sent: str = "") -> tuple[str, ...]:
     found = [sent] if sent else []
     if isinstance(nonce, str) and nonce.isascii() and nonce.isdigit() and SECONDS <= len(nonce) < _DIGITS:
         found += [nonce, nonce[:SECONDS]]
-        found += [nonce[:-7]] if len(nonce) > 16 else []
+        found += [nonce[:-7], nonce[:13]] if len(nonce) > 16 else []
     return tuple(dict.fromkeys(found))
 
 
@@ -213,8 +213,8 @@ def atoms(case: Case) -> Iterator[tuple[str, str, int, str]]:
         ("path-signed", "the path", 2, path),
         ("url-signed", "the URL", 3, f"https://{host}{path}"),
         ("url-signed", "the host", 3, host),
-        ("key-or-nonce-added", "the key", 3, case.key),
-        ("key-or-nonce-added", "the nonce", 3, case.nonce),
+        ("key-or-nonce-added", "the key", 2, case.key),
+        ("key-or-nonce-added", "the nonce", 2, case.nonce),
         ("key-or-nonce-added", "the command", 4, case.command),
         ("key-or-nonce-added", "the order id", 4, case.order[1]),
         ("secret-in-string", "the secret", 2, case.secret),
@@ -228,7 +228,7 @@ def atoms(case: Case) -> Iterator[tuple[str, str, int, str]]:
         ("url-signed", "the URL", 4, f"https://tradernet.com{path}"),
         ("url-signed", "the URL without its scheme", 4, host + path),
         ("url-signed", "the base URL", 4, f"https://{host}"),
-        *(("key-or-nonce-added", "a time", 4, stamp) for stamp in case.stamps),
+        *(("key-or-nonce-added", "a time", 3, stamp) for stamp in case.stamps),
         *(("key-or-nonce-added", "a date", 4, date) for date in case.dates),
     ):
         if text:

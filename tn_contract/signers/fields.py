@@ -8,21 +8,23 @@ from itertools import combinations, permutations
 from typing import Final
 from urllib.parse import unquote
 
-from tn_contract.signers import Case, Choice, from_json, leaves, sorted_tree, written
-from tn_contract.signers.values import ANY_VALUE_CHOICES, PLAIN, VALUE_CHOICES
+from tn_contract.signers import SECONDS, Case, Choice, from_json, leaves, sorted_tree, written
+from tn_contract.signers.values import ANY_VALUE_CHOICES, CASE_CHOICES, PLAIN, VALUE_CHOICES
 from tn_contract.signing import key_order
 from tn_contract.wire import Nested, nest
 
 _KNOWN: Final = {"apiKey": "no-api-key", "cmd": "no-cmd", "nonce": "no-nonce", "params": "no-params"}
 
-# Other names for fields, each tried alone: (right name, its other names, grade of the first few, how many those are).
+# Other names for fields, each tried alone: (right name, its other names, how many of these are
+# seen often, and how many at times).
 _OTHER_NAMES = (
     ("apiKey", "api_key apikey key publicKey public_key ApiKey API_KEY api-key Apikey APIKey api_token token "
-               "accessKey access_key user login X-NtApi-PublicKey", 4),
-    ("cmd", "command method action Cmd CMD func name op", 2),
-    ("nonce", "timestamp time ts Nonce nounce t NONCE tonce _nonce date", 1),
-    ("params", "param Params parameters data args PARAMS body payload None q params[]", 1),
-    ("order_id", "orderId id orderid order OrderId order-id ORDER_ID orderID OrderID order_ids oid orderNumber", 2),
+               "accessKey access_key user login X-NtApi-PublicKey", (1, 6)),
+    ("cmd", "command method action Cmd CMD func name op", (1, 3)),
+    ("nonce", "timestamp ts time Nonce nounce t NONCE tonce _nonce date", (1, 3)),
+    ("params", "param data Params parameters args PARAMS body payload None q params[]", (0, 4)),
+    ("order_id", "orderId id orderid orderID order OrderId order-id ORDER_ID OrderID order_ids oid "
+                 "orderNumber", (1, 4)),
 )  # fmt: skip
 # Names changed together, and all names by one rule.
 _RESPELT = (
@@ -58,7 +60,6 @@ _BUILT: Final[dict[tuple[str, ...], int]] = {
 def changes(case: Case) -> list[Choice]:
     """List the ways to sign other fields, or other values of them, than were sent."""
     return [
-        *_meant(case),
         *_chosen(case),
         *_renamed(),
         *_added(case),
@@ -66,6 +67,11 @@ def changes(case: Case) -> list[Choice]:
         *ANY_VALUE_CHOICES,
         *(VALUE_CHOICES if PLAIN.search(case.expected) else ()),
     ]
+
+
+def changes_by_request(case: Case) -> list[Choice]:
+    """List the changes that depend on more of the request than its names: how it was sent, and what came before it."""
+    return [*_meant(case), *_of_others(case), *CASE_CHOICES]
 
 
 # ---- fields ----------------------------------------------------------------------------------------------------
@@ -103,9 +109,9 @@ def _chosen(case: Case) -> Iterator[Choice]:
     for empty in ("[]", "{}", "null", "None"):
         yield Choice("empty-params-signed", 4, _adds("params", empty))
     yield Choice("empty-value-dropped", 2, lambda tree: leaves(tree, lambda value: value or None))
-    for count, grade in ((2, 3), (3, 4)):
+    for count in (2, 3):
         for names in combinations(_KNOWN, count):
-            yield Choice("few-fields-signed", grade, _without(*names), _told_few(names))
+            yield Choice("few-fields-signed", 4, _without(*names), _told_few(names))
     if isinstance(params := case.fields.get("params"), dict) and len(params) > 1:
         for name in list(params)[:8]:
             yield Choice("param-left-out", 2, _inner(lambda p, name=name: {k: v for k, v in p.items() if k != name}))
@@ -129,12 +135,12 @@ def _renamed() -> Iterator[Choice]:
         return lambda tree: {names(k): v for k, v in tree.items()}
 
     yield Choice("names-in-other-case", 2, top(str.lower))
-    for grade, rule in ((3, str.upper), (3, _capital), (3, _snake), (4, _camel), (4, _pascal), (4, _kebab)):
+    for grade, rule in ((4, str.upper), (3, _capital), (3, _snake), (4, _camel), (3, _pascal), (4, _kebab), (3, _go)):
         yield Choice("names-in-other-case", grade, named(rule))
         yield Choice("names-in-other-case", 4, top(rule))
-    for name, others, common in _OTHER_NAMES:
+    for name, others, (often, at_times) in _OTHER_NAMES:
         for position, other in enumerate(others.split()):
-            grade = 3 if position < common else 4
+            grade = 2 if position < often else 3 if position < at_times else 4
             yield Choice("names-respelt", grade, named(lambda each, name=name, other=other: _to(each, {name: other})))
     for grade, table in _RESPELT:
         yield Choice("names-respelt", grade, named(lambda each, table=table: _to(each, table)))
@@ -164,6 +170,10 @@ def _pascal(name: str) -> str:
     return _capital(_camel(name))
 
 
+def _go(name: str) -> str:
+    return re.sub("Id$", "ID", re.sub("^Api(?=[A-Z])", "API", _pascal(name)))
+
+
 def _kebab(name: str) -> str:
     return _snake(name).replace("_", "-")
 
@@ -171,14 +181,15 @@ def _kebab(name: str) -> str:
 def _added(case: Case) -> Iterator[Choice]:
     """Sign fields that are not sent."""
     for position, name in enumerate(_EXTRA_NAMES["secret"].split()):
-        yield Choice("secret-as-field", 2 if position == 0 else 3 if position < 3 else 4, _adds(name, case.secret))
+        yield Choice("secret-as-field", 2 if position < 2 else 3 if position < 5 else 4, _adds(name, case.secret))
     for name in _EXTRA_NAMES["signature"].split():
-        yield Choice("empty-signature-signed", 4, _adds(name, ""))
+        yield Choice("empty-signature-signed", 3 if name[:3] == "sig" else 4, _adds(name, ""))
     stamps, now = case.stamps, str(case.at_ns // 10**9) if case.at_ns else ""
     order_name, order_id = case.order
     for name, value, grade in (
         ("method", case.method, 3), ("path", case.path, 3), ("host", case.host, 3),
-        *((name, stamp, 4) for stamp in dict.fromkeys((*stamps, now, case.nonce)) if stamp
+        *((name, stamp, 2 if (name, len(stamp)) == ("timestamp", SECONDS) else 4)
+          for stamp in dict.fromkeys((*stamps, now, case.nonce)) if stamp
           for name in ("timestamp", "ts", "time", "date")),
         ("url", f"https://{case.host}{case.path}", 4), ("uri", case.path, 4), ("endpoint", case.path, 4),
         ("method", case.command, 4), ("command", case.command, 4), ("action", case.command, 4),
@@ -204,12 +215,10 @@ def _replaced(case: Case) -> Iterator[Choice]:
     """Sign another value of a field than was sent."""
     fields = case.fields
     if "apiKey" in fields:
-        yield Choice("secret-signed-as-key", 3, _adds("apiKey", case.secret, True))
-        for pair in case.others[:4]:
-            yield Choice("other-key-signed", 4, _adds("apiKey", pair.api_key, True))
+        yield Choice("secret-signed-as-key", 2, _adds("apiKey", case.secret, True))
         for form in ("{}\n", " {}", "{} ", '"{}"', "'{}'", "<{}>"):
             yield Choice("other-key-signed", 4, _adds("apiKey", form.format(case.key), True))
-        for text in (case.key.upper(), case.key.lower(), "", "None", "null", "undefined", "<apiKey>"):
+        for text in ("", "None", "null", "undefined", "<apiKey>"):
             yield Choice("other-key-signed", 4, _adds("apiKey", text, True))
     yield Choice("other-command", 3, _adds("cmd", "getAuthInfo", True))
     sent = case.command
@@ -217,6 +226,13 @@ def _replaced(case: Case) -> Iterator[Choice]:
     others += [_capital(sent), _snake(sent), "delTradeOrder", "deleteTradeOrder", "None", "null", "undefined"]
     for command in others:
         yield Choice("other-command", 4, _adds("cmd", command, True))
+
+
+def _of_others(case: Case) -> Iterator[Choice]:
+    """Sign the key of another pair, or the fields of an earlier request."""
+    keys = [pair.api_key for pair in case.others[:4]]
+    for text in (*keys, case.key.upper(), case.key.lower()) if "apiKey" in case.fields else ():
+        yield Choice("other-key-signed", 4, _adds("apiKey", text, True))
     for earlier in case.earlier:
         yield Choice("other-request-signed", 2, lambda _tree, earlier=earlier: earlier)
         if isinstance(wrong := earlier.get("params"), dict):
@@ -365,7 +381,7 @@ _ORDERS = (
     Choice("inner-unsorted", 3, lambda tree: {name: tree[name] for name in key_order(tree)}),
     Choice("unsorted", 1, lambda tree: tree),
     Choice("unsorted", 3, lambda tree: _level(tree, tree)),
-    Choice("reverse-sorted", 1, lambda tree: _ordered(tree, lambda names: key_order(names)[::-1])),
+    Choice("reverse-sorted", 2, lambda tree: _ordered(tree, lambda names: key_order(names)[::-1])),
     Choice("reverse-sorted", 3, lambda tree: _level(tree, key_order(tree)[::-1])),
     Choice("reverse-sorted", 4, lambda tree: _ordered(tree, reversed), "It is the order as sent, reversed."),
     Choice("pairs-sorted", 3, _pair_order),
@@ -389,9 +405,14 @@ _BY_VALUE = tuple(
 
 def orders(case: Case) -> list[Choice]:
     """List the ways to arrange the fields, except the right one."""
-    arrangements = list(_arrangements(case))
-    # An order that programs are known to build explains more than one that happens to be that of the values.
-    return [*_ORDERS, *(each for each in arrangements if each.grade < 3), *_BY_VALUE, *arrangements]
+    return [*_ORDERS, *_arrangements(case)]
+
+
+def orders_by_value(case: Case) -> list[Choice]:
+    """List the orders that depend on the values. An order that programs are known to build explains more."""
+    built = [each.apply(case.fields) for each in (*_ORDERS, *(each for each in _arrangements(case) if each.grade < 3))]
+    known = {tuple(tree) for tree in built if tree}
+    return [each for each in _BY_VALUE if tuple(each.apply(case.fields)) not in known]
 
 
 def _arrangements(case: Case) -> Iterator[Choice]:

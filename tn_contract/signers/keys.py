@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -39,6 +40,8 @@ _PLACEHOLDERS = (
     "apiKey", "api_key", "API_KEY", "TN_API_KEY", "key", "tn-demo-secret", "tn-demo-key", "<hash>", "hash", "123",
     "123456", "foo", "default", "example", "sha256", "HmacSHA256", "delTradeOrder", "tradernet", "Tradernet", " ",
 )  # fmt: skip
+# What a variable that is not set becomes.
+_MISSING = ("undefined", "null", "None")
 _NOUNS = ("secret", "secret key", "api secret", "api secret key", "private key", "secret here", "api secret here")
 _STYLES: tuple[Callable[[str], str], ...] = (
     lambda words: words.replace(" ", "_"),
@@ -47,16 +50,38 @@ _STYLES: tuple[Callable[[str], str], ...] = (
     lambda words: f"<{words.replace(' ', '_').upper()}>",
     lambda words: f"<{words.replace(' ', '-')}>",
     lambda words: words,
+    *(
+        lambda words, form=form: form.format(words.replace(" ", "_").upper())
+        for form in (
+            "process.env.{}",
+            "os.environ['{}']",
+            "ENV['{}']",
+            "$_ENV['{}']",
+            "getenv('{}')",
+            "${}",
+            "${{{}}}",
+            "%{}%",
+            "{{{{{}}}}}",
+            "${{{{ secrets.{} }}}}",
+        )
+    ),
 )
 # The same few words in the spellings of samples: your_secret, YOUR_API_SECRET_HERE, <my-secret>.
 _WRITTEN_OUT = tuple(
     dict.fromkeys(
-        style(f"{owner}{noun}") for owner in ("your ", "my ", "the ", "") for noun in _NOUNS for style in _STYLES
+        style(f"{owner}{noun}")
+        for owner in ("your ", "my ", "the ", "")
+        for noun in _NOUNS
+        for style in (_STYLES if not owner else _STYLES[:6])
     )
 )
+_CONSTANT = [
+    Key("placeholder-secret", 2 if text in _MISSING else 4, text.encode(), f"It is {text!r}.")
+    for text in dict.fromkeys((*_PLACEHOLDERS, *_WRITTEN_OUT))
+]
 _BEHIND = (
     ("secret-line-feed", 1, "\n"), ("secret-line-feed", 2, "\r\n"), ("secret-line-feed", 2, " "),
-    ("secret-line-feed", 2, "\r"), ("secret-line-feed", 3, "\t"), ("secret-line-feed", 4, "\0"),
+    ("secret-line-feed", 4, "\r"), ("secret-line-feed", 3, "\t"), ("secret-line-feed", 4, "\0"),
     ("secret-line-feed", 4, "\\n"), ("secret-line-feed", 4, "\\r\\n"), ("secret-line-feed", 4, "\n\n"),
     ("secret-line-feed", 4, "\u200b"), ("secret-line-feed", 4, "\u00a0"), ("secret-line-feed", 4, "  "),
     ("secret-line-feed", 4, "\ufeff"), ("secret-with-more", 2, "&"),
@@ -65,7 +90,7 @@ _BEHIND = (
     ("secret-quoted", 3, '"'), ("secret-quoted", 4, "'"),
 )  # fmt: skip
 _BEFORE = (
-    ("secret-line-feed", 2, " "), ("secret-line-feed", 3, "\ufeff"), ("secret-line-feed", 3, "\n"),
+    ("secret-line-feed", 3, " "), ("secret-line-feed", 3, "\ufeff"), ("secret-line-feed", 3, "\n"),
     ("secret-line-feed", 4, "\t"), ("secret-line-feed", 4, "\r\n"), ("secret-line-feed", 4, "\0"),
     ("secret-line-feed", 4, "\u200b"),
     *(("secret-with-more", 4, text) for text in ("&", ":", "=", "AWS4", "TN4", "TN", "Bearer ", "Basic ", "secret:",
@@ -95,8 +120,28 @@ _CHAINS = (
 
 
 def secrets(case: Case) -> Iterator[Key]:
-    """List the keys that a wrong signer may have used."""
-    secret, key = case.secret, case.key
+    """List the keys that a wrong signer may have used, the usual ones first."""
+    yield from _of_pair(case.key, case.secret)
+    for pair in case.others:
+        yield Key("other-secret", 1, pair.secret.reveal())
+        yield Key("other-secret", 3, pair.api_key, "It is the key of that pair.")
+    yield from _joined_with_more(case)
+    yield from _derived(case, encoded(case.secret))
+    yield from _CONSTANT
+    for name, text in (("the nonce", case.nonce), ("the command", case.command), ("the order id", case.order[1]),
+                       ("the path", case.path), ("the host", case.host), ("a time", next(iter(case.stamps), "")),
+                       ("the method", case.method)):  # fmt: skip
+        if text:
+            yield Key("other-text-as-secret", 4, text, f"It is {name}.")
+
+
+@lru_cache(32)
+def _of_pair(key: str, secret: str) -> tuple[Key, ...]:
+    """List the keys that are made of a key pair alone."""
+    return tuple(each._replace(key=encoded(each.key)) for each in _made_of_pair(key, secret))
+
+
+def _made_of_pair(key: str, secret: str) -> Iterator[Key]:
     raw = encoded(secret)
     yield Key("key-as-secret", 1, key)
     yield Key("secret-empty", 1, "")
@@ -113,28 +158,18 @@ def secrets(case: Case) -> Iterator[Key]:
     for position, around in enumerate(_AROUND):
         before, _, after = around.partition(" ")
         yield Key("secret-quoted", 2 if position == 0 else 3 if position < 2 else 4, before + secret + after)
-    yield from _joined(case)
+    yield from _joined(key, secret)
     yield from _cut(raw)
-    for pair in case.others:
-        yield Key("other-secret", 1, pair.secret.reveal())
-        yield Key("other-secret", 3, pair.api_key, "It is the key of that pair.")
-    yield from _derived(case, raw)
-    for text in (*_PLACEHOLDERS, *_WRITTEN_OUT):
-        yield Key("placeholder-secret", 4 if text not in ("secret", "undefined", "null", "None") else 3, text,
-                  f"It is {text!r}.")  # fmt: skip
+    for text in ("WebAppData", "tradernet", "Tradernet", "HMAC", "TN", "secret", "auth"):  # the first as in Telegram
+        yield Key("secret-derived", 4, _mac(encoded(text), raw), f"It is the HMAC of the secret under {text!r}.")
     yield from (each._replace(mistake="key-as-secret", grade=4) for each in (
         *_recased(key), *_decoded(key), *_hashed(encoded(key), "key-as-secret", "the key", 1),
         Key("", 4, key + "\n"), Key("", 4, f"{key}&"), Key("", 4, encoded(key).hex()),
         Key("", 4, base64.b64encode(encoded(key)))))  # fmt: skip
-    for name, text in (("the nonce", case.nonce), ("the command", case.command), ("the order id", case.order[1]),
-                       ("the path", case.path), ("the host", case.host), ("a time", next(iter(case.stamps), "")),
-                       ("the method", case.method)):  # fmt: skip
-        if text:
-            yield Key("other-text-as-secret", 4, text, f"It is {name}.")
 
 
 def _recased(text: str) -> Iterator[Key]:
-    for grade, changed in ((1, text.upper()), (1, text.lower()), (3, text.swapcase()), (3, text.capitalize()),
+    for grade, changed in ((2, text.upper()), (2, text.lower()), (3, text.swapcase()), (3, text.capitalize()),
                            (4, text.title())):  # fmt: skip
         yield Key("secret-upper-cased", grade, changed)
 
@@ -179,7 +214,7 @@ def _hashed(raw: bytes, mistake: str, what: str, more: int) -> Iterator[Key]:
         told = f"It is the {name.upper().replace('_', '-')} of {what},"
         usual = min(grade + more, 4)
         yield Key(mistake, usual, digest.hex(), f"{told} in hex.")
-        yield Key(mistake, usual, digest, f"{told} as bytes.")
+        yield Key(mistake, usual if name == "sha256" else min(usual + 1, 4), digest, f"{told} as bytes.")
         yield Key(mistake, min(usual + 1, 4), digest.hex().upper(), f"{told} in upper-case hex.")
         yield Key(mistake, min(usual + 1, 4), base64.b64encode(digest), f"{told} in base64.")
         for size in (16, 32) if not more else ():
@@ -200,7 +235,7 @@ def _hashed(raw: bytes, mistake: str, what: str, more: int) -> Iterator[Key]:
 def _encoded(secret: str, raw: bytes) -> Iterator[Key]:
     in_base64 = base64.b64encode(raw)
     for grade, changed, form in (
-        (2, in_base64, "base64"), (2, raw.hex(), "hex"), (3, raw.hex().upper(), "upper-case hex"),
+        (2, in_base64, "base64"), (3, raw.hex(), "hex"), (3, raw.hex().upper(), "upper-case hex"),
         (3, base64.urlsafe_b64encode(raw).rstrip(b"="), "base64 for URLs"), (3, in_base64.rstrip(b"="), "base64"),
         (4, base64.urlsafe_b64encode(raw), "base64 for URLs"), (3, in_base64 + b"\n", "base64 with a line feed"),
         (4, base64.b64encode(in_base64), "base64 twice"), (4, base64.b64encode(raw.hex().encode()), "base64 of hex"),
@@ -231,17 +266,24 @@ def _rot13(text: str) -> str:
                    else 0) else c for c in text)  # fmt: skip
 
 
-def _joined(case: Case) -> Iterator[Key]:
-    secret, key, nonce = case.secret, case.key, case.nonce
+def _joined(key: str, secret: str) -> Iterator[Key]:
     for position, between in enumerate(_BETWEEN):
-        grade = 2 if position == 0 else 3 if position == 1 else 4
+        grade = 2 if position < 2 else 4
         yield Key("key-and-secret-joined", grade, key + between + secret)
         yield Key("key-and-secret-joined", min(grade, 3) if position < 2 else 4, secret + between + key)
     joined = encoded(key + secret)
-    for grade, text in ((4, hashlib.sha256(joined).hexdigest()), (4, hashlib.sha256(joined).digest()),
-                        (4, base64.b64encode(encoded(f"{key}:{secret}"))),
+    for both in (joined, encoded(secret + key), encoded(f"{key}:{secret}")):
+        for name in ("sha256", "md5", "sha1"):
+            digest = hashlib.new(name, both).digest()
+            yield Key("key-and-secret-joined", 4, digest.hex(), "The two are hashed.")
+            yield Key("key-and-secret-joined", 4, digest, "The two are hashed.")
+    for grade, text in ((4, base64.b64encode(encoded(f"{key}:{secret}"))),
                         (4, f"Basic {base64.b64encode(encoded(f'{key}:{secret}')).decode()}")):  # fmt: skip
         yield Key("key-and-secret-joined", grade, text)
+
+
+def _joined_with_more(case: Case) -> Iterator[Key]:
+    secret, key, nonce = case.secret, case.key, case.nonce
     for grade, name, text in (
         (2, "the nonce", nonce), (4, "the command", case.command), (4, "the order id", case.order[1]),
         (4, "the path", case.path), (4, "the host", case.host), (4, "the method", case.method),
@@ -264,7 +306,7 @@ def _cut(raw: bytes) -> Iterator[Key]:
     for length in range(1, size):
         yield Key("secret-cut", 3 if length in (32, 64, size - 1, size // 2, 16) else 4, raw[:length])
         yield Key("secret-cut", 4, raw[length:])
-    yield Key("secret-cut", 2, raw[::-1], "It is reversed.")
+    yield Key("secret-cut", 4, raw[::-1], "It is reversed.")
     yield Key("secret-cut", 4, raw * 2, "It is repeated.")
     yield Key("secret-cut", 4, raw[1:-1])
     for width in (16, 24, 32, 64):
@@ -291,7 +333,11 @@ def _derived(case: Case, raw: bytes) -> Iterator[Key]:
             texts = [
                 date if step == "date" else step[1:] if step[:1] == "=" else known.get(step, step) for step in chain
             ]
-            for start in (raw, b"AWS4" + raw) if "date" in chain or len(chain) > 1 else (raw,):
+            for start in (
+                (raw, b"AWS4" + raw)
+                if "date" in chain or len(chain) > 1 or chain in (("nonce",), ("stamp",))
+                else (raw,)
+            ):
                 mac = start
                 for text in texts:
                     if (mac, text) not in macs:

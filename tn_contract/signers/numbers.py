@@ -16,7 +16,7 @@ Swaps: TypeAlias = "tuple[str, str, list[Number]]"
 _AROUND = (
     ("as-float", 2, "{}.0"), ("as-float", 4, "{}.00"), ("as-float", 4, "{},0"),
     ("as-float", 4, "{}.000000"),
-    ("quoted", 3, '"{}"'), ("quoted", 4, "'{}'"), ("quoted", 4, '\\"{}\\"'), ("quoted", 4, "`{}`"),
+    ("quoted", 2, '"{}"'), ("quoted", 4, "'{}'"), ("quoted", 4, '\\"{}\\"'), ("quoted", 4, "`{}`"),
     ("padded", 4, " {}"), ("padded", 4, "+{}"), ("padded", 4, "-{}"), ("padded", 3, "0{}"),
     ("padded", 4, "00{}"), ("padded", 4, "{}L"), ("padded", 4, "{}n"), ("padded", 4, "#{}"),
     ("quoted", 4, "[{}]"), ("quoted", 4, "({})"), ("quoted", 4, "Some({})"), ("quoted", 4, "Optional({})"),
@@ -48,7 +48,7 @@ def number_forms(text: str) -> Iterator[Number]:
             yield "rounded", 4, str(int(float(f"{float(number):.{kept - 1}e}")))
     for bits in (32, 31):
         low = number % 2**bits
-        yield "wrapped", 3, str(low - 2**bits if bits == 32 and low >= 2**31 else low)
+        yield "wrapped", 3 if bits == 32 else 4, str(low - 2**bits if bits == 32 and low >= 2**31 else low)
         yield "wrapped", 4, str(low)
     yield "wrapped", 4, str(2**31 - 1)
     yield "wrapped", 4, str(2**32 - 1)
@@ -70,7 +70,7 @@ def _exponents(real: float) -> Iterator[Number]:
         whole = base if "." in base else f"{base}.0"
         yield "in-exponent", 2 if base is short else 4, f"{base}e+{power:02d}"
         yield "in-exponent", 2 if base == php else 4, f"{whole}E+{power}"
-        yield "in-exponent", 3 if base is short else 4, f"{base}E+{power}"
+        yield "in-exponent", 4, f"{base}E+{power}"
         yield "in-exponent", 3 if base is short else 4, f"{whole}E{power}"  # Java
         yield "in-exponent", 4, f"{base}E+{power:02d}"
         yield "in-exponent", 4, f"{whole}e+{power:02d}"
@@ -96,7 +96,11 @@ def _nonces(case: Case) -> Iterator[Number]:
         number = int(case.nonce)
         for power in _UNITS:
             if number >= 10 ** (power + 8):
-                yield "nonce-in-other-unit", 2 if power in (4, 7) else 3, str(number // 10**power)
+                yield (
+                    "nonce-in-other-unit",
+                    2 if power in (4, 7) else 3 if power in (1, 3) else 4,
+                    str(number // 10**power),
+                )
                 yield "nonce-in-other-unit", 4, str(number // 10**power * 10**power)
         for power in _UNITS:
             yield "nonce-in-other-unit", 3 if power == 3 else 4, str(number * 10**power)

@@ -32,12 +32,12 @@ _PRINTED = (
     Printed("Ruby's inspect (symbols)", 3, 3, "{:", "", "=>", '"', ", :", "}", True),
     Printed("Ruby's inspect (3.4)", 4, 4, "{", '"', " => ", '"', ", ", "}", True),
     Printed("Ruby's inspect (3.4, symbols), Elixir or Rust", 4, 4, "{", "", ": ", '"', ", ", "}", True),
-    Printed("Go's fmt", 1, 2, "map[", "", ":", "", " ", "]"),
+    Printed("Go's fmt", 2, 3, "map[", "", ":", "", " ", "]"),
     Printed("Go's fmt of url.Values", 4, 4, "map[", "", ":[", "", "] ", "]]"),
     Printed("Go's %#v", 4, 4, "map[string]string{", '"', ":", '"', ", ", "}"),
     Printed("Go's %#v", 4, 4, "map[string]interface {}{", '"', ":", '"', ", ", "}", True),
     Printed("Go's %#v of url.Values", 4, 4, "url.Values{", '"', ":[]string{", '"', "}, ", "}}"),
-    Printed("Java's toString", 1, 2, "{", "", "=", "", ", ", "}"),
+    Printed("Java's toString", 2, 3, "{", "", "=", "", ", ", "}"),
     Printed("Java's entry set or Lua", 4, 4, "[", "", "=", "", ", ", "]"),
     Printed("Lua", 4, 4, "{", "", "=", '"', ",", "}", True),
     Printed("Python's dict()", 4, 4, "dict(", "", "=", "'", ", ", ")", True),
@@ -46,18 +46,18 @@ _PRINTED = (
     Printed("a data class", 4, 4, "Params(", "", "=", "'", ", ", ")", True),
     Printed("a record", 4, 4, "Params[", "", "=", "", ", ", "]"),
     Printed("C#'s anonymous types", 2, 3, "{ ", "", " = ", "", ", ", " }"),
-    Printed("C#'s KeyValuePair", 3, 4, "[", "", ", ", "", "], [", "]"),
+    Printed("C#'s KeyValuePair", 4, 4, "[", "", ", ", "", "], [", "]"),
     Printed("C#'s KeyValuePair", 4, 4, "[", "", ", ", "", "],[", "]"),
     Printed("C#'s KeyValuePair", 4, 4, "[", "", ", ", "", "][", "]"),
     Printed("C# tuples or Kotlin's Pair", 4, 4, "(", "", ", ", "", "), (", ")"),
     Printed("a list of Kotlin's Pair", 4, 4, "[(", "", ", ", "", "), (", ")]"),
-    Printed("Scala", 3, 4, "Map(", "", " -> ", "", ", ", ")"),
+    Printed("Scala", 4, 4, "Map(", "", " -> ", "", ", ", ")"),
     Printed("Scala", 4, 4, "HashMap(", "", " -> ", "", ", ", ")"),
-    Printed("Swift", 3, 3, "[", '"', ": ", '"', ", ", "]", True),
+    Printed("Swift", 4, 4, "[", '"', ": ", '"', ", ", "]", True),
     Printed("Swift's AnyHashable", 4, 4, "[AnyHashable(", '"', "): ", '"', ", AnyHashable(", "]", True),
-    Printed("Dart", 3, 3, "{", "", ": ", "", ", ", "}"),
-    Printed("Elixir", 3, 4, "%{", '"', " => ", '"', ", ", "}", True),
-    Printed("Elixir", 3, 4, "%{", "", ": ", '"', ", ", "}", True),
+    Printed("Dart", 3, 4, "{", "", ": ", "", ", ", "}"),
+    Printed("Elixir", 4, 4, "%{", '"', " => ", '"', ", ", "}", True),
+    Printed("Elixir", 4, 4, "%{", "", ": ", '"', ", ", "}", True),
     Printed("Elixir's keyword lists", 4, 4, "[", "", ": ", '"', ", ", "]", True),
     Printed("Clojure", 4, 4, "{", '"', " ", '"', ", ", "}", True),
     Printed("Clojure", 4, 4, "{:", "", " ", '"', ", :", "}", True),
@@ -66,7 +66,7 @@ _PRINTED = (
     Printed("Rust's Debug", 4, 4, "Params { ", "", ": ", '"', ", ", " }", True),
     Printed("R or Tcl", 4, 4, "", "", " ", "", " ", ""),
     Printed("Python's items()", 4, 4, "dict_items([(", "'", ", ", "'", "), (", ")])", True),
-    Printed("Python's items()", 4, 3, "[(", "'", ", ", "'", "), (", ")]", True),
+    Printed("Python's items()", 4, 4, "[(", "'", ", ", "'", "), (", ")]", True),
     Printed("Python's tuples", 4, 4, "((", "'", ", ", "'", "), (", "))", True),
     Printed("Python's tuples", 4, 4, "(", "'", ", ", "'", ", ", ")", True),
     Printed("Python's OrderedDict", 4, 4, "OrderedDict([(", "'", ", ", "'", "), (", ")])", True),
@@ -80,15 +80,15 @@ _PRINTED = (
     Printed("JavaScript's util.inspect", 4, 4, "URLSearchParams { ", "'", " => ", "'", ", ", " }"),
     Printed("JavaScript's entries", 4, 4, "", "", ",", "", ",", ""),
     Printed("JavaScript's util.inspect of entries", 4, 4, "[ [ ", "'", ", ", "'", " ], [ ", " ] ]", True),
-    Printed("JavaScript, without quotation marks", 4, 3, "{", "", ":", "", ",", "}"),
+    Printed("JavaScript, without quotation marks", 4, 4, "{", "", ":", "", ",", "}"),
     Printed("JavaScript, with single quotes", 4, 4, "{", "'", ":", "'", ",", "}", True),
     Printed("JavaScript, names without quotation marks", 4, 4, "{", "", ":", '"', ",", "}"),
     Printed("YAML", 4, 4, "", "", ": ", "", "\n", ""),
     Printed("YAML", 4, 4, "", "", ": ", "", "\n", "\n"),
     Printed("an INI file", 4, 4, "", "", " = ", "", "\n", "\n"),
-    Printed("a map in braces", 2, 3, "{", "", "=", "", "&", "}"),
+    Printed("a map in braces", 3, 4, "{", "", "=", "", "&", "}"),
     Printed("a map in brackets", 4, 4, "[", "", "=", "", "&", "]"),
-    Printed("a map in parentheses", 3, 4, "(", "", "=", "", "&", ")"),
+    Printed("a map in parentheses", 4, 4, "(", "", "=", "", "&", ")"),
     Printed("a map in angle brackets", 4, 4, "<", "", "=", "", "&", ">"),
     Printed("a map in quotation marks", 4, 4, '"', "", "=", "", "&", '"'),
     Printed("a map in quotation marks", 4, 4, "'", "", "=", "", "&", "'"),
@@ -123,13 +123,14 @@ def printer(row: Printed, texts: Container[str] | None) -> Callable[[Nested], st
     return write
 
 
-def _php_serialized(tree: Nested, bare: bool = False) -> str:
-    def text(value: Any) -> str:
+def _php_serialized(tree: Nested, texts: Container[str] | None = None) -> str:
+    def text(value: Any, bare: bool = False) -> str:
         if isinstance(value, dict):
-            return _php_serialized(value, bare)
+            return _php_serialized(value, texts)
         return f"i:{value};" if bare and is_number(value) else f's:{len(value.encode("utf-8", "replace"))}:"{value}";'
 
-    return f"a:{len(tree)}:{{{''.join(text(name) + text(value) for name, value in tree.items())}}}"
+    members = [text(name) + text(value, texts is not None and name not in texts) for name, value in tree.items()]
+    return f"a:{len(tree)}:{{{''.join(members)}}}"
 
 
 def _php_exported(tree: Nested, bare: bool = False, indent: str = "") -> str:
@@ -176,8 +177,9 @@ def _pairs_in_json(tree: Nested) -> str:
 
 _WRITERS: tuple[tuple[str, int, Callable[[Nested], str]], ...] = (
     ("PHP's serialize", 2, _php_serialized),
-    ("PHP's serialize", 3, lambda tree: _php_serialized(tree, True)),
-    ("PHP's var_export", 3, _php_exported),
+    ("PHP's serialize", 3, lambda tree: _php_serialized(tree, ())),
+    ("PHP's serialize", 3, lambda tree: _php_serialized(tree, ("nonce",))),
+    ("PHP's var_export", 4, _php_exported),
     ("PHP's var_export", 4, lambda tree: _php_exported(tree, True)),
     ("PHP's print_r", 3, _php_printed),
     ("PHP's var_dump", 4, _php_dumped),
@@ -201,7 +203,7 @@ _WRITERS: tuple[tuple[str, int, Callable[[Nested], str]], ...] = (
     ("a list of pairs in JSON", 4, lambda tree: COMPACT([f"{k}={v}" for k, v in flat(tree)])),
 )
 _CONSTANTS = (
-    ("[object Object]", 1), ("Array", 2), ("", 3), ("{}", 3), ("[]", 4), ("null", 3), ("None", 4), ("undefined", 4),
+    ("[object Object]", 1), ("Array", 2), ("", 3), ("{}", 4), ("[]", 4), ("null", 4), ("None", 4), ("undefined", 4),
     ("System.Collections.Generic.Dictionary`2[System.String,System.String]", 3),
     ("System.Collections.Generic.Dictionary`2[System.String,System.Object]", 4),
     ("System.Collections.Generic.Dictionary`2[System.String,System.Int64]", 4),

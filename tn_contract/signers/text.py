@@ -119,7 +119,7 @@ _IN_JSON = (  # grade for params, grade for the whole, writer
     (4, 4, _json(", ", ": ", None, around="{  }")),
     (4, 4, _json(",", ":", (), around="[{}]")),
     (4, 4, _json(",", ":", None, around="[{}]")),
-    *((4, grade, _pretty(indent, texts)) for indent, grade in (("  ", 3), ("    ", 4), ("\t", 4))
+    *((4, 3 if (indent, texts) == ("  ", ("nonce",)) else 4, _pretty(indent, texts)) for indent in ("  ", "    ", "\t")
       for texts in (("nonce",), (), None)),
 )  # fmt: skip
 
@@ -130,7 +130,7 @@ AS_SENT = _form(form_encoded, form_encoded)
 _NESTINGS = (
     ("brackets", 1, "{}[{}]"), ("brackets", 4, "{}['{}']"), ("brackets", 4, '{}["{}"]'), ("brackets", 4, "{}[{}][]"),
     ("brackets", 4, "{}[][{}]"), ("brackets", 4, "{}[[{}]]"), ("brackets", 4, "{}[:{}]"),
-    ("dotted-name", 1, "{}.{}"),
+    ("dotted-name", 2, "{}.{}"),
     ("other-nesting", 3, "{}_{}"), ("other-nesting", 4, "{}:{}"), ("other-nesting", 4, "{}/{}"),
     ("other-nesting", 4, "{}{}"), ("other-nesting", 4, "{}={}"), ("other-nesting", 4, "{}->{}"),
     ("other-nesting", 4, "{}-{}"), ("other-nesting", 4, "{}__{}"), ("other-nesting", 4, "{}({})"),
@@ -153,7 +153,8 @@ def _joiner_choices() -> Iterator[Choice]:
         yield Choice("other-separators", grade, _joined(between), f"Pairs are joined by {between!r}.")
         yield Choice("other-separators", 4, _outer_joined(between, "="), f"Pairs are joined by {between!r}.")
         for equals in ("", *_EQUALS[:9]) if between in _COMMON_JOINERS else (":", "", "|", " = ", ": "):
-            yield Choice("other-separators", 4, _joined(between, equals))
+            yield Choice("other-separators", 3 if between + equals in (",:", "\n:", ";:") else 4,
+                         _joined(between, equals))  # fmt: skip
         yield Choice("other-separators", 4, lambda tree, between=between: _joined(between)(tree) + between,
                      f"Each pair ends with {between!r}.")  # fmt: skip
     for equals in _EQUALS:
@@ -189,30 +190,47 @@ def _encoded_choices() -> Iterator[Choice]:
 def _inner_choices() -> Iterator[Choice]:
     yield from (Choice("params-as-json", grade, write) for grade, _whole, write in _IN_JSON)
     for write in (TIGHT, TIGHT_TEXTS, WIDE, WIDE_TEXTS):
-        yield Choice("params-as-json", 3, lambda tree, write=write: percent_encoded(write(tree)))
-        yield Choice("params-as-json", 4, lambda tree, write=write: form_encoded(write(tree)))
+        yield Choice("params-as-json", 4, lambda tree, write=write: percent_encoded(write(tree)))
+        yield Choice("params-as-json", 2, lambda tree, write=write: form_encoded(write(tree)))
         yield Choice("params-as-json", 4, lambda tree, write=write: COMPACT(write(tree)))
-        yield Choice("params-as-json", 4, lambda tree, write=write: base64.b64encode(write(tree).encode()).decode())
     yield Choice("inner-equals-encoded", 2, lambda tree: percent_encoded(written(tree)))
     yield Choice("inner-equals-encoded", 4, lambda tree: lower_escapes(percent_encoded(written(tree))))
     yield Choice("inner-equals-encoded", 4, lambda tree: _twice(written(tree)))
     yield Choice("inner-equals-encoded", 4, lambda tree: percent_encoded(_pairs("{}[{}]")({"params": tree})))
-    for inner in (written, TIGHT, TIGHT_TEXTS, WIDE):
-        for name in ("sha256", "md5", "sha1"):
-            yield Choice("text-hashed-first", 4, lambda tree, inner=inner, name=name: hashlib.new(
-                name, encoded(inner(tree))).hexdigest(), "It is params that is hashed.")  # fmt: skip
     yield Choice("values-only", 2, values_only("&"))
     yield Choice("values-only", 4, values_only(","))
     yield from printed(whole=False)
+    for choice in printed(whole=False):
+        if choice.grade < 3:
+            told = f"{choice.how} It is percent-encoded.".strip()
+            for grade, encode in ((2 if "Python" in choice.how else 4, form_encoded), (4, percent_encoded)):
+                yield Choice("params-as-repr", grade, lambda tree, write=choice.apply, encode=encode: encode(
+                    write(tree)), told)  # fmt: skip
     yield Choice("params-as-repr", 4, lambda tree: ",".join(written({k: v}) for k, v in tree.items()))
 
 
+def _digested_choices() -> Iterator[Choice]:
+    for write in (written, TIGHT, TIGHT_TEXTS, WIDE, WIDE_TEXTS):
+        mistake = "text-in-base64" if write is written else "params-as-json"
+        yield Choice(mistake, 4, lambda tree, write=write: base64.b64encode(encoded(write(tree))).decode())
+        for name in ("sha256", "md5", "sha1"):
+            yield Choice("text-hashed-first", 4, lambda tree, write=write, name=name: hashlib.new(
+                name, encoded(write(tree))).hexdigest(), "It is params that is hashed.")  # fmt: skip
+
+
+# Ways to write params that no value shows through.
+DIGESTED_FORMS = tuple(_digested_choices())
 # Ways to write params, where the top level is written as it should be.
 INNER_FORMS = tuple(_inner_choices())
+# Ways to write the whole request as maps are written.
+WHOLE_FORMS = (
+    *(Choice("request-as-json", grade, write) for _params, grade, write in _IN_JSON),
+    *printed(whole=True),
+)
 FORMS = (
     *(Choice(mistake, grade, _pairs(form)) for mistake, grade, form in _NESTINGS),
     *_encoded_choices(),
-    *(Choice("request-as-json", grade, write) for _params, grade, write in _IN_JSON),
+    *WHOLE_FORMS,
     Choice("request-as-json", 4, lambda tree: COMPACT(dict(flat(tree)))),
     Choice("request-as-json", 4, lambda tree: COMPACT(dict(flat(tree, "{}.{}")))),
     # params printed and then taken as text into JSON
@@ -222,7 +240,6 @@ FORMS = (
         {k: written(v) if isinstance(v, dict) else v for k, v in tree.items()})),
     Choice("request-as-json", 4, lambda tree: COMPACT(
         {k: TIGHT_TEXTS(v) if isinstance(v, dict) else v for k, v in tree.items()})),
-    *printed(whole=True),
     # Printed when the names were flat already.
     *(Choice(choice.mistake, 4, lambda tree, write=choice.apply: write(dict(flat(tree))), choice.how)
       for choice in printed(whole=True)),
@@ -243,9 +260,19 @@ FORMS = (
     *(Choice("no-separators", 4, _pairs(form, "", equals)) for _m, grade, form in _NESTINGS[:8] if grade < 4
       for equals in ("", "=", ":")),
     Choice("values-only", 1, values_only("")),
-    *(Choice("values-only", 2 if between == "&" else 4, values_only(between)) for between in (
-        "&", ",", "|", ":", "\n", " ", ";", "-", "_", ".", "/", "+", ", ", "\t", "~", "||", "\r\n", "#")),
+    *(Choice("values-only", grade, values_only(between)) for grade, between in ((2, "|"), (2, ":"), (3, "&"), (3, ","),
+      (3, "\n"))),
+    *(Choice("values-only", 4, values_only(between)) for between in (
+        " ", ";", "-", "_", ".", "/", "+", ", ", "\t", "~", "||", "\r\n", "#")),
     *_joiner_choices(),
+    # Values alone, params written before.
+    *(Choice("values-only", 3 if not between else 4, lambda tree, write=write, between=between: between.join(
+        [value if isinstance(value, str) else write(value) for value in tree.values()]))
+      for write in (TIGHT, TIGHT_TEXTS, WIDE, written, AS_SENT) for between in ("", "&", "|", ":", ",", "\n")),
+    # Values in quotation marks, as in the header of OAuth 1.
+    *(Choice("values-quoted", 4, lambda tree, form=form, between=between: between.join(
+        [f'{name}="{value}"' for name, value in flat(tree, form)]))
+      for form in ("{}[{}]", "{}.{}", "{1}") for between in ("&", ",", ", ", " ", "")),
     *(Choice(mistake, 4, _pairs(form, between, equals)) for mistake, grade, form in _NESTINGS if grade < 4
       for between, equals in ((",", "="), (";", "="), ("|", "="), ("\n", "="), ("&", ":"), (",", ":"), (", ", "="))),
     Choice("list-without-indexes", 3, lambda tree: _without_indexes(tree)),

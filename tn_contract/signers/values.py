@@ -95,8 +95,6 @@ _ANY_VALUES: list[tuple[str, int, Callable[[str], str]]] = [
     ("values-quoted", 4, lambda text: f'["{text}"]'),
     ("values-quoted", 4, lambda text: f" {text}"),
     ("values-quoted", 4, lambda text: f"{text} "),
-    ("values-in-other-case", 4, str.lower),
-    ("values-in-other-case", 4, str.upper),
 ]
 _LISTS = [
     ("list-as-repr", 1, repr),
@@ -134,6 +132,7 @@ def _valued(choices: list[tuple[str, int, Callable[[str], str]]]) -> list[Choice
 
 
 ANY_VALUE_CHOICES = _valued(_ANY_VALUES)
+CASE_CHOICES = _valued([("values-in-other-case", 4, str.lower), ("values-in-other-case", 4, str.upper)])
 VALUE_CHOICES = [
     *_valued(_VALUES),
     *(Choice(mistake, grade, lambda tree, write=write: _lists(tree, write)) for mistake, grade, write in _LISTS),

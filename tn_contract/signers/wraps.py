@@ -15,14 +15,14 @@ from tn_contract.signers.values import component_encoded, form_encoded, lower_es
 from tn_contract.signing import ERRORS
 
 _BEHIND = (
-    ("trailing-ampersand", 1, "&"), ("line-feed", 1, "\n"), ("crlf", 2, "\r\n"), ("white-space", 2, " "),
+    ("trailing-ampersand", 2, "&"), ("line-feed", 1, "\n"), ("crlf", 2, "\r\n"), ("white-space", 2, " "),
     ("white-space", 4, "\t"), ("white-space", 4, "\0"), ("white-space", 4, "\r"), ("white-space", 4, "\\n"),
     ("white-space", 4, "\n\n"), ("white-space", 4, "  "), ("white-space", 4, "\u00a0"), ("white-space", 4, "\\r\\n"),
     *(("other-separators", 4, text) for text in (";", ",", "?", "|", ":", "=", ".", "#", "/", "&&", "-", "+")),
     ("other-separators", 4, "&="),
 )  # fmt: skip
 _BEFORE = (
-    ("leading-ampersand", 2, "&"), ("question-mark", 1, "?"), ("white-space", 3, " "), ("white-space", 4, "\n"),
+    ("leading-ampersand", 2, "&"), ("question-mark", 2, "?"), ("white-space", 3, " "), ("white-space", 4, "\n"),
     ("white-space", 3, "\ufeff"), ("white-space", 4, "\t"), ("white-space", 4, "\r\n"),
     *(("other-separators", 4, text) for text in (";", ",", "|", ":", "/", "#", ".", "=", "/?", "q=", "data=", "-")),
     *(("text-quoted", 4, text) for text in ("msg=", "body=", "query=", "params=", "payload=", "message=", "string=")),
@@ -42,8 +42,9 @@ _HOW_MANY = {2: 15, 3: 8, 4: 4}  # of them, by the grade of what is put there
 # Together with it, as other exchanges want it; the placeholders are `atoms` by name.
 _Forms: TypeAlias = "tuple[tuple[str, int, tuple[str, ...]], ...]"
 _BESIDE: _Forms = (
-    ("method-signed", 3, ("{method}{path}", "{method}{path}?", "{method}\n{path}\n")),
-    ("method-signed", 4, ("{method} {path}\n", "{method} {path} ", "{method}:{path}:", "{method}|{path}|",
+    ("method-signed", 2, ("{method}{path}", "{method}\n{path}\n")),
+    ("method-signed", 3, ("{method}{path}?", "{method} {path}\n", "{nonce}{method}{path}", "{method}{path}{nonce}")),
+    ("method-signed", 4, ("{method} {path} ", "{method}:{path}:", "{method}|{path}|",
                           "{method}&{quoted}&")),
     ("method-signed", 4, ("{method}\n{host}\n{path}\n", "{method}&{path}&", "{method} {path}?", "{method} {path}",
                           "{method}\n{path}\n\n", "{method}{host}{path}", "{method}{host}{path}?",
@@ -52,7 +53,7 @@ _BESIDE: _Forms = (
                           "{method}&{quoted_url}&", "{method}\n{url}\n", "{method}&{url}&", "{method} {url}?",
                           "{method}.{path}.", "{lower}{path}", "{lower}", "{lower}&", "{lower}\n", "{lower} ",
                           "{path}{method}", "{path}\n{method}\n", "{path}&{method}&", "{path}|{method}|",
-                          "{nonce}{method}{path}", "{nonce}{method}", "{method}{path}{nonce}",
+                          "{nonce}{method}",
                           "{nonce}\n{method}\n{path}\n", "{method}\n{path}\n{nonce}\n", "{key}{method}{path}",
                           "{method}|{path}|{nonce}|", "{nonce}|{method}|{path}|")),
     ("path-signed", 4, ("{path}{nonce}", "{nonce}{path}", "{path}\n{nonce}\n", "{host}{path}?", "{host}\n{path}\n",
@@ -66,7 +67,9 @@ _BESIDE: _Forms = (
                              "apiSecret={secret}&", "{key}:{secret}:", "api_secret={secret}&")),
 )  # fmt: skip
 _SUFFIXES: _Forms = (
-    ("secret-in-string", 4, ("&key={secret}", "&secret={secret}", "&apiSecret={secret}", "&api_secret={secret}",
+    ("secret-in-string", 2, ("&secret={secret}",)),
+    ("secret-in-string", 3, ("&key={secret}",)),
+    ("secret-in-string", 4, ("&apiSecret={secret}", "&api_secret={secret}",
                              "&apiSecretKey={secret}", "{key}{secret}", "{secret}{key}", "&secretKey={secret}",
                              "{nonce}{secret}", "{secret}{nonce}", "&secret_key={secret}", "&sign={secret}",
                              "&private_key={secret}", "&sig={secret}")),
@@ -77,15 +80,15 @@ _SUFFIXES: _Forms = (
     ("path-signed", 4, ("&path={path}", "&url={path}")),
     ("empty-signature-signed", 4, ("&sig=", "&sign=", "&signature=", "&hash=", "&X-NtApi-Sig=")),
 )  # fmt: skip
-_HASHES = (("sha256", 2), ("md5", 3), ("sha1", 4), ("sha512", 4), ("sha384", 4), ("sha224", 4), ("sha3_256", 4))
+_HASHES = (("sha256", 2), ("md5", 2), ("sha1", 4), ("sha512", 4), ("sha384", 4), ("sha224", 4), ("sha3_256", 4))
 _CHARSETS = (
     ("utf-16-le", 2), ("utf-16", 4), ("utf-16-be", 3), ("latin-1", 4), ("cp1251", 4), ("utf-32-le", 4), ("utf-32", 4),
     ("utf-32-be", 4), ("utf-7", 4), ("cp1252", 4), ("koi8-r", 4), ("cp866", 4), ("cp037", 4),
 )  # fmt: skip
 
 
-def wrappings(case: Case) -> Iterator[Choice]:
-    """List what may have been done to the finished string."""
+def additions(case: Case) -> Iterator[Choice]:
+    """List what may have been put beside the finished string."""
     for mistake, grade, text in _BEHIND:
         yield Choice(mistake, grade, lambda signed, text=text: signed + text)
     for mistake, grade, text in _BEFORE:
@@ -93,8 +96,21 @@ def wrappings(case: Case) -> Iterator[Choice]:
     for mistake, grade, before, after in _AROUND:
         yield Choice(mistake, grade, lambda signed, before=before, after=after: before + signed + after)
     yield from _beside(case)
-    yield from _encoded()
+
+
+def encodings(case: Case) -> Iterator[Choice]:
+    """List what else may have been done to the finished string."""
+    yield from _ENCODED
     yield Choice("nothing-signed", 3, lambda _text: "")
+    oauth = f"{case.method}&{quote(f'https://{case.host}{case.path}', safe='')}&"
+    yield Choice("method-signed", 4, lambda text: oauth + percent_encoded(text), "It is the base string of OAuth 1.")
+    path = f"{case.method}&{quote(case.path, safe='')}&"
+    yield Choice("method-signed", 4, lambda text: path + percent_encoded(text), "It is the base string of OAuth 1.")
+    for between in ("", "&", "|"):  # as Kraken does
+        for write in (lambda digest: digest, lambda digest: digest.hex().encode()):
+            yield Choice("text-hashed-first", 4, lambda text, between=between, write=write: encoded(case.path) + write(
+                hashlib.sha256(encoded(case.nonce + between + text)).digest()),
+                "The path stands before the SHA-256 of nonce and string.")  # fmt: skip
 
 
 def _appended(text: str) -> Callable[[str], str]:
@@ -108,11 +124,13 @@ def _prepended(text: str) -> Callable[[str], str]:
 def _beside(case: Case) -> Iterator[Choice]:
     for mistake, name, grade, text in atoms(case):
         for position, between in enumerate(_BETWEEN[: _HOW_MANY[grade]]):
-            usual = grade if position == 0 else 3 if position < 3 and grade == 2 else 4
+            seen = 3 if position < 3 and grade == 2 else 4
+            usual = grade if position == 0 else 2 if between == "&" and name == "the secret" else seen
+            behind = max(usual, 3) if mistake in ("method-signed", "path-signed") else usual
             first = usual if name != "the path" or between != "?" else 2
             told = f"It is {name}."
             yield Choice(mistake, first, lambda signed, text=text + between: text + signed, told)
-            yield Choice(mistake, usual, lambda signed, text=between + text: signed + text, told)
+            yield Choice(mistake, behind, lambda signed, text=between + text: signed + text, told)
     parts = {
         "method": case.method, "lower": case.method.lower(), "path": case.path, "host": case.host, "key": case.key,
         "url": f"https://{case.host}{case.path}", "nonce": case.nonce, "command": case.command, "secret": case.secret,
@@ -126,21 +144,11 @@ def _beside(case: Case) -> Iterator[Choice]:
                 yield Choice(mistake, grade, _appended(text) if behind else _prepended(text))
     yield Choice("secret-in-string", 4, lambda text: f"{case.secret}{text}{case.secret}")
     yield Choice("secret-in-string", 4, lambda text: f"{case.secret}&{text}&{case.secret}")
-    oauth = f"{case.method}&{quote(f'https://{case.host}{case.path}', safe='')}&"
-    yield Choice("method-signed", 4, lambda text: oauth + percent_encoded(text), "It is the base string of OAuth 1.")
-    path = f"{case.method}&{quote(case.path, safe='')}&"
-    yield Choice("method-signed", 4, lambda text: path + percent_encoded(text), "It is the base string of OAuth 1.")
-    for between in ("", "&", "|"):  # as Kraken does
-        for write in (lambda digest: digest, lambda digest: digest.hex().encode()):
-            yield Choice("text-hashed-first", 4, lambda text, between=between, write=write: encoded(case.path) + write(
-                hashlib.sha256(encoded(case.nonce + between + text)).digest()),
-                "The path stands before the SHA-256 of nonce and string.")  # fmt: skip
     body = AS_SENT(case.fields)
     for between in ("", "&", "\n", "?"):
         yield Choice("string-altered", 4, lambda text, between=between: text + between + text)
         yield Choice("body-signed", 4, lambda text, between=between: text + between + body)
         yield Choice("body-signed", 4, lambda text, between=between: body + between + text)
-    yield Choice("string-altered", 4, lambda text: text[::-1])
 
 
 def _encoded() -> Iterator[Choice]:
@@ -178,6 +186,10 @@ def _encoded() -> Iterator[Choice]:
     yield Choice("text-encoded-whole", 4, unquote)
     yield Choice("text-encoded-whole", 4, lambda text: text.replace("=", "%3D"))
     yield Choice("text-encoded-whole", 4, lambda text: text.replace("&", "%26"))
+    for header in ('{"alg":"HS256","typ":"JWT"}', '{"typ":"JWT","alg":"HS256"}'):
+        start = base64.urlsafe_b64encode(header.encode()).rstrip(b"=") + b"."
+        yield Choice("text-in-base64", 4, lambda text, start=start: start + base64.urlsafe_b64encode(
+            encoded(text)).rstrip(b"="), "It is signed as a JSON Web Token.")  # fmt: skip
     yield Choice("text-quoted", 3, COMPACT)
     yield Choice("text-quoted", 4, lambda text: COMPACT(COMPACT(text)))
     yield Choice("text-quoted", 4, lambda text: text.replace("&", "\\u0026"))
@@ -191,3 +203,7 @@ def _encoded() -> Iterator[Choice]:
     yield Choice("string-altered", 4, lambda text: text[:-1])
     yield Choice("string-altered", 4, lambda text: text[1:])
     yield Choice("string-altered", 4, lambda text: "".join(text.split()))
+    yield Choice("string-altered", 4, lambda text: text[::-1])
+
+
+_ENCODED = tuple(_encoded())
