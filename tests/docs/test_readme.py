@@ -144,5 +144,4 @@ def test_the_numbers_are_counted() -> None:
     assert f"{len(corpus.vectors)} signing vectors and {len(corpus.nonces.sequences)} nonce" in words
     assert f"over {len(corpus.mistakes) // 10 * 10} mistakes" in words
     assert f"{len(corpus.mistakes)} mistakes" in read("CHANGELOG.md")
-    for page in ("README.md", "docs/verify.md"):
-        assert f"{len(catalogue()) // 10 * 10}-odd checks" in read(page)
+    assert f"{len(catalogue()) // 10 * 10}-odd checks" in words
