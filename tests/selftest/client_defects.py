@@ -321,12 +321,12 @@ drawing("draws-by-the-clock-alone", "draws/rising-after-clock-step", nonce=lambd
 drawing(
     "draws-from-a-counter", "draws/rising-after-restart",
     nonce=lambda self: self.memory.update(nonce=self.memory.get("nonce", 0) + 1) or self.memory["nonce"],
-    also={"draws/anew-after-lost-replies": "a process that follows a loss starts at 1 too"},
+    also={"draws/anew-after-*": "the next process starts at 1 again"},
 )  # fmt: skip
 
 
 @instead_of("next_nonce", "draws/rising", also={
-    "draws/rising-after-*": "it falls here too", "draws/anew-after-lost-replies": "each process throws the same dice",
+    "draws/rising-after-*": "it falls here too", "draws/anew-after-*": "each process throws the same dice",
 })  # fmt: skip
 def draws_at_random(self: Client) -> str:
     # Always the same dice, so that this test is one; with them the second throw is higher than the first and the third.
@@ -342,7 +342,7 @@ def from_a_random_start(self: Client) -> int:
 
 
 drawing("counts-from-a-random-start", "draws/rising-after-restart", nonce=from_a_random_start,
-        also={"draws/anew-after-lost-replies": "who is asked for the same order starts alike"})  # fmt: skip
+        also={"draws/anew-after-*": "each process that cancels this order starts alike"})  # fmt: skip
 
 
 @instead_of("next_nonce", "draws/rising", also={"draws/rising-after-*": "it falls here too"})
@@ -1028,9 +1028,12 @@ found_too(
     "cancels-a-neighbour",
     also={"reports/slow-replies": "a magic order's neighbour is another"},
 )
-found_too("draws-at-random", also={"draws/anew-after-unclear-replies": "each process throws the same dice"})
 found_too(
-    "draws-from-a-counter", also={"draws/anew-after-unclear-replies": "a process that follows a doubt starts at 1 too"}
+    "saves-nonces-after-a-success-alone",
+    also={
+        f"draws/anew-after-{replies}": "the next process starts from the nonce before"
+        for replies in ("refusals", "unclear-replies")
+    },
 )
 found_too(
     "follows-redirects",
