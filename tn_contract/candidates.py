@@ -240,7 +240,8 @@ def _pairs_of_forms(case: Case, most: int) -> Iterator[Row]:
             continue
         ordered = sorted_tree(given)
         for mistake, other, form, more in forms:
-            if grade + other <= most:
+            # Of an empty value without its name only the joiner is left, which has a better name.
+            if grade + other <= most and not (mistake == "values-only" and wrong.startswith("empty-")):
                 yield f"{wrong} {mistake}", 0, form(ordered), _both(how, more)
         yield from with_params(wrong, grade, written(ordered), how)
         # Two changes of the fields themselves are made together less often, and cost more.

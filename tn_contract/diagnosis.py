@@ -421,7 +421,12 @@ def _told_by_digits(text: str) -> str:
         sizes = [reading.size for reading in read_signature(text) if reading.size in _HASHES]
         return f"{told}. They decode to {sizes[0]} bytes, as {_HASHES[sizes[0]]} gives" if sizes else told
     if len(text) == 64:
-        return "64 hex digits, the right shape: so the string that was signed or the secret differs, in a way not known"
+        return (
+            "64 hex digits, the right shape: how the digest is written is right. "
+            "No known wrong key or digest gives it over the right string, "
+            "and no known wrong string gives it under the right secret. "
+            "Compare the string that you sign with the expected one first, byte by byte"
+        )
     made = {2 * size: f", as {name} gives" for size, name in _HASHES.items()}
     return f"{len(text)} hex digits{made.get(len(text), '')}; HMAC-SHA256 has 64"
 

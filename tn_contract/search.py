@@ -210,15 +210,15 @@ def _attempts(search: Search, size: int, most: int) -> Iterator[Attempt]:
         return
     strings = {grade: search.common(most - grade) for grade in range(1, RARE + 2)}
     common = {key: wrong for key, wrong in keys.items() if strings[wrong.grade].raws}
+    for mistake, grade, digest, how in wrong_digests:
+        if strings[grade].raws:
+            yield (mistake,), how, digest, [strings[grade]]
     few = most <= QUICK.grades
     for key, wrong in common.items():
         if wrong.grade < 3 or not few:
             for mistake, other, digest, more in digests(size, key, api_key, common=few or wrong.grade > 2):
                 if other + wrong.grade <= most:
                     yield (wrong.mistake, mistake), f"{wrong.how}\n{more}", digest, right
-    for mistake, grade, digest, how in wrong_digests:
-        if strings[grade].raws:
-            yield (mistake,), how, digest, [strings[grade]]
     for named, name, _mac_of_secret in macs:
         for key, wrong in common.items():
             yield (wrong.mistake, named), wrong.how, _hmac(name, key), [strings[wrong.grade]]

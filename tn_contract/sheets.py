@@ -50,7 +50,11 @@ class Sheet:
         found: dict[bytes, Meta] = {}
         for mistake, grade, text, how in rows:
             if text is not None:
-                found.setdefault(encoded(text), (mistake, grade, how))
+                raw = encoded(text)
+                # The first name explains most. What is seen often under another name is seen often.
+                first, least, told = found.setdefault(raw, (mistake, grade, how))
+                if grade < least:
+                    found[raw] = (first, grade, told)
         data = _SPLIT.join(found)
         for probe, mark in marks:
             data = data.replace(probe, mark)

@@ -205,7 +205,7 @@ def _as_other_things(case: CaseV3, value: dict[str, Any]) -> Iterator[Part]:
         (1, {"cmd": command, "params": value}),
         (2, {"apiKey": case.key, "cmd": command, "params": value}),
         (3, {"cmd": command, "apiKey": case.key, "params": value}),
-        (3, {"params": value}), (4, {"command": command, "params": value}),
+        (3, {"params": value}), (4, {"data": value}), (4, {"body": value}), (4, {"command": command, "params": value}),
         (4, {"cmd": command, **value}), (4, {"apiKey": case.key, **value}), (4, {**value, "cmd": command}),
         (4, {**value, "apiKey": case.key}),
         (4, {"apiKey": case.key, "cmd": command, **value}),
@@ -279,7 +279,13 @@ _BETWEEN_THEM = (
          "&timestamp=", "?timestamp=", "timestamp=", "&ts=", "&t=", "&nonce=", "timestamp:", "timestamp",
          "&X-NtApi-Timestamp=")),
 )  # fmt: skip
-_BEFORE_BODY = ("timestamp={timestamp}&{body}", "ts={timestamp}&{body}", "timestamp={timestamp}{body}")
+_BEFORE_BODY = (
+    "v0:{timestamp}:{body}",
+    "v1:{timestamp}:{body}",
+    "timestamp={timestamp}&{body}",
+    "ts={timestamp}&{body}",
+    "timestamp={timestamp}{body}",
+)
 _IN_ONE = (
     '{"body":{body},"timestamp":{timestamp}}', '{"timestamp":{timestamp},"body":{body}}',
     '{"params":{body},"timestamp":{timestamp}}', '{"params":{body},"timestamp":"{timestamp}"}',
@@ -340,8 +346,15 @@ def _with_atoms(case: CaseV3) -> Iterator[Join]:
 def _with_method(case: CaseV3) -> Iterator[Join]:
     method, path = case.method, case.path
     for between in ("", "\n", "&", " ", ":", "|", "."):
-        for heads in ((method, path), (path, method), (method, case.host, path), (case.key, path), (path, case.key)):
-            kind = "method-signed" if method in heads else "path-signed"
+        for heads in (
+            (method, path),
+            (method.lower(), path),
+            (path, method),
+            (method, case.host, path),
+            (case.key, path),
+            (path, case.key),
+        ):
+            kind = "method-signed" if heads[0] != case.key and heads != (path, case.key) else "path-signed"
             head = between.join(heads)
             for mistakes, grade, parts in (
                 (f"{kind} timestamp-first", 4 if between not in ("", "\n") else 2, (_STAMP, head, _BODY)),

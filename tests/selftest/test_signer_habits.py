@@ -112,7 +112,7 @@ def test_single_mistakes_are_all_named_while_a_mock_answers(scheme: str, habits:
 def test_signers_that_were_written_after_the_search_are_named() -> None:
     results, others = measure(signers("v2", HELD_OUT, 16, 11), thorough=True)
     assert results["wrong"] == 0, others
-    assert results["named"] >= 0.88 * results.total(), (results, others)
+    assert results["named"] >= 0.9 * results.total(), (results, others)
 
 
 def test_right_signers_of_v3_are_not_named() -> None:

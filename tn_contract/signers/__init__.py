@@ -221,6 +221,7 @@ def atoms(case: Case) -> Iterator[tuple[str, str, int, str]]:
         *(("method-signed", "another method", 4, each) for each in _METHODS if each != case.method),
         ("path-signed", "the path without its slash", 4, path.lstrip("/")),
         ("path-signed", "the path below /api", 4, path.removeprefix("/api")),
+        ("path-signed", "the path below /api/v2", 4, path.removeprefix("/api/v2")),
         ("path-signed", "the beginning of the path", 4, "/api/v2"),
         ("path-signed", "the beginning of the path", 4, "/api"),
         ("path-signed", "the beginning of the path", 4, path.rpartition("/")[0]),

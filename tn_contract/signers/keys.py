@@ -50,6 +50,9 @@ _STYLES: tuple[Callable[[str], str], ...] = (
     lambda words: f"<{words.replace(' ', '_').upper()}>",
     lambda words: f"<{words.replace(' ', '-')}>",
     lambda words: words,
+    lambda words: words.replace(" ", "-").upper(),
+    lambda words: f"<{words}>",
+    lambda words: f"{{{words.replace(' ', '_')}}}",
     *(
         lambda words, form=form: form.format(words.replace(" ", "_").upper())
         for form in (
@@ -72,12 +75,12 @@ _WRITTEN_OUT = tuple(
         style(f"{owner}{noun}")
         for owner in ("your ", "my ", "the ", "")
         for noun in _NOUNS
-        for style in (_STYLES if not owner else _STYLES[:6])
+        for style in (_STYLES if not owner else _STYLES[:9])
     )
 )
 _CONSTANT = [
     Key("placeholder-secret", 2 if text in _MISSING else 4, text.encode(), f"It is {text!r}.")
-    for text in dict.fromkeys((*_PLACEHOLDERS, *_WRITTEN_OUT))
+    for text in dict.fromkeys((*_PLACEHOLDERS, *_WRITTEN_OUT, *("x" * size for size in (4, 6, 8, 16, 32, 40, 64))))
 ]
 _BEHIND = (
     ("secret-line-feed", 1, "\n"), ("secret-line-feed", 2, "\r\n"), ("secret-line-feed", 2, " "),
@@ -95,12 +98,15 @@ _BEFORE = (
     ("secret-line-feed", 4, "\u200b"),
     *(("secret-with-more", 4, text) for text in ("&", ":", "=", "AWS4", "TN4", "TN", "Bearer ", "Basic ", "secret:",
                                                  "secret=", "0x", "base64:", "hex:", "sha256:", "$", "sk_", "-",
-                                                 "TN_API_SECRET=", "key=", "Token ", "TN_API_SECRET: ")),
+                                                 "TN_API_SECRET=", "key=", "Token ", "TN_API_SECRET: ",
+                                                 "secret_key=", "apiSecret=", "api_secret=", "API_SECRET=", "SECRET=")),
     ("secret-quoted", 4, '"'), ("secret-quoted", 4, "'"),
 )  # fmt: skip
-_AROUND = ('" "', "' '", "b' '", "< >", "` `", '\\" \\"', "{ }", "[ ]", "( )", 'b" "', "u' '", '[" "]', "[' ']",
+_AROUND = ('" "', "' '", "b' '", "Secret( )",
+           "< >", "` `", '\\" \\"', "{ }", "[ ]", "( )", 'b" "', "u' '", '[" "]', "[' ']",
            "Secret(' ')", 'Optional(" ")', 'Some(" ")', "Some( )", "Just ( )", "{{ }}", "${ }", "\u201c \u201d",
-           "* *", "% %", "SecretStr(' ')", "\\' \\'", "<Buffer  >", "Optional[ ]", "(' ',)")  # fmt: skip
+           "* *", "% %",
+           "SecretStr(' ')", "\\' \\'", "<Buffer  >", "Optional[ ]", "(' ',)")  # fmt: skip
 _BETWEEN = ("", ":", "&", ".", "|", ",", "-", "_", "+", "\n", " ", "/", ";", "=", "#", "@", "::")
 _HASHES = (("sha256", 2), ("md5", 2), ("sha1", 3), ("sha512", 3), ("sha384", 4), ("sha224", 4), ("sha3_256", 4))
 # Chains of HMACs that begin with the secret, as AWS derives its keys.
@@ -151,6 +157,8 @@ def _made_of_pair(key: str, secret: str) -> Iterator[Key]:
         yield Key(mistake, grade, secret + text)
     for mistake, grade, text in _BEFORE:
         yield Key(mistake, grade, text + secret)
+    for space in (" ", "\n"):
+        yield Key("secret-line-feed", 4, space + secret + space)
     yield from _recased(secret)
     yield from _decoded(secret)
     yield from _hashed(raw, "secret-hashed", "the secret", 0)
@@ -299,6 +307,11 @@ def _joined_with_more(case: Case) -> Iterator[Key]:
     for text in (secret + nonce + key, secret + key + nonce, nonce + key + secret, key + nonce + secret,
                  nonce + secret + key, key + secret + nonce):  # fmt: skip
         yield Key("secret-with-more", 4, text, "It is key and nonce.")
+    for text in (secret + nonce, nonce + secret):
+        for name in ("sha256", "md5"):
+            digest = hashlib.new(name, encoded(text)).digest()
+            yield Key("secret-with-more", 4, digest.hex(), "It is the nonce, and both are hashed.")
+            yield Key("secret-with-more", 4, digest, "It is the nonce, and both are hashed.")
 
 
 def _cut(raw: bytes) -> Iterator[Key]:

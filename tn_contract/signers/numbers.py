@@ -19,7 +19,8 @@ _AROUND = (
     ("quoted", 2, '"{}"'), ("quoted", 4, "'{}'"), ("quoted", 4, '\\"{}\\"'), ("quoted", 4, "`{}`"),
     ("padded", 4, " {}"), ("padded", 4, "+{}"), ("padded", 4, "-{}"), ("padded", 3, "0{}"),
     ("padded", 4, "00{}"), ("padded", 4, "{}L"), ("padded", 4, "{}n"), ("padded", 4, "#{}"),
-    ("quoted", 4, "[{}]"), ("quoted", 4, "({})"), ("quoted", 4, "Some({})"), ("quoted", 4, "Optional({})"),
+    ("quoted", 4, "[{}]"), ("quoted", 4, "['{}']"), ("quoted", 4, '["{}"]'),
+    ("quoted", 4, "({})"), ("quoted", 4, "Some({})"), ("quoted", 4, "Optional({})"),
     ("quoted", 4, 'Optional("{}")'), ("quoted", 4, "b'{}'"), ("quoted", 4, "Decimal('{}')"), ("quoted", 4, "{{{}}}"),
 )  # fmt: skip
 _FIXED_WIDTHS = (10, 12, 13, 16, 18, 19, 20)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 from urllib.parse import quote, unquote
 
-from tn_contract.signers import COMPACT, Case, Choice, Text, atoms, encoded
+from tn_contract.signers import COMPACT, SECONDS, Case, Choice, Text, atoms, encoded
 from tn_contract.signers.text import AS_SENT
 from tn_contract.signers.values import component_encoded, form_encoded, lower_escapes, percent_encoded
 from tn_contract.signing import ERRORS
@@ -24,8 +24,9 @@ _BEHIND = (
 _BEFORE = (
     ("leading-ampersand", 2, "&"), ("question-mark", 2, "?"), ("white-space", 3, " "), ("white-space", 4, "\n"),
     ("white-space", 3, "\ufeff"), ("white-space", 4, "\t"), ("white-space", 4, "\r\n"),
-    *(("other-separators", 4, text) for text in (";", ",", "|", ":", "/", "#", ".", "=", "/?", "q=", "data=", "-")),
-    *(("text-quoted", 4, text) for text in ("msg=", "body=", "query=", "params=", "payload=", "message=", "string=")),
+    *(("other-separators", 4, text) for text in (";", ",", "|", ":", "/", "#", ".", "=", "/?", "-")),
+    *(("extra-field-signed", 4, text) for text in ("q=", "data=", "msg=", "body=", "query=", "params=", "payload=",
+                                                   "message=", "string=")),
 )  # fmt: skip
 _AROUND = (
     ("text-quoted", 2, '"', '"'), ("text-quoted", 3, "'", "'"), ("text-quoted", 3, "{", "}"),
@@ -51,7 +52,8 @@ _BESIDE: _Forms = (
                           "{method},{path},", "{method}/{path}/", "{method}{path}&", "{method}{path}\n",
                           "{method};{path};", "{method} {path} HTTP/1.1\n", "{method}{url}", "{method}{url}?",
                           "{method}&{quoted_url}&", "{method}\n{url}\n", "{method}&{url}&", "{method} {url}?",
-                          "{method}.{path}.", "{lower}{path}", "{lower}", "{lower}&", "{lower}\n", "{lower} ",
+                          "{method}.{path}.", "{lower}{path}", "GET{path}",
+                          "GET\n{path}\n", "GET {path}", "{lower}", "{lower}&", "{lower}\n", "{lower} ",
                           "{path}{method}", "{path}\n{method}\n", "{path}&{method}&", "{path}|{method}|",
                           "{nonce}{method}",
                           "{nonce}\n{method}\n{path}\n", "{method}\n{path}\n{nonce}\n", "{key}{method}{path}",
@@ -135,7 +137,7 @@ def _beside(case: Case) -> Iterator[Choice]:
         "method": case.method, "lower": case.method.lower(), "path": case.path, "host": case.host, "key": case.key,
         "url": f"https://{case.host}{case.path}", "nonce": case.nonce, "command": case.command, "secret": case.secret,
         "quoted": quote(case.path, safe=""), "quoted_url": quote(f"https://{case.host}{case.path}", safe=""),
-        "stamp": next(iter(case.stamps), ""),
+        "stamp": next((stamp for stamp in case.stamps if len(stamp) == SECONDS), ""),
     }  # fmt: skip
     for table, behind in ((_BESIDE, False), (_SUFFIXES, True)):
         for mistake, grade, forms in table:
