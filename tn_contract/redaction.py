@@ -33,7 +33,7 @@ _LONG = 15  # bytes, from which on every occurrence holds eight bytes at a multi
 _SHORT_IN_CODE = 4  # shorter ones are found by chance in what Base64 and hex make of other text
 _FEW = 4  # forms that are searched for one by one
 _ESCAPED = 3  # how often escapes are undone
-_NESTED = 10  # Base64 digits in a row, without which nothing further is encoded in a decoded view
+_NESTED = 10  # Base64 digits and separators in a row; with fewer, a decoded view holds no further encoding
 _BREAKS = re.compile(rb"[\r\n]+[ \t]*")  # no other space, which may be a plus sign
 _BETWEEN_HEX = b" :,+-\t\r\n"
 _NOT_HEX = re.compile(rb"[ :,+\t\r\n-]+")
@@ -71,7 +71,7 @@ _AS_BASE32 = bytes(
     b"0123456789abcdefghijklmnopqrstuv"[max(0, _CODE32.find(bytes((byte,)).upper()))] for byte in range(256)
 )
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in _CODE + b"-_ :,\t\r\n")
-_IS_CODE = bytes(ord("A") if byte in _CODE + b"-_" else ord(" ") for byte in range(256))
+_IS_CODE = bytes(ord("A") if byte in _CODE + b"_" + _BETWEEN_HEX else ord(" ") for byte in range(256))
 
 
 class Matcher:

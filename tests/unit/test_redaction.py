@@ -94,6 +94,16 @@ def chains(draw: st.DrawFn) -> list[Encode]:
     return [in_base32, *draw(st.lists(st.sampled_from([quote_plus, lambda text: json.dumps(text)[1:-1]]), max_size=1))]
 
 
+def test_separated_hex_is_found_within_another_encoding() -> None:
+    separated = b"tn-demo-secret".hex(":")
+    for spelled in (
+        separated.encode().hex(),
+        base64.b64encode(separated.encode()).decode(),
+        b"tn-demo-secret".hex(" ").encode().hex(),
+    ):
+        assert blank(spelled, [Secret("tn-demo-secret")]) == "***"
+
+
 @given(secrets, chains(), noise, noise, st.booleans())
 def test_every_chain_of_two_encodings_is_undone(
     secret: str, chain: list[Encode], before: str, after: str, many: bool
