@@ -1,4 +1,4 @@
-# Two commands are all that a newcomer needs: `make verify` and `make test`.
+# Start with two commands: `make verify` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +39,7 @@ test-latest: $(READY)     ## unit and contract tests with the newest dependencie
 realworld: $(READY)       ## published clients against the mock (needs the network once, PHP, npm and Chromium)
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/realworld
 
-realworld-seen: $(READY)  ## record anew what they send and report
+realworld-seen: $(READY)  ## record what they send and report
 	$(BIN)/python -m tests.realworld.recording
 
 check: $(READY)           ## style, types, corpus
@@ -51,7 +51,7 @@ check: $(READY)           ## style, types, corpus
 wheel: $(READY)           ## build the wheel and try it in an empty environment
 	$(BIN)/python tests/packaging/try_wheel.py
 
-corpus: $(READY)          ## after a change of fixtures/: schemas and manifest anew
+corpus: $(READY)          ## after a change of fixtures/: schemas, manifest, docs/magic-orders.md
 	$(BIN)/python fixtures/generators/manifest.py
 
 bench: $(READY)           ## speed, side by side, as ratios
@@ -74,7 +74,7 @@ fuzz: $(READY)            ## two million requests that are wrong in every way
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	$(BIN)/python benchmarks/fuzz.py
 
-lock:                     ## pin the development environment anew (needs uv)
+lock:                     ## pin the development environment (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate tests/realworld/libraries.in -o tests/realworld/libraries.txt
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate tests/fuzz/requirements.in -o tests/fuzz/requirements.txt

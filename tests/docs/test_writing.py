@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.pages import NAMES, ROOT
 
-SCOPE = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "examples/*"]
+SCOPE = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "docs/*.md", "examples/*"]
 
 # Each is a regular expression, searched without regard to case.
 FORBIDDEN = {
