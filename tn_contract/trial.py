@@ -353,21 +353,24 @@ def _find_crashes(evidence: Evidence) -> None:
 
 
 class _Naming:
-    """Names mistakes. After a few signatures whose mistake was not found it searches no more: a client errs alike."""
+    """Names mistakes, and searches no further signatures after eight with the same result: a client errs alike."""
 
-    IN_VAIN = 8
+    ALIKE = 8
 
     def __init__(self) -> None:
-        self._in_vain = 0
+        self._last: tuple[str, ...] = ()
+        self._alike = 0
 
     def __call__(
         self, request: Request, situation: str, credentials: Credentials | None, **known: Any
     ) -> Diagnosis | None:
         signature = situation == "signature-invalid"
-        if signature and self._in_vain >= self.IN_VAIN:
+        if signature and self._alike >= self.ALIKE:
             return None
         found = diagnose(request, situation, credentials, **known)
-        self._in_vain += signature and found is not None and not found.mistakes
+        if signature and found is not None:
+            self._alike = self._alike + 1 if found.mistakes == self._last else 1
+            self._last = found.mistakes
         return found
 
 

@@ -343,7 +343,7 @@ def test_it(tn_session):
 
 def test_the_options_of_the_mock_have_the_names_of_the_command_line() -> None:
     names = {parameter.name for parameter in serve.params}
-    of_the_command_alone = {"as_json", "ready_file", "access_log", "workers"}
+    of_the_command_alone = {"as_json", "debug", "ready_file", "access_log", "workers"}
     assert names - of_the_command_alone == set(embedded.OPTIONS) - {"clock", "journal_size"}
 
 
