@@ -35,7 +35,7 @@ DIAGNOSED = 100
 IN_VAIN = 8  # of those that find no mistake, which cost most
 
 _HEX_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_NO_SECRET = "\0"  # in place of a header's name
+_CLEARED = "\0"  # in place of a header's name
 _CLEAN = 256  # texts of at most so many characters are remembered to hold no secret, and so many of them
 
 _CONTRACT_MEMBERS = {"order_id", "result", "code", *FAILURE_KEYS}
@@ -178,11 +178,11 @@ class Redactor:
     def reveals(self, text: str) -> bool:
         """Say if a secret stands in the text, in any spelling that it may travel in."""
         # Remembered apart from `text`, which looks for private keys too.
-        if self._is_clean("", text) or self._is_clean(_NO_SECRET, text):
+        if self._is_clean("", text) or self._is_clean(_CLEARED, text):
             return False
         found = bool(self._matcher.spans(encoded(text)[0]))
         if not found:
-            self._keep_clean([(_NO_SECRET, text)])
+            self._keep_clean([(_CLEARED, text)])
         return found
 
     def _is_clean(self, name: str, text: str) -> bool:
