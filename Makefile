@@ -25,9 +25,10 @@ test-all: coverage matrices test-latest realworld  ## what `test` leaves out: ma
 matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
 	$(PYTEST) -q -m full -n 4 --ignore=tests/durability
 
-coverage: $(READY)        ## branch coverage of all tests except the matrices
+coverage: $(READY)        ## branch coverage by the tests that reach most code in the least time
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal -m "not (full or timed)"
+	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal --hypothesis-profile=tn-quick -m "not (full or timed or costly)" tests/unit tests/contract tests/mock
+	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal -m quick tests/selftest
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/durability
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "timed and not full"
 	$(BIN)/coverage combine --quiet

@@ -12,7 +12,7 @@ from tn_contract.client_checks.cases import cases
 from tn_contract.corpus import load_corpus
 from tn_contract.trial import Trial
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.costly]
 
 PROGRAM = Path(__file__).with_name("reference_program.py")
 

@@ -158,4 +158,4 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.costly(Histories.TestCase)

@@ -109,6 +109,7 @@ def test_single_mistakes_are_all_named_while_a_mock_answers(scheme: str, habits:
     assert not others
 
 
+@pytest.mark.full
 def test_signers_that_were_written_after_the_search_are_named() -> None:
     results, others = measure(signers("v2", HELD_OUT, 16, 11), thorough=True)
     assert results["wrong"] == 0, others

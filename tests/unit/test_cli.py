@@ -43,7 +43,7 @@ def _run(*arguments: str, stdin: str | None = None, **environment: str) -> subpr
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         env=_environment(**environment),
     )
@@ -178,7 +178,7 @@ def test_verify_ignores_the_pytest_settings_of_the_project(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -203,7 +203,7 @@ def test_an_interrupted_run_says_so_in_its_reports(tmp_path: Path, tn_mock: Runn
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    shown, errors = process.communicate(timeout=30)
+    shown, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "interrupted" in errors
     assert "INTERRUPTED" in shown
@@ -256,7 +256,7 @@ def test_explain_request_gives_json_and_reads_standard_input(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert ran.returncode == 1, ran.stderr
     (explained,) = json.loads(ran.stdout)
@@ -326,7 +326,7 @@ def test_a_second_mock_that_cannot_start_leaves_the_first_ones_ready_file_alone(
     with _serving("--json", "--ready-file", str(ready)) as (_process, line):
         port = json.loads(line)["base_url"].rpartition(":")[2]
         command = [sys.executable, "-m", "tn_contract.cli", "serve", "--port", port, "--ready-file", str(ready)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment())
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
         assert (ran.returncode, ran.stdout) == (4, "")
         assert "cannot listen" in ran.stderr
         assert json.loads(ready.read_text()) == json.loads(line)
@@ -354,7 +354,7 @@ def test_serve_heeds_a_signal_that_comes_as_soon_as_it_has_told_where_it_is(tmp_
         "cli.main()"
     )
     command = [sys.executable, "-c", program, "serve", "--port", "0", "--ready-file", str(ready)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment())
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "tn-contract mock at" in ran.stdout
     assert not ready.exists()

@@ -404,6 +404,7 @@ def test_how_a_digest_is_written_costs_the_search_nothing(write: Callable[[bytes
     assert {"unsorted", "key-as-secret"} < set(found)
 
 
+@pytest.mark.costly
 def test_a_search_is_bounded_by_digests_and_goes_further_when_asked_to() -> None:
     case = Case(as_texts(FIELDS), PAIR)
     quick, thorough = find_counted(case, "ab" * 32, QUICK), find_counted(case, "ab" * 32, THOROUGH)
