@@ -23,7 +23,8 @@ test: $(READY) check      ## 5 minutes: style, types, corpus, and every test exc
 test-all: coverage matrices test-latest realworld  ## what `test` leaves out: matrices, coverage, newest versions, real clients
 
 matrices: $(READY)        ## every broken server and client against every check, compared with the golden files
-	$(PYTEST) -q -m full -n 4 --ignore=tests/durability
+	$(PYTEST) -q -m "full and not timed" -n 4 --ignore=tests/durability
+	$(PYTEST) -q -m "full and timed" -n 2 --ignore=tests/durability
 
 coverage: $(READY)        ## branch coverage by the tests that reach most code in the least time
 	$(BIN)/coverage erase

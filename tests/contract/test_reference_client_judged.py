@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.costly]
 PROGRAM = Path(__file__).with_name("reference_program.py")
 
 
-FULL = [pytest.param(manner, marks=pytest.mark.full) for manner in ("v3", "v2 async", "v3 async")]
+FULL = [pytest.param(manner, marks=[pytest.mark.full, pytest.mark.timed]) for manner in ("v3", "v2 async", "v3 async")]
 
 
 @pytest.mark.parametrize("manner", ["v2", *FULL])

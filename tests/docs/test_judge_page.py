@@ -27,7 +27,7 @@ def test_the_examples_have_fewer_than_40_lines() -> None:
 
 
 # Node and Python start slowly, a hundred times each.
-MARKS = {"python": [pytest.mark.full], "node": [pytest.mark.full]}
+MARKS = {name: [pytest.mark.full, pytest.mark.timed] for name in ("python", "node")}
 
 
 @pytest.mark.parametrize(

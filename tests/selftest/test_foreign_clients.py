@@ -88,6 +88,7 @@ def test_a_broken_program_is_found_by_its_checks(language: str, mistake: str) ->
     assert set(findings) - BESIDES.get(mistake, set()) == set(own), findings
 
 
+@pytest.mark.timed
 @pytest.mark.full  # tests/docs tries the examples by the command line
 @pytest.mark.parametrize("language", SUFFIXES)
 def test_the_example_is_honest(language: str) -> None:
