@@ -20,8 +20,8 @@ from .clients import CLIENTS, HOSTS, NotAvailable, RealClient
 
 VERDICTS = Path(__file__).parent / "verdicts.json"
 SPECIAL = (
-    "plain", "restart", "in-turn", "clock-steps-back", "clock-stands-still", "no-server", "stalled-connect",
-    "stalled-handshake", "trusted", "untrusted", "self-signed", "expired", "misnamed",
+    "plain", "restart", "in-turn", "accepted-first", "neighbour", "clock-steps-back", "clock-stands-still", "no-server",
+    "stalled-connect", "stalled-handshake", "trusted", "untrusted", "self-signed", "expired", "misnamed",
 )  # fmt: skip
 # One or two of each kind of reply, so that every check has evidence and all clients together take minutes. Named one
 # by one, so that the golden file does not change when the corpus grows.

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from tn_contract import report
 from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
-from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, case_of, cases
+from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, CaseSpec, case_of, cases
 from tn_contract.client_checks.clocks import clock_of
 from tn_contract.client_checks.needs import followed
 from tn_contract.client_checks.registry import client_check
@@ -52,17 +52,18 @@ def cancel(
     situation: str = "cancel-accepted",
     leaks: tuple[str, ...] = (),
     headers: Iterable[tuple[str, str]] = (("Content-Type", FORM_TYPE), ("X-NtApi-Sig", "s")),
+    reply: str = "success",
 ) -> Sent:
     """A recorded cancel, as an honest client sends it."""
     body = f"apiKey={KEY}&cmd=delTradeOrder&nonce={nonce}&params[order_id]={order_id}" if body is None else body
     order = CORPUS.magic_orders.get(order_id)
-    payload = CORPUS.payloads[order.payload if order else "success"]
-    reply = Message([], payload.fill(order_id).decode(), status=payload.status)
+    payload = CORPUS.payloads[order.payload if order else reply]
+    message = Message([], payload.fill(order_id).decode(), status=payload.status)
     at = f"2026-01-01T00:00:{second:09.6f}Z"
     accepted = situation == "cancel-accepted"
     made_of_it = Assessment(situation, payload.id if accepted else situation, order_id=order_id)
     failure = f"{PLAYED}{order.fault}" if order and order.fault and accepted else ""
-    given = None if failure and order and order.loses_reply else reply
+    given = None if failure and order and order.loses_reply else message
     return Sent(Exchange(1, at, KEY, Message(list(headers), body, line), given, failure, made_of_it, leaks=leaks))
 
 
@@ -876,6 +877,14 @@ BY_CONTROL = {
 }  # fmt: skip
 
 
+def _said_by_honest(spec: CaseSpec, order_id: str, refused: str) -> str:
+    if spec.unreachable:
+        return "not-sent"
+    if refused:
+        return "rejected"
+    return CORPUS.expected_report(order_id)[0] if spec.reply == "success" else "unknown"
+
+
 def honest(refused: str = "", first_alone: bool = False, live: bool = False) -> Evidence:
     """What an honest client does in every case; all its requests `refused`, or only the first of each run sent."""
     nonces = itertools.count(17_672_256_000_000_000, 10_001)
@@ -886,13 +895,10 @@ def honest(refused: str = "", first_alone: bool = False, live: bool = False) -> 
             asked = () if spec.unreachable else order_ids[:1] if first_alone else order_ids
             ahead = [0, 0, 30 * 10**7] if spec.clock == "steps-back" else [0] * len(asked)  # its clock was set
             sent = [
-                cancel(each, str(next(nonces) + off), situation=refused or "cancel-accepted")
+                cancel(each, str(next(nonces) + off), situation=refused or "cancel-accepted", reply=spec.reply)
                 for each, off in zip(asked, ahead, strict=False)
             ]
-            outcomes = {
-                each: "not-sent" if spec.unreachable else "rejected" if refused else CORPUS.expected_report(each)[0]
-                for each in order_ids[: len(asked) or None]
-            }
+            outcomes = {each: _said_by_honest(spec, each, refused) for each in order_ids[: len(asked) or None]}
             runs.append(process(*sent, orders=order_ids, reports=[Reported(*each) for each in outcomes.items()]))
         run.append(Case(spec.id, runs))
     if not live:

@@ -7,7 +7,7 @@ import pytest
 
 from tn_contract import report
 from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.client_checks.cases import BEYOND_53_BITS, ORDINARY, case_of
+from tn_contract.client_checks.cases import BEYOND_53_BITS, NEIGHBOUR, ORDINARY, ROUNDED, case_of
 from tn_contract.corpus import load_corpus
 from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
 from tn_contract.wire import FORM_TYPE
@@ -20,6 +20,20 @@ TALKED = Case("restart", [process(cancel(), orders=[ORDINARY], reports=[Reported
 
 def verdict(check_id: str, *cases: Case) -> str:
     return ClientJudge(Evidence("by hand", list(cases)), catalogue()).judge(check_id).verdict
+
+
+REFUSED, UNCLEAR = magic("method-error"), magic("other-json")
+ALONE = [
+    Case(case_of(order_id), [process(cancel(order_id), orders=[order_id], reports=[Reported(order_id, outcome)])])
+    for order_id, outcome in ((REFUSED, "rejected"), (UNCLEAR, "unknown"))
+]
+
+
+def after_a_success(outcome: str = "unknown") -> Case:
+    """The unclear reply, reported so when an accepted order comes first."""
+    reports = [Reported(ORDINARY, "accepted"), Reported(UNCLEAR, outcome)]
+    tried = process(cancel(), cancel(UNCLEAR, second=1), orders=[ORDINARY, UNCLEAR], reports=reports)
+    return Case("accepted-first", [tried])
 
 
 def late(order_id: str, second: float = 0) -> Sent:
@@ -64,8 +78,19 @@ def test_what_was_said_of_another_order_does_not_count(outcome: str) -> None:
     order_id = magic("method-error")
     reports = [Reported(order_id, "rejected"), Reported(ORDINARY, outcome)]
     tried = process(cancel(order_id), cancel(), orders=[order_id, ORDINARY], reports=reports)
-    found = verdict("reports/each-order-for-itself", TALKED, Case(case_of(order_id), [tried]))
+    found = verdict(
+        "reports/each-order-for-itself", TALKED, ALONE[1], after_a_success(), Case(case_of(order_id), [tried])
+    )
     assert found == ("pass" if outcome == "accepted" else "fail")
+
+
+@pytest.mark.parametrize(
+    ("later", "found"),
+    [([after_a_success()], "pass"), ([after_a_success("accepted")], "fail"), ([], "skipped"),
+     ([Case("accepted-first", [process(orders=[ORDINARY, UNCLEAR])])], "skipped")],
+)  # fmt: skip
+def test_a_reply_is_reported_as_without_an_accepted_order_before_it(later: list[Case], found: str) -> None:
+    assert verdict("reports/each-order-for-itself", TALKED, *ALONE, *later) == found
 
 
 def test_who_never_reports_a_success_is_not_judged_by_later_ones() -> None:
@@ -81,12 +106,44 @@ def test_what_follows_on_a_connection_that_was_closed_must_come() -> None:
     assert verdict("reports/each-order-for-itself", TALKED, Case(case_of(order_id), [tried])) == "fail"
 
 
-@pytest.mark.parametrize(("outcome", "found"), [("accepted", "pass"), ("unknown", "warn")])
-def test_long_ids_are_read_exactly(outcome: str, found: str) -> None:
+def neighbour(outcome: str = "unknown", payload: str = NEIGHBOUR) -> Case:
+    """The cancel of an order that is answered for its neighbour, reported so."""
+    tried = process(cancel(ROUNDED, reply=payload), orders=[ROUNDED], reports=[Reported(ROUNDED, outcome)])
+    return Case("neighbour", [tried])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "more", "found"),
+    [("accepted", [neighbour()], "pass"), ("unknown", [neighbour()], "warn"),
+     ("accepted", [neighbour("accepted")], "warn"),
+     ("accepted", [], "skipped"), ("accepted", [neighbour(payload="success")], "skipped"),
+     ("accepted", [Case("neighbour", [process(orders=[ROUNDED])])], "skipped")],
+)  # fmt: skip
+def test_long_ids_are_read_exactly(outcome: str, more: list[Case], found: str) -> None:
     reports = [Reported(ORDINARY, "accepted"), *(Reported(order_id, outcome) for order_id in BEYOND_53_BITS)]
     sent = [cancel(order_id) for order_id in (ORDINARY, *BEYOND_53_BITS)]
     tried = process(*sent, orders=(ORDINARY, *BEYOND_53_BITS), reports=reports)
-    assert verdict("reports/long-ids", Case("plain", [tried])) == found
+    assert verdict("reports/long-ids", Case("plain", [tried]), *more) == found
+
+
+@pytest.mark.parametrize(
+    ("second", "outcome", "found"),
+    [
+        (1.1, "accepted", "pass"),
+        (0.2, "unknown", "warn"),  # given up before it was due
+        (1.1, "unknown", "skipped"),  # waited for it, but the machine may have been late
+        (1.1, "rejected", "fail"),
+    ],
+)
+def test_doubt_in_a_slow_reply_counts_if_it_came_before_the_reply_was_due(
+    second: float, outcome: str, found: str
+) -> None:
+    cases = []
+    for order_id in (fault("delay"), fault("dribble")):
+        tried = process(late(order_id), cancel(second=second), orders=[order_id, ORDINARY],
+                        reports=[Reported(order_id, outcome)])  # fmt: skip
+        cases.append(Case(case_of(order_id), [tried]))
+    assert verdict("reports/slow-replies", TALKED, *cases) == found
 
 
 # ---- stalls --------------------------------------------------------------------------------------------------

@@ -74,19 +74,22 @@ def reports_each_order_for_itself(evidence: Evidence) -> Finding:
                 if report.outcome != "accepted":
                     told = f"{report.outcome} for order {sent.order_id}{_beside(case, process)}"
                     raise Seen(failed(expected, told), *process.sent)
-    for process in after.processes if (after := evidence.case("accepted-first")) else ():
-        _reported_as_alone(evidence, process)
+    after = evidence.case("accepted-first")
+    alike = sum(_reported_as_alone(evidence, process) for process in after.processes) if after else 0
     for order_id in is_faulty("closing"):
         for process in evidence.cancelling(order_id):
             _sent_anew(process, order_id)
     if not count:
         raise NotApplicable("no ordinary order was accepted and reported")
+    if not (alike or evidence.case("")):
+        raise NotApplicable("no reply was reported both alone and after another one (case accepted-first)")
     return passed(expected, f"all {count} ordinary orders")
 
 
-def _reported_as_alone(evidence: Evidence, process: Process) -> None:
-    """Raise `Seen` where a reply is reported otherwise than in its own case, in which it comes first."""
+def _reported_as_alone(evidence: Evidence, process: Process) -> int:
+    """Count the replies that are reported as in their own case, in which they come first; raise `Seen` at another."""
     first, *later = process.order_ids
+    alike = 0
     for order_id in later:
         alone = evidence.case(case_of(order_id))
         report = process.report(order_id)
@@ -96,6 +99,8 @@ def _reported_as_alone(evidence: Evidence, process: Process) -> None:
         if report.outcome != before.outcome:
             told = f"{report.outcome} for order {order_id}, after order {first}"
             raise Seen(failed(f"{before.outcome}, as without an order before", told), *process.sent)
+        alike += 1
+    return alike
 
 
 def _sent_anew(process: Process, closing: str) -> None:
@@ -169,17 +174,24 @@ def reports_long_ids(evidence: Evidence) -> Finding:
 
 
 def _tells_neighbours_apart(evidence: Evidence) -> None:
-    """Raise `Seen` where a success that names the neighbour of the order is reported as accepted."""
+    """Raise `Seen` where a success that names the neighbour of the order is reported as accepted.
+
+    Raises `NotApplicable` where no such success was given and reported.
+    """
     other = load_corpus().replies["other-order"]
     if any(report.outcome == "accepted" for process in evidence.cancelling(other) if (report := process.report(other))):
         return  # whoever accepts any other id is judged by reports/other-order
     case = evidence.case("neighbour")
+    answered = False
     for process in case.processes if case else ():
         report = process.report(ROUNDED)
         sent = [each for each in process.cancels(ROUNDED) if each.payload == NEIGHBOUR]
+        answered = answered or bool(sent and report)
         if sent and report and report.outcome == "accepted":
             told = f"accepted for order {ROUNDED}, although the reply names its neighbour"
             raise Seen(failed("unknown: the reply names another order", told), *sent)
+    if not answered:
+        raise NotApplicable("no reply that names the order's neighbour was reported (case neighbour)")
 
 
 @client_check("sends/other-requests", "must send its other requests like its cancels", clause="client-other-requests")
