@@ -1170,7 +1170,7 @@ def remembers_only_the_last_two_nonces(server: Server, ledger: Hashable, nonce: 
 def checks_then_sets_nonces(server: Server, ledger: Hashable, nonce: Any) -> bool:
     if ledger in server.last and nonce <= server.last[ledger]:
         return False
-    time.sleep(0.0005)
+    time.sleep(0.003)
     server.last[ledger] = nonce
     return True
 
@@ -1613,7 +1613,7 @@ succeeds_with(
 @instead_of("cancel", kills="reply/echoes-own-order-in-a-race")
 def echoes_the_order_of_another_thread(server: Server, call: Call) -> Any:
     server.memory["order"] = server.read_order_id(call)
-    time.sleep(0.001)
+    time.sleep(0.003)
     return {"order_id": server.memory["order"]}
 
 

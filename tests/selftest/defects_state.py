@@ -144,7 +144,7 @@ def locks_for_each_signature(server: Server, call: Call) -> None:
     nonce = server.read_nonce(text) if isinstance(text, str) else None
     if nonce is None or nonce <= server.last.get(call.key, -1):
         raise Refusal("nonce")
-    time.sleep(0.0005)
+    time.sleep(0.003)
     server.last[call.key] = nonce
 
 

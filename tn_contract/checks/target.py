@@ -437,11 +437,22 @@ class Probe:
         return self.target.redactor_of([self.credentials]).reveals(text)
 
     def race(self, requests: list[Request]) -> list[Observation]:
-        """Send all at once, each on a connection of its own. Raises `NotApplicable` where requests are spaced."""
+        """Send all at the same moment, each on a connection of its own.
+
+        Raises `NotApplicable` where requests are spaced.
+        """
         if self.target.pause:
             raise NotApplicable(f"requests are {self.target.pause:g} s apart here, and a race needs --pause 0")
+        start = threading.Barrier(len(requests) + 1)
+
+        def send(request: Request) -> Observation:
+            start.wait()
+            return self.send(request)
+
         with ThreadPoolExecutor(len(requests)) as pool:
-            return list(pool.map(self.send, requests))
+            observed = pool.map(send, requests)
+            start.wait()  # from outside, so that those that wait go on in turn: with rising nonces
+            return list(observed)
 
     def control(self, command: str) -> None:
         """Show that the target accepts a valid request right now. Raises `Blocked` when it does not.
