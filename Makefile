@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where bytecode is not kept, every process compiles the kit and the tests again, which doubles the time.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests of clients and servers mostly wait, so more of them run at a time than there are cores.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 

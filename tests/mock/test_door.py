@@ -89,6 +89,7 @@ def with_length(request: Request) -> Request:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["v2", "v3"])
 def test_every_magic_order_is_answered_alike(scheme: str) -> None:
     ways = WAYS.afresh()

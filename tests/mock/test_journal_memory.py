@@ -40,7 +40,7 @@ def broker() -> Broker:
     return Broker(journal_size=200)
 
 
-@pytest.mark.costly
+@pytest.mark.full
 def test_after_twenty_thousand_requests_journals_are_bounded_and_memory_is_flat(broker: Broker) -> None:
     tracemalloc.start()
     try:

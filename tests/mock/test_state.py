@@ -735,7 +735,7 @@ def test_a_mock_that_stops_lets_go_of_its_state(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["state.db"]
 
 
-@pytest.mark.costly
+@pytest.mark.full
 def test_fifty_thousand_keys_on_sqlite_leave_the_process_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_module, "SESSIONS_KEPT", 500)
     broker = Broker(state=f"sqlite:{tmp_path / 'state.db'}", journal_size=10)

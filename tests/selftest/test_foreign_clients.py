@@ -124,6 +124,7 @@ def test_clock_is_set_back_where_that_shows(language: str, mistake: str, verdict
     assert found["draws/rising"][0] == ("fail" if "millisecond" in mistake else "pass")
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed")
 @pytest.mark.parametrize("linked", ["statically", "dynamically"])
 def test_clock_of_a_go_program_cannot_be_set(tmp_path: Path, linked: str) -> None:
@@ -144,6 +145,7 @@ def test_clock_of_a_go_program_cannot_be_set(tmp_path: Path, linked: str) -> Non
     assert "cannot be set" in why
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not _find_faketime(), reason="faketime is not installed")
 @pytest.mark.skipif(shutil.which("javac") is None, reason="java is not installed")
 def test_clock_of_a_java_program_is_set(tmp_path: Path) -> None:

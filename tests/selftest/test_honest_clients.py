@@ -281,6 +281,7 @@ variant(
 variant("ends-lines-as-windows-does", report=lambda self, order_id, outcome: self.say(json.dumps(outcome) + "\r"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("slug", VARIANTS)
 def test_an_honest_client_is_clean(slug: str) -> None:
     assert found(judged(try_in_process(VARIANTS[slug]))) == {}

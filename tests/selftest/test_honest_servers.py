@@ -446,6 +446,7 @@ variant(
 )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("slug", VARIANTS)
 def test_an_honest_variant_is_no_broken_server(slug: str) -> None:
     steps, expected = VARIANTS[slug]

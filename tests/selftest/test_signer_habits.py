@@ -91,12 +91,9 @@ def measure(signers: Iterator[Signer], *, thorough: bool) -> tuple[Counter[str],
 
 @pytest.mark.parametrize(("scheme", "habits"), [("v2", HABITS), ("v3", HABITS_V3)], ids=["v2", "v3"])
 @pytest.mark.parametrize(
-    ("thorough", "share"),
-    [
-        pytest.param(False, NAMED_QUICKLY, id="quick"),
-        pytest.param(True, NAMED_AT_LEAST, id="thorough", marks=pytest.mark.full),
-    ],
+    ("thorough", "share"), [(False, NAMED_QUICKLY), (True, NAMED_AT_LEAST)], ids=["quick", "thorough"]
 )
+@pytest.mark.full
 def test_wrong_signers_are_named(scheme: str, habits: Mapping[str, Habit], thorough: bool, share: float) -> None:
     results, others = measure(signers(scheme, habits, PAIRS[scheme], 20261130), thorough=thorough)
     assert results["wrong"] == 0, others

@@ -79,6 +79,7 @@ def test_a_server_that_hangs_up_is_found_over_a_socket_too(suite: Suite) -> None
     assert "no reply" in run.stdout
 
 
+@pytest.mark.full
 def test_a_mock_with_an_order_book_is_judged_with_orders_of_its_own(suite: Suite, tmp_path: Path) -> None:
     with running(Broker(orders="book")) as mock:
         run = suite("--tn-target", mock.base_url, "--tn-json", str(tmp_path / "report.json"))

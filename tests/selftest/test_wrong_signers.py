@@ -246,6 +246,7 @@ def is_named(mistakes: tuple[str, ...], named: tuple[str, ...] | None) -> bool:
     return bool(named) and set(named) <= allowed and len(named) <= len(mistakes)
 
 
+@pytest.mark.full
 def test_nearly_every_wrong_signer_is_named() -> None:
     missed = [
         (mistakes, named) for mistakes, program in wrong_signers() if not is_named(mistakes, named := judged(program))

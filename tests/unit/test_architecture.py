@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -180,7 +180,8 @@ def _room(module: str) -> str:
     return next((package for package in packages if module.startswith(package)), module)
 
 
-def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def _imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports, and whether only type checkers do."""
     tree = ast.parse(path.read_text("utf-8"))
     typing_only = {
@@ -189,6 +190,7 @@ def _imports(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
+    found: list[tuple[str, bool]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -197,7 +199,8 @@ def _imports(path: Path) -> Iterator[tuple[str, bool]]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from ((name, id(node) in typing_only) for name in names)
+        found += ((name, id(node) in typing_only) for name in names)
+    return tuple(found)
 
 
 def _known(name: str) -> str:

@@ -130,6 +130,7 @@ forms = st.lists(
 bodies = forms | trees.map(json.dumps) | st.binary(max_size=20).map(lambda raw: raw.decode("utf-8", "backslashreplace"))
 
 
+@pytest.mark.slow
 @given(body=bodies)
 @example("cmd=delTradeOrder&%ff=1")
 @example("cmd=delTradeOrder&nonce=%1b[2J&params[order_id]=%00")

@@ -405,6 +405,7 @@ def test_how_a_digest_is_written_costs_the_search_nothing(write: Callable[[bytes
 
 
 @pytest.mark.costly
+@pytest.mark.slow
 def test_a_search_is_bounded_by_digests_and_goes_further_when_asked_to() -> None:
     case = Case(as_texts(FIELDS), PAIR)
     quick, thorough = find_counted(case, "ab" * 32, QUICK), find_counted(case, "ab" * 32, THOROUGH)

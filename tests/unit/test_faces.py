@@ -258,7 +258,9 @@ def test_what_jenkins_refuses_is_noticed(xml: str) -> None:
 VERIFY = ("verify", "--check", "control/opens-session", "--check", "nonce/of-failed-command")
 
 
-@pytest.mark.parametrize("encoding", ["cp1251", "ascii", "latin-1", "utf-16"])
+@pytest.mark.parametrize(
+    "encoding", ["cp1251", *(pytest.param(each, marks=pytest.mark.full) for each in ("ascii", "latin-1", "utf-16"))]
+)
 @pytest.mark.slow
 def test_an_encoding_without_our_marks_changes_no_verdict(encoding: str) -> None:
     ran = subprocess.run(

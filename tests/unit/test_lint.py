@@ -141,6 +141,7 @@ FINDINGS: dict[str, tuple[str, Damage, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINDINGS)
 def test_damage_is_found(name: str, folder: Path) -> None:
     path, damage, expected = FINDINGS[name]

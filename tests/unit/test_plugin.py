@@ -239,6 +239,7 @@ def test_the_suite_runs_beside_a_users_own_tests(tmp_path: Path, tn_mock: Runnin
     assert f"{tn_mock.base_url}: 2 pass · 4 requests" in ran.stdout
 
 
+@pytest.mark.full
 def test_the_suite_may_be_split_among_workers(tmp_path: Path, tn_mock: RunningMock) -> None:
     report = tmp_path / "report.json"
     options = ["-n", "2", "--tn-check", "request", "--tn-json", str(report), "--tn-html", str(tmp_path / "r.html")]

@@ -219,6 +219,7 @@ def test_parts_of_a_request_that_leak_are_named() -> None:
     ],
     ids=["form", "base64", "lines", "utf-16", "escapes", "path"],
 )
+@pytest.mark.slow
 def test_ten_thousand_secrets_cost_no_more_than_one(text: str) -> None:
     def seconds(matcher: Matcher) -> float:
         best = 1e9
