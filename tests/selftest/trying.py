@@ -117,11 +117,13 @@ class Pace(threading.Thread):
 
 
 def in_time(attempt: Callable[[], T], expected: T, most: int = 6) -> T:
-    """Return what an attempt gives. One that differs from what is `expected` counts only if the machine kept time."""
+    """Return what an attempt gives. What differs from `expected` counts if the machine kept time, twice over."""
+    in_vain = 0
     for _again in range(most):
         with Pace() as pace:
             given = attempt()
-        if given == expected or pace.worst < LATE:
+        in_vain += pace.worst < LATE
+        if given == expected or in_vain == 2:
             break
     return given
 
