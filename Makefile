@@ -31,7 +31,7 @@ matrices: $(READY)        ## every broken server and client against every check,
 coverage: $(READY)        ## branch coverage by the tests that reach most code in the least time
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal --hypothesis-profile=tn-quick -m "not (full or timed or costly)" tests/unit tests/contract tests/mock
-	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal -m quick tests/selftest
+	$(BIN)/coverage run -m pytest -q -n 4 --dist worksteal -m "quick and not costly" tests/selftest
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/durability
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal -m "timed and not full"
 	$(BIN)/coverage combine --quiet

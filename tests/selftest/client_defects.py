@@ -820,7 +820,7 @@ defect("takes-what-it-could-not-send-for-refused", "reports/not-sent",
 defect("takes-a-bad-certificate-for-a-refusal", "reports/not-sent",
        on_not_sent=lambda self, order_id: {"outcome": "rejected" if "s:" in self.base_url else "not-sent"})  # fmt: skip
 defect("waits-for-ever", "reports/silence", patience=lambda self: None)
-defect("waits-too-short-a-time", "reports/slow-replies", patience=lambda self: 0.2)
+defect("waits-too-short-a-time", "reports/slow-replies", patience=lambda self: 0.6)
 
 
 @instead_of("read", "reports/lost-replies")

@@ -88,6 +88,7 @@ def test_a_broken_client_is_found_by_its_own_checks(slug: str) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.costly
 def test_broken_clients_of_every_check_are_found() -> None:
     """All at a time, because they mostly wait."""
 

@@ -23,7 +23,7 @@ from .clients import Client
 T = TypeVar("T")
 
 # Seconds: a delayed reply comes well before the client is told to give up, that well before its deadline.
-DELAY, PATIENCE, DEADLINE = 0.5, 1.5, 6.0
+DELAY, PATIENCE, DEADLINE = 0.9, 1.5, 6.0
 LATER = 0.8  # than the client's patience comes a late reply
 
 
