@@ -399,7 +399,7 @@ def test_orders_that_mocks_place_at_once_have_ids_of_their_own_and_make_room(
     assert len(set(ids)) == 120
     book = mocks[0].book
     assert book
-    assert len(book.orders(DEMO.api_key)) <= 40 + 4
+    assert len(book.orders(DEMO.api_key)) <= 40 + 2 * 4  # each thread may be placing one and cancelling another
 
 
 @every_engine
