@@ -1025,10 +1025,6 @@ found_too(
     "takes-a-bad-certificate-for-a-refusal", also={"reports/stalled-handshake": "HTTPS does not come about there"}
 )
 found_too(
-    "cancels-a-neighbour",
-    also={"reports/slow-replies": "a magic order's neighbour is another"},
-)
-found_too(
     "saves-nonces-after-a-success-alone",
     also={
         f"draws/anew-after-{replies}": "the next process starts from the nonce before"

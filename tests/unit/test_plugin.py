@@ -355,6 +355,7 @@ def test_an_option_of_the_mock_that_is_none_is_its_default() -> None:
     }
 
 
+@pytest.mark.timed
 def test_the_first_example_imports_nothing(tmp_path: Path) -> None:
     source = """
 import sys
