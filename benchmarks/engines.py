@@ -28,8 +28,8 @@ from peers import CONNECTIONS, PATH, STUBS
 
 from mock_server.broker import DEMO, SESSIONS_KEPT, Broker
 from mock_server.state import open_state
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose
 
 
 @contextmanager
@@ -170,8 +170,8 @@ def by_workers(urls: dict[str, str], quick: bool) -> Iterator[str]:
 MANY = """
 import resource, sqlite3, sys
 from mock_server.broker import Broker
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose
 
 engine, place, keys, used = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 broker = Broker(state=place)

@@ -11,9 +11,9 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from tn_contract.nonce import NonceSource
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.contract.nonce import NonceSource
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose
 
 
 def drive(address: tuple[str, int], key: str, secret: str, until: float, counts: list[int]) -> None:

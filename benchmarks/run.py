@@ -37,11 +37,11 @@ from ours import bare
 from mock_server.broker import Broker
 from mock_server.serve import listen
 from tn_contract import AsyncClient, Client, NonceSource
-from tn_contract.diagnosis import diagnose
-from tn_contract.search import find_counted
-from tn_contract.signers import Case
-from tn_contract.signing import Credentials, Secret, sign
-from tn_contract.wire import compose, with_signature
+from tn_contract.contract.signing import Credentials, Secret, sign
+from tn_contract.contract.wire import compose, with_signature
+from tn_contract.diagnosis.diagnose import diagnose
+from tn_contract.diagnosis.search import find_counted
+from tn_contract.diagnosis.signers import Case
 
 ROOT = Path(__file__).parent
 BATCH = 20  # calls that are measured as one
@@ -335,8 +335,8 @@ def memory(quick: bool) -> Row:
     code = f"""
 import resource, sys
 from mock_server.broker import Broker
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose
 broker, keys = Broker(), Credentials("tn-demo-key", Secret("tn-demo-secret"))
 for number in range(1, {total} + 1):
     broker.handle(compose(keys, "delTradeOrder", number, {{"order_id": number}}).request)

@@ -14,7 +14,7 @@ from flask import Flask, Response, request
 from flask import Request as FlaskRequest
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mock_server.book_control import ADDRESSES, add_book_control
+from mock_server.book.control import ADDRESSES, add_book_control
 from mock_server.broker import (
     HARNESS_STATUS,
     READ_LIMIT,
@@ -30,11 +30,11 @@ from mock_server.door import CONTROL, EARLY_END, Door, replied
 from mock_server.guard import Guard
 from mock_server.scenario import SCENARIO_LARGEST, read_toml, too_large
 from tn_contract import __version__
-from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
-from tn_contract.evidence import Evidence, Reported, of_session, to_lines
-from tn_contract.journal import Journal
-from tn_contract.text import read_text
-from tn_contract.wire import Reply, status_line
+from tn_contract.contract.errors import JournalUnavailable, StateUnavailable, UsageError
+from tn_contract.contract.text import read_text
+from tn_contract.contract.wire import Reply, status_line
+from tn_contract.record.evidence import Evidence, Reported, of_session, to_lines
+from tn_contract.record.journal import Journal
 
 
 def create_app(
@@ -133,7 +133,7 @@ def _evidence(session: Session) -> Evidence:
 
 def _verdicts(session: Session, strays: int) -> dict[str, Any]:
     """Judge what the session's client did so far. `strays` came without a known key, and belong to no session."""
-    from tn_contract.client_checks import ClientJudge, catalogue
+    from tn_contract.judge.client import ClientJudge, catalogue
 
     judge = ClientJudge(_evidence(session), catalogue())
     results = [judge.judge(check_id) for check_id in catalogue()]

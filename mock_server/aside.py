@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from tn_contract.errors import JournalUnavailable
+from tn_contract.contract.errors import JournalUnavailable
 
 SIZE = 256  # pieces of work that may wait
 STOP_SECONDS = 5.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tn_contract.wire import Reply, Request
+from tn_contract.contract.wire import Reply, Request
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

@@ -22,25 +22,19 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from mock_server.book import CANCEL_SECONDS, Book
+from mock_server.book.book import CANCEL_SECONDS, Book
 from mock_server.commands import Call, Commands, Done
 from mock_server.faults import Fault
-from mock_server.known import KnownPairs
 from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
+from mock_server.sessions import KnownPairs
 from mock_server.state import State, open_state
-from tn_contract import http_reader
-from tn_contract.corpus import Corpus, Payload, Scheme, load_corpus
-from tn_contract.errors import JournalUnavailable, StateUnavailable, UsageError
-from tn_contract.evidence import Reported
-from tn_contract.http_reader import MAX_BODY as MAX_BODY
-from tn_contract.http_reader import READ_LIMIT as READ_LIMIT
-from tn_contract.http_reader import Refusal, broken
-from tn_contract.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
-from tn_contract.nonce import Ledger, Policy
-from tn_contract.signing import Credentials, Secret, legible
-from tn_contract.text import quoted
-from tn_contract.validation import (
+from tn_contract.contract.corpus import Corpus, Payload, Scheme, load_corpus
+from tn_contract.contract.errors import JournalUnavailable, StateUnavailable, UsageError
+from tn_contract.contract.nonce import Ledger, Policy
+from tn_contract.contract.signing import Credentials, Secret, legible
+from tn_contract.contract.text import quoted
+from tn_contract.contract.validation import (
     TIMESTAMP_TOLERANCE,
     Account,
     Asked,
@@ -51,7 +45,7 @@ from tn_contract.validation import (
     validate,
     verify_signature,
 )
-from tn_contract.wire import (
+from tn_contract.contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
     COMMAND_PATHS,
@@ -60,6 +54,12 @@ from tn_contract.wire import (
     is_redirected,
     replace,
 )
+from tn_contract.record import http_reader
+from tn_contract.record.evidence import Reported
+from tn_contract.record.http_reader import MAX_BODY as MAX_BODY
+from tn_contract.record.http_reader import READ_LIMIT as READ_LIMIT
+from tn_contract.record.http_reader import Refusal, broken
+from tn_contract.record.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 HARNESS_STATUS = 599
@@ -166,7 +166,7 @@ class Broker:
     there is an order book, in which a cancel takes `cancel_seconds`; `sink` is given every exchange before it is
     answered, of unmatched requests by `aside`, if given, which has the work done soon; `scenario` says what happens to
     the commands of sessions that have none of their own; `fault_seconds` says how long the faults of magic orders take;
-    `diagnose` names mistakes in place of `tn_contract.diagnosis.diagnose`.
+    `diagnose` names mistakes in place of `tn_contract.diagnosis.diagnose.diagnose`.
     """
 
     demo = DEMO
@@ -340,7 +340,9 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
-            from tn_contract.diagnosis import diagnose  # only when somebody reads: a mock starts quicker without
+            from tn_contract.diagnosis.diagnose import (
+                diagnose,  # only when somebody reads: a mock starts quicker without
+            )
 
             return (self._diagnose or diagnose)(
                 request,

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
-from tn_contract.errors import UsageError
-from tn_contract.files import write_whole
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.files import write_whole
 
 Flaw: TypeAlias = Literal["", "expired", "self-signed"]
 

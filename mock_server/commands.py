@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from mock_server.faults import Fault
-from tn_contract.corpus import Payload, Scheme
+from tn_contract.contract.corpus import Payload, Scheme
 
 # For each generation of the protocol, the payload that answers a situation.
 Replies = Mapping[Scheme, Mapping[str, Payload]]

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from mock_server.broker import Answer, failed, refused
 from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
 from mock_server.server import Server, Visitor
-from tn_contract.http_reader import Reader, Refusal, ends_early
-from tn_contract.wire import Headers, Reply, Request, replace, status_line
+from tn_contract.contract.wire import Headers, Reply, Request, replace, status_line
+from tn_contract.record.http_reader import Reader, Refusal, ends_early
 
 if TYPE_CHECKING:
     import ssl

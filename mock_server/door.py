@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mock_server.broker import READ_LIMIT, Answer, Broker, failed, harness_error, refused
-from tn_contract.http_reader import ends_early
-from tn_contract.journal import timestamp
-from tn_contract.wire import Headers, Reply, Request, status_line
+from tn_contract.contract.wire import Headers, Reply, Request, status_line
+from tn_contract.record.http_reader import ends_early
+from tn_contract.record.journal import timestamp
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

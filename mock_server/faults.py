@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from tn_contract import corpus
+from tn_contract.contract import corpus
 
 DELAY_SECONDS = 1.0
 LATE_SECONDS = 4.0

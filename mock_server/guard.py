@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mock_server.broker import harness_error
-from tn_contract.errors import UsageError
-from tn_contract.wire import Reply
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import Reply
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

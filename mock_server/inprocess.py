@@ -12,7 +12,7 @@ except ImportError as error:
     raise ImportError("the in-process router needs respx: pip install 'tn-contract[respx]'") from error
 
 from mock_server.broker import Broker
-from tn_contract.wire import Headers, Request, decoded_path
+from tn_contract.contract.wire import Headers, Request, decoded_path
 
 if TYPE_CHECKING:
     from mock_server.faults import Kind

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from tn_contract.errors import JournalUnavailable, UsageError
-from tn_contract.evidence import ExchangeLine
-from tn_contract.files import unguessable
-from tn_contract.journal import Exchange
+from tn_contract.contract.errors import JournalUnavailable, UsageError
+from tn_contract.contract.files import unguessable
+from tn_contract.record.evidence import ExchangeLine
+from tn_contract.record.journal import Exchange
 
 MAX_BYTES = 64 * 1024 * 1024
 KEPT = 4

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from mock_server.commands import Call, Done, Replies
 from mock_server.faults import Fault
-from tn_contract.corpus import Corpus
-from tn_contract.validation import Asked, outcome_of
+from tn_contract.contract.corpus import Corpus
+from tn_contract.contract.validation import Asked, outcome_of
 
 
 class Replay:

@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mock_server.faults import Fault, Kind
-from tn_contract.corpus import WHOLE, Corpus, Payload
-from tn_contract.errors import UsageError
-from tn_contract.text import read_text
-from tn_contract.validation import order_asked
-from tn_contract.wire import ORDER_ID_MAX
+from tn_contract.contract.corpus import WHOLE, Corpus, Payload
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.text import read_text
+from tn_contract.contract.validation import order_asked
+from tn_contract.contract.wire import ORDER_ID_MAX
 
 SCENARIO_LARGEST = 256 * 1024
 RULES_MOST = 500  # each command is compared with all of them

@@ -24,15 +24,15 @@ from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
 from mock_server.server import Server, Visitor
 from mock_server.signals import stop_signals
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.wire import Request
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import Request
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from mock_server.certificates import Certificates, Flaw
-    from tn_contract.signing import Credentials
+    from tn_contract.contract.signing import Credentials
 
 CONTROL_THREADS = 16
 JOURNAL_THREADS = 4  # for what may go through a whole journal: more would only slow down the API

@@ -19,7 +19,7 @@ from math import inf
 from typing import Any, cast
 
 from mock_server.broker import Answer, failed
-from tn_contract.wire import Request
+from tn_contract.contract.wire import Request
 
 HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake
 STOP_SECONDS = 1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mock_server.server import Server, Visitor
-from tn_contract.http_reader import HEADER_LIMIT
+from tn_contract.record.http_reader import HEADER_LIMIT
 
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

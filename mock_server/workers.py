@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from mock_server.signals import stop_signals
-from tn_contract.errors import TnContractError, UsageError, WorkerLost
+from tn_contract.contract.errors import TnContractError, UsageError, WorkerLost
 
 STOP_SECONDS = 10.0  # longer than a request may take that is under way, state and all
 

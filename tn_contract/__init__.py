@@ -9,28 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tn_contract.client import Accepted, AsyncClient, AuthInfo, Client
-    from tn_contract.errors import CancelError, NotSent, OutcomeUnknown, Rejected, TnContractError
-    from tn_contract.nonce import NonceSource
-    from tn_contract.orders import Order
-    from tn_contract.signing import Credentials, sign
+    from tn_contract.client.client import Accepted, AsyncClient, AuthInfo, Client
+    from tn_contract.contract.errors import CancelError, NotSent, OutcomeUnknown, Rejected, TnContractError
+    from tn_contract.contract.nonce import NonceSource
+    from tn_contract.contract.signing import Credentials, sign
+    from tn_contract.record.orders import Order
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Accepted": "client",
-    "AsyncClient": "client",
-    "AuthInfo": "client",
-    "Client": "client",
-    "CancelError": "errors",
-    "NotSent": "errors",
-    "OutcomeUnknown": "errors",
-    "Rejected": "errors",
-    "TnContractError": "errors",
-    "NonceSource": "nonce",
-    "Order": "orders",
-    "Credentials": "signing",
-    "sign": "signing",
+    "Accepted": "client.client",
+    "AsyncClient": "client.client",
+    "AuthInfo": "client.client",
+    "Client": "client.client",
+    "CancelError": "contract.errors",
+    "NotSent": "contract.errors",
+    "OutcomeUnknown": "contract.errors",
+    "Rejected": "contract.errors",
+    "TnContractError": "contract.errors",
+    "NonceSource": "contract.nonce",
+    "Order": "record.orders",
+    "Credentials": "contract.signing",
+    "sign": "contract.signing",
 }
 
 __all__ = [

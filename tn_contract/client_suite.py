@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tn_contract.client_checks import catalogue
-from tn_contract.errors import UsageError
-from tn_contract.plugin import client_names, follow_verdict, selected_checks
+from tn_contract.contract.errors import UsageError
+from tn_contract.judge.client import catalogue
+from tn_contract.pytest_plugin.plugin import client_names, follow_verdict, selected_checks
 
 if TYPE_CHECKING:
-    from tn_contract.verdicts import Result
+    from tn_contract.judge.verdicts import Result
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,13 +10,13 @@ from typing import Any, get_args
 
 import msgspec
 
-from tn_contract import errors
-from tn_contract.checks import catalogue
-from tn_contract.corpus import LAYOUT, Corpus, Record, Scheme, Side, VectorFile, count_records, schema_of
-from tn_contract.errors import CorpusError, Rejected
-from tn_contract.signing import Secret, verify
-from tn_contract.validation import UNANSWERED
-from tn_contract.wire import ORDER_ID_MAX, read_body
+from tn_contract.contract import errors
+from tn_contract.contract.corpus import LAYOUT, Corpus, Record, Scheme, Side, VectorFile, count_records, schema_of
+from tn_contract.contract.errors import CorpusError, Rejected
+from tn_contract.contract.signing import Secret, verify
+from tn_contract.contract.validation import UNANSWERED
+from tn_contract.contract.wire import ORDER_ID_MAX, read_body
+from tn_contract.judge.server import catalogue
 
 # Statements of the seed page may also be covered by the README's list of what the kit does not do.
 README_REFERENCE = "readme-does-not-do"
@@ -143,8 +143,8 @@ def _records(corpus: Corpus) -> Iterator[tuple[str, Record]]:
 
 def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
     try:
-        from tn_contract import client_checks
-        from tn_contract.client_checks.cases import cases
+        from tn_contract.judge import client as client_checks
+        from tn_contract.judge.client.cases import cases
     except KeyError as missing:  # its cases are made of the corpus
         yield f"the checks of clients need the payload {missing}, which no magic order provokes undisturbed"
         return
@@ -175,7 +175,7 @@ def _clauses_and_checks(corpus: Corpus) -> Iterator[str]:
 
 
 def _payloads(corpus: Corpus) -> Iterator[str]:
-    from tn_contract.client_checks.cases import cases
+    from tn_contract.judge.client.cases import cases
 
     reachable = {order.payload for order in corpus.magic_orders.values()}
     reachable |= {

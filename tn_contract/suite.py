@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tn_contract.checks import catalogue
-from tn_contract.plugin import follow_verdict, selected_checks
+from tn_contract.judge.server import catalogue
+from tn_contract.pytest_plugin.plugin import follow_verdict, selected_checks
 
 if TYPE_CHECKING:
-    from tn_contract.verdicts import Result
+    from tn_contract.judge.verdicts import Result
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

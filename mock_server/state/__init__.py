@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from tn_contract.errors import StateUnavailable, UsageError
-from tn_contract.nonce import Ledger, Policy
-from tn_contract.signing import Credentials, Secret
-from tn_contract.text import quoted
+from tn_contract.contract.errors import StateUnavailable, UsageError
+from tn_contract.contract.nonce import Ledger, Policy
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.text import quoted
 
 PAIRS_MOST = 100_000  # some 200 MB in memory
 

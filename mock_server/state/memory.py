@@ -10,8 +10,8 @@ from itertools import islice
 
 from mock_server import state
 from mock_server.state import full, other_rule
-from tn_contract.nonce import Judgement, Ledger, NonceLedger, Policy
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.nonce import Judgement, Ledger, NonceLedger, Policy
+from tn_contract.contract.signing import Credentials, Secret
 
 
 class _Names:

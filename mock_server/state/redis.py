@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from mock_server import state
 from mock_server.state import Patience, full, other_rule
-from tn_contract.errors import StateUnavailable, UsageError
-from tn_contract.nonce import Judgement, Ledger, Policy, Refusal
-from tn_contract.redislink import REPLY_SECONDS, Link
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.errors import StateUnavailable, UsageError
+from tn_contract.contract.nonce import Judgement, Ledger, Policy, Refusal
+from tn_contract.contract.redislink import REPLY_SECONDS, Link
+from tn_contract.contract.signing import Credentials, Secret
 
 if TYPE_CHECKING:
     import redis

@@ -17,10 +17,10 @@ from weakref import WeakSet
 
 from mock_server import state
 from mock_server.state import Patience, full, other_rule
-from tn_contract.errors import StateUnavailable, UsageError
-from tn_contract.files import unguessable
-from tn_contract.nonce import Judgement, Ledger, Policy
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.errors import StateUnavailable, UsageError
+from tn_contract.contract.files import unguessable
+from tn_contract.contract.nonce import Judgement, Ledger, Policy
+from tn_contract.contract.signing import Credentials, Secret
 
 APPLICATION = int.from_bytes(b"tncs")
 VERSION = 2

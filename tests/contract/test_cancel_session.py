@@ -7,8 +7,8 @@ from hypothesis import Phase, settings
 
 from mock_server.broker import Broker
 from mock_server.serve import RunningMock, running
-from tn_contract.errors import TargetRefused
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.errors import TargetRefused
+from tn_contract.contract.signing import Credentials, Secret
 from tn_contract.strategies import cancel_session
 
 # Ends at the first fault, so that a wrong server costs few of them whatever the seed is.

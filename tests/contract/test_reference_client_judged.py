@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.client_checks.cases import CaseSpec, cases
-from tn_contract.corpus import load_corpus
-from tn_contract.trial import Trial
-from tn_contract.verdicts import Result
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.client import ClientJudge, catalogue
+from tn_contract.judge.client.cases import CaseSpec, cases
+from tn_contract.judge.verdicts import Result
+from tn_contract.trial.trial import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.costly]
 

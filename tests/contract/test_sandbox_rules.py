@@ -15,16 +15,16 @@ import pytest
 
 from mock_server.broker import Broker
 from mock_server.serve import RunningMock, running
-from tn_contract import address
-from tn_contract import report as reports
-from tn_contract.checks import Judge, catalogue
-from tn_contract.checks import target as targets
-from tn_contract.checks.target import Target, TargetOptions
-from tn_contract.errors import BudgetExceeded, TargetRefused, UsageError
-from tn_contract.journal import Exchange
-from tn_contract.report import row_of, target_subject
-from tn_contract.verdicts import Result
-from tn_contract.wire import parse_fields
+from tn_contract.contract import address
+from tn_contract.contract.errors import BudgetExceeded, TargetRefused, UsageError
+from tn_contract.contract.wire import parse_fields
+from tn_contract.judge.server import Judge, catalogue
+from tn_contract.judge.server import target as targets
+from tn_contract.judge.server.target import Target, TargetOptions
+from tn_contract.judge.verdicts import Result
+from tn_contract.record.journal import Exchange
+from tn_contract.report import report as reports
+from tn_contract.report.report import row_of, target_subject
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from hypothesis import given
 
 from mock_server.broker import Broker
 from tn_contract import strategies
-from tn_contract.client import cancel_outcome
-from tn_contract.errors import OutcomeUnknown
-from tn_contract.nonce import NONCE_MAX
-from tn_contract.signing import Credentials, Parameters, Secret, canonical_string, sign, verify
-from tn_contract.wire import ORDER_ID_MAX, Reply, SignedRequest, encode_form, nest, parse_fields
+from tn_contract.client.client import cancel_outcome
+from tn_contract.contract.errors import OutcomeUnknown
+from tn_contract.contract.nonce import NONCE_MAX
+from tn_contract.contract.signing import Credentials, Parameters, Secret, canonical_string, sign, verify
+from tn_contract.contract.wire import ORDER_ID_MAX, Reply, SignedRequest, encode_form, nest, parse_fields
 
 KEYS = Credentials("strategy-key", Secret("strategy-secret"))
 

@@ -13,8 +13,8 @@ import pytest
 
 from mock_server.serve import RunningMock
 from tests.docs.pages import ROOT, blocks, read
-from tn_contract.cli import main
-from tn_contract.corpus import load_corpus
+from tn_contract.cli.root import main
+from tn_contract.contract.corpus import load_corpus
 
 EXAMPLES = {"js": "cancel.mjs", "php": "cancel.php", "go": "cancel.go"}
 

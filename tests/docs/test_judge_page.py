@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tn_contract.client_checks import catalogue
-from tn_contract.client_checks.cases import cases
+from tn_contract.judge.client import catalogue
+from tn_contract.judge.client.cases import cases
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mock_server.book import ORDERS_KEPT
+from mock_server.book.book import ORDERS_KEPT
 from mock_server.broker import Broker
 from mock_server.serve import running
-from tn_contract.client import Client
-from tn_contract.corpus import load_corpus
+from tn_contract.client.client import Client
+from tn_contract.contract.corpus import load_corpus
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/orders.md").read_text("utf-8")
 CORPUS = load_corpus()

@@ -10,10 +10,10 @@ import click
 import pytest
 
 from tests.docs.pages import NAMES, ROOT, anchors, commands, links, prose, read
-from tn_contract.checks import catalogue
-from tn_contract.cli import main
-from tn_contract.client_checks import catalogue as client_catalogue
-from tn_contract.corpus import load_corpus
+from tn_contract.cli.root import main
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.client import catalogue as client_catalogue
+from tn_contract.judge.server import catalogue
 
 
 @pytest.mark.parametrize("page", NAMES)

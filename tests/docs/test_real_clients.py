@@ -7,8 +7,8 @@ import json
 from tests.realworld.clients import CLIENTS
 from tests.realworld.recording import FINDINGS, PAGE, SEEN, findings, whole_page
 from tests.realworld.verdicts import REPLIES, SPECIAL, VERDICTS, differences
-from tn_contract.client_checks import catalogue
-from tn_contract.client_checks.cases import case_of
+from tn_contract.judge.client import catalogue
+from tn_contract.judge.client.cases import case_of
 
 RECORDED = json.loads(SEEN.read_text("utf-8"))
 JUDGED = json.loads(VERDICTS.read_text("utf-8"))

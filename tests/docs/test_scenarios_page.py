@@ -9,7 +9,7 @@ from typing import get_args
 from mock_server.faults import Kind
 from mock_server.scenario import Rule, read_scenario
 from tests.docs.pages import blocks, read
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
 
 PAGE = read("docs/scenarios.md")
 

@@ -17,7 +17,7 @@ import pytest
 from mock_server.broker import Broker
 from mock_server.serve import running
 from mock_server.workers import STOP_SECONDS
-from tn_contract.cli import DEFAULT_PORT, main, serve
+from tn_contract.cli.root import DEFAULT_PORT, main, serve
 
 pytestmark = pytest.mark.slow
 

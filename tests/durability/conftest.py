@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mock_server.broker import DEMO
-from tn_contract.signing import Credentials
-from tn_contract.wire import compose
+from tn_contract.contract.signing import Credentials
+from tn_contract.contract.wire import compose
 
 
 class Mock:

@@ -20,7 +20,7 @@ CANCELS = 1_250
 CANCEL = """
 import sys
 from tn_contract import Client, NonceSource
-from tn_contract.nonce_redis import RedisNonces
+from tn_contract.client.nonce_redis import RedisNonces
 base_url, key, secret, place, count = sys.argv[1:]
 source = NonceSource(store=RedisNonces(place, key)) if "://" in place else NonceSource(place)
 with Client(key, secret, base_url=base_url, nonces=source) as client:

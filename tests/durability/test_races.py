@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mock_server.state import open_state
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.signing import Credentials, Secret
 
 pytestmark = pytest.mark.full
 
@@ -24,7 +24,7 @@ PAIRS = [Credentials("one", Secret("1")), Credentials("two", Secret("2"))]
 RACE = """
 import json, random, sys
 from mock_server.state import open_state
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.signing import Credentials, Secret
 url, policy, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 state = open_state(url)
 ledgers = [state.ledger(Credentials(*pair), policy) for pair in (("one", Secret("1")), ("two", Secret("2")))]

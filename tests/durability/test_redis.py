@@ -19,11 +19,11 @@ from mock_server.broker import DEMO, HARNESS_HEADER, Broker
 from mock_server.state import open_state
 from tests.conftest import RedisServer
 from tests.durability.conftest import Nursery
-from tn_contract.errors import StateUnavailable, UsageError
-from tn_contract.nonce import Policy
-from tn_contract.redislink import REPLY_SECONDS
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose, compose_v3
+from tn_contract.contract.errors import StateUnavailable, UsageError
+from tn_contract.contract.nonce import Policy
+from tn_contract.contract.redislink import REPLY_SECONDS
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose, compose_v3
 
 pytestmark = pytest.mark.full
 

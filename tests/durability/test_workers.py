@@ -22,15 +22,15 @@ import pytest
 
 from mock_server.broker import DEMO
 from tests.durability.conftest import Mock, cancel
-from tn_contract.corpus import load_corpus
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose
 
 pytestmark = pytest.mark.full
 
 PATIENCE = 20
 NONCE = 17_953_797_860_021_223
-PROGRAM = "from tn_contract.cli import main; main()"
+PROGRAM = "from tn_contract.cli.root import main; main()"
 
 
 class Served(Mock):

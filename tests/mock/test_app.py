@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from mock_server import create_app
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Request, compose
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import FORM_TYPE, Request, compose
 
 PATH = "/api/v2/cmd/delTradeOrder"
 HARNESS = ("X-Tn-Mock", "harness-error")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from mock_server import book as book_module
-from mock_server.book import ORDERS_KEPT, Book, Change, NewOrder
+from mock_server.book import book as book_module
+from mock_server.book.book import ORDERS_KEPT, Book, Change, NewOrder
+from mock_server.book.orders import Order
 from mock_server.broker import DEMO, Answer, Broker
-from mock_server.orders import Order
 from mock_server.state.memory import MemoryDocuments, MemoryState
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.signing import Credentials
-from tn_contract.wire import compose, compose_v3
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.signing import Credentials
+from tn_contract.contract.wire import compose, compose_v3
 
 CORPUS = load_corpus()
 NOW = 1_795_402_277

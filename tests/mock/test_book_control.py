@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
-from tn_contract.wire import compose_v3
+from tn_contract.contract.wire import compose_v3
 
 ORDERS = "/__tn__/sessions/tn-demo-key/orders"
 CLOCK = "/__tn__/sessions/tn-demo-key/clock"

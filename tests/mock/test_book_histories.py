@@ -11,15 +11,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from mock_server.book import Change, NewOrder
+from mock_server.book.book import Change, NewOrder
 from mock_server.broker import Broker
 from mock_server.state.memory import MemoryState
-from tn_contract.client import cancel_outcome, orders_outcome
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import Rejected
-from tn_contract.orders import Order
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Reply, compose, compose_v3
+from tn_contract.client.client import cancel_outcome, orders_outcome
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import Rejected
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Reply, compose, compose_v3
+from tn_contract.record.orders import Order
 
 pytestmark = pytest.mark.slow
 

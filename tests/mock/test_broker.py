@@ -20,12 +20,10 @@ from hypothesis import strategies as st
 from mock_server import broker as broker_module
 from mock_server.broker import DEMO, MAX_BODY, Answer, Broker
 from mock_server.faults import Fault
-from tn_contract.client_checks.cases import NEIGHBOUR
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.journal import Journal
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import (
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import (
     COMMAND_PATH,
     FORM_TYPE,
     Reply,
@@ -36,6 +34,8 @@ from tn_contract.wire import (
     parse_fields,
     replace,
 )
+from tn_contract.judge.client.cases import NEIGHBOUR
+from tn_contract.record.journal import Journal
 
 CORPUS = load_corpus()
 ORDER = "2929292929"

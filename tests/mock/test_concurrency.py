@@ -16,10 +16,10 @@ import pytest
 
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import RunningMock, running
-from tn_contract.errors import UsageError
-from tn_contract.nonce import NonceLedger, Policy
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Request, compose
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.nonce import NonceLedger, Policy
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Request, compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mock_server.app import create_app
 from mock_server.broker import READ_LIMIT, Broker
 from mock_server.door import Door, answered
-from tn_contract.corpus import load_corpus
-from tn_contract.wire import Request, compose, compose_v3
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.wire import Request, compose, compose_v3
 
 NONCE = 17_953_797_860_021_223
 NOW = 1_795_379_786

@@ -14,9 +14,10 @@ import pytest
 
 from mock_server.guard import Guard, is_loopback
 from mock_server.serve import RunningMock, running
-from tn_contract import Client, address
-from tn_contract.checks.target import Target, TargetOptions
-from tn_contract.errors import OutcomeUnknown, TargetUnreachable, UsageError
+from tn_contract import Client
+from tn_contract.contract import address
+from tn_contract.contract.errors import OutcomeUnknown, TargetUnreachable, UsageError
+from tn_contract.judge.server.target import Target, TargetOptions
 
 TOKEN = "planted-token"
 

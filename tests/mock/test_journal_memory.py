@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
-from mock_server.book import NewOrder
+from mock_server.book.book import NewOrder
 from mock_server.broker import DEMO, Broker
-from tn_contract.wire import Request, compose, replace
+from tn_contract.contract.wire import Request, compose, replace
 
 pytestmark = pytest.mark.slow
 

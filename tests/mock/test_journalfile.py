@@ -15,8 +15,8 @@ from mock_server.app import create_app
 from mock_server.broker import Broker
 from mock_server.door import answered
 from mock_server.journalfile import JournalFile
-from tn_contract.errors import UsageError
-from tn_contract.wire import FORM_TYPE, Request, compose
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import FORM_TYPE, Request, compose
 
 Opened = Callable[..., JournalFile]
 NONCE = 17_953_797_860_021_223

@@ -16,11 +16,11 @@ from mock_server.guard import Guard
 from mock_server.scenario import RULES_MOST, SCENARIO_LARGEST, read_scenario, read_toml
 from mock_server.serve import running
 from mock_server.state import open_state
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.journal import DIAGNOSED, IN_VAIN, Assessment, Diagnosis, Journal
-from tn_contract.redislink import _read
-from tn_contract.wire import Request
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.redislink import _read
+from tn_contract.contract.wire import Request
+from tn_contract.record.journal import DIAGNOSED, IN_VAIN, Assessment, Diagnosis, Journal
 
 
 @pytest.fixture

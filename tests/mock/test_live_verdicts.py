@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
-from tn_contract.client_checks import catalogue
-from tn_contract.corpus import load_corpus
-from tn_contract.evidence import from_lines
-from tn_contract.wire import Request, compose
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.wire import Request, compose
+from tn_contract.judge.client import catalogue
+from tn_contract.record.evidence import from_lines
 
 SESSION = f"/__tn__/sessions/{DEMO.api_key}"
 METHOD_ERROR = load_corpus().replies["method-error"]

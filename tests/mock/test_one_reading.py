@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 
 from mock_server.broker import Broker
 from mock_server.serve import RunningMock, running
-from tn_contract.checks import spoils
-from tn_contract.checks.target import Spoil
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.explaining import Explainer, Explanation
-from tn_contract.journal import Exchange
-from tn_contract.requestfile import read_recording, read_requests
-from tn_contract.signing import Credentials, Secret
-from tn_contract.strategies import faulty_cancels
-from tn_contract.wire import (
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
     Request,
@@ -32,6 +26,12 @@ from tn_contract.wire import (
     with_header,
     with_signature,
 )
+from tn_contract.diagnosis.explain import Explainer, Explanation
+from tn_contract.judge.server import spoils
+from tn_contract.judge.server.target import Spoil
+from tn_contract.record.journal import Exchange
+from tn_contract.record.requestfile import read_recording, read_requests
+from tn_contract.strategies import faulty_cancels
 
 pytestmark = pytest.mark.slow  # some 750 requests over a socket
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mock_server.faults import Fault
 from mock_server.scenario import Latency, Scenario, Turn, read_scenario, scenario_of
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
 
 CORPUS = load_corpus()
 SECOND = 10**9

@@ -17,11 +17,11 @@ from mock_server.inprocess import mock_router
 from mock_server.scenario import scenario_of
 from mock_server.serve import RunningMock, running
 from tn_contract import Client, NonceSource
-from tn_contract.corpus import Scheme, load_corpus
-from tn_contract.errors import OutcomeUnknown, Rejected
-from tn_contract.journal import Exchange
-from tn_contract.signing import Credentials
-from tn_contract.wire import compose
+from tn_contract.contract.corpus import Scheme, load_corpus
+from tn_contract.contract.errors import OutcomeUnknown, Rejected
+from tn_contract.contract.signing import Credentials
+from tn_contract.contract.wire import compose
+from tn_contract.record.journal import Exchange
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mock_server import faults
 from mock_server.faults import Close, End, Fault, Hang, Keep, Kind, Reset, Send, Wait, script
-from tn_contract import corpus
+from tn_contract.contract import corpus
 
 pytestmark = pytest.mark.slow
 

@@ -25,10 +25,10 @@ from mock_server import app, serve
 from mock_server import server as server_room
 from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
 from mock_server.serve import RunningMock, listen, running
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.http_reader import HEADER_LIMIT
-from tn_contract.wire import FORM_TYPE, Request, compose
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import FORM_TYPE, Request, compose
+from tn_contract.record.http_reader import HEADER_LIMIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

@@ -26,12 +26,12 @@ from mock_server.broker import READ_LIMIT, Answer
 from mock_server.connection import Connection
 from mock_server.faults import Fault
 from mock_server.server import Server
-from tn_contract import http_reader as reader
-from tn_contract.errors import UsageError
-from tn_contract.explaining import Explainer
-from tn_contract.requestfile import read_recording
-from tn_contract.signing import Secret
-from tn_contract.wire import Reply, Request
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.signing import Secret
+from tn_contract.contract.wire import Reply, Request
+from tn_contract.diagnosis.explain import Explainer
+from tn_contract.record import http_reader as reader
+from tn_contract.record.requestfile import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

@@ -30,19 +30,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mock_server import book as book_module
 from mock_server import broker as broker_module
 from mock_server import state as state_module
 from mock_server.app import create_app
-from mock_server.book import NewOrder
+from mock_server.book import book as book_module
+from mock_server.book.book import NewOrder
 from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
 from mock_server.serve import running
 from mock_server.state import State, open_state
 from mock_server.state import sqlite as sqlite_engine
-from tn_contract.errors import StateUnavailable, UsageError
-from tn_contract.nonce import NONCE_MAX, Policy
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Request, compose, compose_v3, with_signature
+from tn_contract.contract.errors import StateUnavailable, UsageError
+from tn_contract.contract.nonce import NONCE_MAX, Policy
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Request, compose, compose_v3, with_signature
 
 pytestmark = pytest.mark.slow
 
@@ -614,8 +614,8 @@ def test_a_reset_does_not_change_the_rule(opener: Callable[[], Opener]) -> None:
 FULL = """
 import resource, signal, sys
 from mock_server.state import open_state
-from tn_contract.errors import StateUnavailable
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.errors import StateUnavailable
+from tn_contract.contract.signing import Credentials, Secret
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 pair = Credentials("key", Secret("secret"))
 state = open_state(sys.argv[1])
@@ -653,7 +653,7 @@ def test_a_full_disk_accepts_nothing_and_is_used_again_when_there_is_room(policy
 FORK = """
 import os, sys
 from mock_server.state import open_state
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.signing import Credentials, Secret
 pair = Credentials("key", Secret("secret"))
 state = open_state(sys.argv[1])
 state.open(pair)

@@ -18,11 +18,21 @@ from mock_server import create_app
 from mock_server.broker import DEMO, MAX_BODY, Broker
 from mock_server.inprocess import mock_router
 from mock_server.serve import running
-from tn_contract.client import Client
-from tn_contract.corpus import load_corpus
-from tn_contract.journal import Assessment, Journal
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import FORM_TYPE, Headers, Request, compose, compose_v3, dress, replace, sign_body, with_header
+from tn_contract.client.client import Client
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import (
+    FORM_TYPE,
+    Headers,
+    Request,
+    compose,
+    compose_v3,
+    dress,
+    replace,
+    sign_body,
+    with_header,
+)
+from tn_contract.record.journal import Assessment, Journal
 
 CORPUS = load_corpus()
 BASE = "https://tradernet.example"
@@ -149,7 +159,7 @@ def fields(**changes: str | None) -> dict[str, Any]:
 
 
 def signed(**changes: Any) -> Request:
-    from tn_contract.signing import sign
+    from tn_contract.contract.signing import sign
 
     chosen = fields(**changes)
     return dress("delTradeOrder", chosen, sign(chosen, DEMO.secret).signature)

@@ -19,8 +19,8 @@ import pytest
 
 from mock_server.broker import DEMO, Broker
 from mock_server.serve import RunningMock, listen, running
-from tn_contract.errors import UsageError
-from tn_contract.wire import compose
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

@@ -12,10 +12,10 @@ import pytest
 from mock_server.aside import Aside
 from mock_server.broker import Broker
 from mock_server.state import open_state
-from tn_contract.errors import JournalUnavailable
-from tn_contract.journal import Exchange
-from tn_contract.redaction import Matcher
-from tn_contract.wire import Request
+from tn_contract.contract.errors import JournalUnavailable
+from tn_contract.contract.redaction import Matcher
+from tn_contract.contract.wire import Request
+from tn_contract.record.journal import Exchange
 
 HEADERS = tuple((f"X-Header-{number}", f"value {number} of a stranger") for number in range(30))
 UNMATCHED = {
@@ -82,8 +82,8 @@ def test_secrets_of_sessions_that_other_processes_open_are_known(tmp_path: Path)
 
 
 def test_only_so_many_secrets_are_kept_and_the_last_ones_are_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mock_server.known import KnownPairs
-    from tn_contract.signing import Credentials, Secret
+    from mock_server.sessions import KnownPairs
+    from tn_contract.contract.signing import Credentials, Secret
 
     state = open_state("memory")
     known = KnownPairs(state, 10)

@@ -13,11 +13,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from mock_server.broker import DEMO, TIMESTAMP_TOLERANCE, Answer, Broker
-from tn_contract.corpus import load_corpus
-from tn_contract.journal import Assessment
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Request, SignedRequest, compose, compose_v3, replace, with_header, with_signature
+from tn_contract.record.journal import Assessment
 from tn_contract.strategies import cancels_v3
-from tn_contract.wire import Request, SignedRequest, compose, compose_v3, replace, with_header, with_signature
 
 CORPUS = load_corpus()
 NOW = 1_700_000_000

@@ -19,9 +19,9 @@ from urllib.parse import parse_qsl, quote
 
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
-from tn_contract.corpus import load_corpus
-from tn_contract.journal import Exchange
-from tn_contract.wire import parse_fields
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.wire import parse_fields
+from tn_contract.record.journal import Exchange
 
 from .clients import BUILD, CLIENTS, HOSTS, SAMPLES, RealClient
 from .verdicts import VERDICTS, Verdicts, record_verdicts, table

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mock_server.book import NewOrder
+from mock_server.book.book import NewOrder
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
 

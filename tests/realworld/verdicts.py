@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.client_checks.cases import case_of, cases
-from tn_contract.evidence import Evidence
-from tn_contract.report import MARKS
-from tn_contract.trial import DEADLINE, Trial
-from tn_contract.verdicts import Result
+from tn_contract.judge.client import ClientJudge, catalogue
+from tn_contract.judge.client.cases import case_of, cases
+from tn_contract.judge.verdicts import Result
+from tn_contract.record.evidence import Evidence
+from tn_contract.report.report import MARKS
+from tn_contract.trial.trial import DEADLINE, Trial
 
 from .clients import CLIENTS, HOSTS, NotAvailable, RealClient
 

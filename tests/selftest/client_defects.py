@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
-from tn_contract.client_checks.cases import case_of, cases
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.client.cases import case_of, cases
 
 from .clients import FAILURES, FALSY, FORM, Client, Fields, Got, LostError, NotSentError
 

@@ -11,12 +11,12 @@ from unittest import mock
 from urllib.parse import unquote
 from wsgiref.util import setup_testing_defaults
 
-from tn_contract.checks import GROUPS, Judge, catalogue
-from tn_contract.checks.target import Target, TargetOptions
-from tn_contract.report import exit_code, row_of
-from tn_contract.transport import TransportFailure
-from tn_contract.verdicts import Result
-from tn_contract.wire import Reply, Request
+from tn_contract.client.transport import TransportFailure
+from tn_contract.contract.wire import Reply, Request
+from tn_contract.judge.server import GROUPS, Judge, catalogue
+from tn_contract.judge.server.target import Target, TargetOptions
+from tn_contract.judge.verdicts import Result
+from tn_contract.report.report import exit_code, row_of
 
 from .honest import HungUp
 
@@ -70,7 +70,7 @@ class Called:
 @contextmanager
 def judge_of(app: App, options: TargetOptions | None = None) -> Iterator[Judge]:
     """Yield a judge that calls the app."""
-    with mock.patch("tn_contract.checks.target.Transport", return_value=Called(app)):
+    with mock.patch("tn_contract.judge.server.target.Transport", return_value=Called(app)):
         judge = Judge(Target(options or TargetOptions("http://127.0.0.1:1")), catalogue())
     yield judge
     judge.close()

@@ -11,10 +11,10 @@ import msgspec
 
 from mock_server import create_app
 from mock_server.broker import Answer, Broker, Session, no_address
-from tn_contract.corpus import Payload
-from tn_contract.nonce import NonceLedger
-from tn_contract.signing import canonical_string, signature_of
-from tn_contract.wire import SIGNATURE_HEADER, Reply, Request
+from tn_contract.contract.corpus import Payload
+from tn_contract.contract.nonce import NonceLedger
+from tn_contract.contract.signing import canonical_string, signature_of
+from tn_contract.contract.wire import SIGNATURE_HEADER, Reply, Request
 
 from .judging import App
 

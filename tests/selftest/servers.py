@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tn_contract.checks import catalogue
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.server import catalogue
 
 from . import (  # noqa: F401 # importing registers them
     defects,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tn_contract.checks import catalogue
-from tn_contract.checks.registry import CONTROLS
-from tn_contract.corpus import load_corpus
-from tn_contract.verdicts import Verdict
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.server import catalogue
+from tn_contract.judge.server.registry import CONTROLS
+from tn_contract.judge.verdicts import Verdict
 
 from .judging import judged_by
 from .servers import BROKEN, JUDGING, app_of, cover, kills_of

@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from tn_contract.client_checks import catalogue
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.client import catalogue
 
 from .client_defects import DEFECTS, broken
 from .golden import Matrix

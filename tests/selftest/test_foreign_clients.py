@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tn_contract.client_checks import catalogue
-from tn_contract.client_checks.cases import cases
-from tn_contract.trial import Trial, _find_faketime
+from tn_contract.judge.client import catalogue
+from tn_contract.judge.client.cases import cases
+from tn_contract.trial.trial import Trial, _find_faketime
 
 from .trying import found, judged
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tn_contract.client_checks import catalogue
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.client import catalogue
 
 from .client_defects import naming_orders
 from .client_defects_v3 import NewerClient

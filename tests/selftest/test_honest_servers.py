@@ -14,10 +14,10 @@ import pytest
 from mock_server import create_app
 from mock_server.broker import Broker
 from mock_server.serve import running
-from tn_contract.checks import Judge, catalogue
-from tn_contract.checks.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
-from tn_contract.corpus import Payload, load_corpus
-from tn_contract.wire import Reply, Request, parse_fields, read_body
+from tn_contract.contract.corpus import Payload, load_corpus
+from tn_contract.contract.wire import Reply, Request, parse_fields, read_body
+from tn_contract.judge.server import Judge, catalogue
+from tn_contract.judge.server.target import DOCUMENTED_ORDER_ID, SANDBOX_BUDGET, Target, TargetOptions
 
 from .honest import Call, Refusal, Server, canonical, pairs_of, serving
 from .judging import Called, all_results, exit_code_of, findings, judged
@@ -498,7 +498,7 @@ class Clock:
 
 
 def test_a_server_that_takes_no_v3_request_twice_is_clean() -> None:
-    with mock.patch("tn_contract.checks.target.time", Clock()):
+    with mock.patch("tn_contract.judge.server.target.time", Clock()):
         results, code = judged(NoReplays(), groups=("control", "v3"))
     assert (findings(results, *COMPLAINTS), code) == ({}, 0)
     told = {result.check.id: result.finding.actual for result in results}
@@ -546,7 +546,7 @@ class Watched(Called):
 
 def judge_sandbox(server: Server, **options: Any) -> tuple[Watched, dict[str, str], dict[str, str], int]:
     transport = Watched(server)
-    with mock.patch("tn_contract.checks.target.Transport", return_value=transport):
+    with mock.patch("tn_contract.judge.server.target.Transport", return_value=transport):
         judge = Judge(Target(TargetOptions("https://sandbox.example", pause=0.0, **options)), catalogue())
     results = all_results(judge)
     judge.close()

@@ -11,10 +11,10 @@ import os
 
 import pytest
 
-from tn_contract.checks import GROUPS, catalogue
-from tn_contract.checks.registry import CONTROLS
-from tn_contract.corpus import load_corpus
-from tn_contract.report import EXIT_BROKEN, EXIT_ERROR
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.server import GROUPS, catalogue
+from tn_contract.judge.server.registry import CONTROLS
+from tn_contract.report.report import EXIT_BROKEN, EXIT_ERROR
 
 from .golden import Matrix
 from .judging import judged

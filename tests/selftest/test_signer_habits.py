@@ -16,10 +16,10 @@ import pytest
 
 from tests.selftest.signer_habits import HABITS, HABITS_V3, Habit, Program, ProgramV3
 from tests.selftest.signer_habits_held_out import HELD_OUT
-from tn_contract.diagnosis import diagnose, situation_of
-from tn_contract.journal import Diagnosis
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Request, compose, compose_v3, replace, with_signature
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Request, compose, compose_v3, replace, with_signature
+from tn_contract.diagnosis.diagnose import diagnose, situation_of
+from tn_contract.record.journal import Diagnosis
 
 NAMED_AT_LEAST = 0.95
 # While a mock answers, rare pairs are not searched for.

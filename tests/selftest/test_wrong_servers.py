@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tn_contract.checks.target import TargetOptions
-from tn_contract.corpus import load_corpus
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.server.target import TargetOptions
 
 from .honest import PAIRS, Call, Server, canonical
 from .judging import judge_of

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from tn_contract.diagnosis import diagnose, situation_of
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import SIGNATURE_HEADER, compose, with_signature
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import SIGNATURE_HEADER, compose, with_signature
+from tn_contract.diagnosis.diagnose import diagnose, situation_of
 
 COUNT = 300
 NAMED_AT_LEAST = 0.95

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 from unittest import mock
 
-from tn_contract import trial
-from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.client_checks.cases import cases
-from tn_contract.evidence import Evidence
-from tn_contract.trial import Ran, Trial
-from tn_contract.verdicts import Result
+from tn_contract.judge.client import ClientJudge, catalogue
+from tn_contract.judge.client.cases import cases
+from tn_contract.judge.verdicts import Result
+from tn_contract.record.evidence import Evidence
+from tn_contract.trial import trial
+from tn_contract.trial.trial import Ran, Trial
 
 from .clients import Client
 

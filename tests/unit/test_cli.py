@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract import cli
-from tn_contract.checks import catalogue
-from tn_contract.client import Client
-from tn_contract.corpus import load_corpus
+from tn_contract.cli import root as cli
+from tn_contract.client.client import Client
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.judge.server import catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -348,7 +348,7 @@ def test_serve_tells_machines_where_it_is_and_stops_cleanly(tmp_path: Path, stop
 def test_serve_heeds_a_signal_that_comes_as_soon_as_it_has_told_where_it_is(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     program = (
-        "import os, signal, click, tn_contract.cli as cli\n"
+        "import os, signal, click, tn_contract.cli.root as cli\n"
         "echo = click.echo\n"
         "click.echo = lambda *said, **options: (echo(*said, **options), os.kill(os.getpid(), signal.SIGTERM))\n"
         "cli.main()"
@@ -582,7 +582,10 @@ def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.Monk
 
     from click.testing import CliRunner
 
-    from tn_contract import checks, cli, client_checks, corpus
+    from tn_contract.cli import root as cli
+    from tn_contract.contract import corpus
+    from tn_contract.judge import client as client_checks
+    from tn_contract.judge import server as checks
 
     assert checks.catalogue()
     assert client_checks.catalogue()  # made of the whole corpus, before it is damaged

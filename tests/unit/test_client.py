@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
-from tn_contract import errors
-from tn_contract.client import Accepted, AsyncClient, AuthInfo, Client, cancel_outcome, session_outcome
-from tn_contract.client_checks.cases import NEIGHBOUR
-from tn_contract.corpus import Payload, load_corpus
-from tn_contract.errors import (
+from tn_contract.client.client import Accepted, AsyncClient, AuthInfo, Client, cancel_outcome, session_outcome
+from tn_contract.client.transport import Timeouts
+from tn_contract.contract import errors
+from tn_contract.contract.corpus import Payload, load_corpus
+from tn_contract.contract.errors import (
     CancelError,
     ConnectFailed,
     InvalidRequest,
@@ -41,9 +41,9 @@ from tn_contract.errors import (
     Rejected,
     SignatureRejected,
 )
-from tn_contract.nonce import NonceSource, shared_source
-from tn_contract.transport import Timeouts
-from tn_contract.wire import Reply, nest, parse_fields
+from tn_contract.contract.nonce import NonceSource, shared_source
+from tn_contract.contract.wire import Reply, nest, parse_fields
+from tn_contract.judge.client.cases import NEIGHBOUR
 
 CORPUS = load_corpus()
 BASE = "http://client.test"
@@ -472,8 +472,8 @@ def test_a_blocking_and_an_async_client_of_one_key_are_never_refused(mock: Runni
 
 CANCEL_MANY = """
 import os, sys
-from tn_contract.client import Client
-from tn_contract.nonce import NonceSource
+from tn_contract.client.client import Client
+from tn_contract.contract.nonce import NonceSource
 address, store, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 key, secret = os.environ["TN_API_KEY"], os.environ["TN_API_SECRET"]
 with Client(key, secret, base_url=address, nonces=NonceSource(store)) as client:

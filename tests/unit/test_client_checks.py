@@ -15,18 +15,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tn_contract import report
-from tn_contract.client_checks import GROUPS, ClientJudge, catalogue
-from tn_contract.client_checks.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, CaseSpec, case_of, cases
-from tn_contract.client_checks.clocks import clock_of
-from tn_contract.client_checks.needs import followed
-from tn_contract.client_checks.registry import client_check
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
-from tn_contract.journal import PLAYED, Assessment, Exchange, Message
-from tn_contract.verdicts import Result
-from tn_contract.wire import FORM_TYPE
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import FORM_TYPE
+from tn_contract.judge.client import GROUPS, ClientJudge, catalogue
+from tn_contract.judge.client.cases import BEYOND_32_BITS, BEYOND_53_BITS, ORDINARY, CaseSpec, case_of, cases
+from tn_contract.judge.client.clocks import clock_of
+from tn_contract.judge.client.needs import followed
+from tn_contract.judge.client.registry import client_check
+from tn_contract.judge.verdicts import Result
+from tn_contract.record.evidence import Case, Ended, Evidence, Process, Reported, Sent
+from tn_contract.record.journal import PLAYED, Assessment, Exchange, Message
+from tn_contract.report import report
 
 CORPUS = load_corpus()
 KEY = "a-key"

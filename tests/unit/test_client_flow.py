@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tn_contract import report
-from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.client_checks.cases import BEYOND_53_BITS, NEIGHBOUR, ORDINARY, ROUNDED, case_of
-from tn_contract.corpus import load_corpus
-from tn_contract.evidence import Case, Ended, Evidence, Process, Reported, Sent
-from tn_contract.wire import FORM_TYPE
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.wire import FORM_TYPE
+from tn_contract.judge.client import ClientJudge, catalogue
+from tn_contract.judge.client.cases import BEYOND_53_BITS, NEIGHBOUR, ORDINARY, ROUNDED, case_of
+from tn_contract.record.evidence import Case, Ended, Evidence, Process, Reported, Sent
+from tn_contract.report import report
 
 from .test_client_checks import KEY, V2, cancel, fault, magic, process
 

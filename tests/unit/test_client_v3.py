@@ -14,11 +14,11 @@ import pytest
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
 from tests.unit.conftest import RawServer
-from tn_contract import errors
-from tn_contract.client import Accepted, AsyncClient, AuthInfo, Client
-from tn_contract.corpus import Payload, load_corpus
-from tn_contract.errors import AccessDenied, InvalidRequest, OutcomeUnknown, UsageError
-from tn_contract.nonce import NonceSource
+from tn_contract.client.client import Accepted, AsyncClient, AuthInfo, Client
+from tn_contract.contract import errors
+from tn_contract.contract.corpus import Payload, load_corpus
+from tn_contract.contract.errors import AccessDenied, InvalidRequest, OutcomeUnknown, UsageError
+from tn_contract.contract.nonce import NonceSource
 
 CORPUS = load_corpus()
 ORDER = 2929292929
@@ -114,7 +114,7 @@ def test_a_403_whose_code_is_null_is_a_denial(mock: RunningMock, session: Sessio
 def test_the_request_is_the_documented_one_to_the_byte(
     raw_server: RawServer, cancel: Cancel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tn_contract.client.time.time", lambda: 1700000000.999)
+    monkeypatch.setattr("tn_contract.client.client.time.time", lambda: 1700000000.999)
     raw_server.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n" + b'{"result":1}'
     assert cancel(raw_server.base_url, ORDER, "public", "secret").evidence == "result"
     [received] = raw_server.received
@@ -133,7 +133,7 @@ def test_a_clock_that_is_wrong_is_denied_and_the_journal_says_why(
     mock: RunningMock, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
-    monkeypatch.setattr("tn_contract.client.time.time", lambda: now - 3600)
+    monkeypatch.setattr("tn_contract.client.client.time.time", lambda: now - 3600)
     with pytest.raises(AccessDenied):
         cancel_blocking(mock.base_url, ORDER, *keys_of(session))
     [exchange] = session.journal.exchanges()

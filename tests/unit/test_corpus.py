@@ -17,11 +17,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_contract import corpus as corpus_module
-from tn_contract import errors
-from tn_contract.corpus import LAYOUT, Clause, Corpus, ErrorKind, Manifest, Match, Source, find_root, load_corpus
-from tn_contract.errors import CorpusError
-from tn_contract.wire import FAILURE_KEYS
+from tn_contract.contract import corpus as corpus_module
+from tn_contract.contract import errors
+from tn_contract.contract.corpus import (
+    LAYOUT,
+    Clause,
+    Corpus,
+    ErrorKind,
+    Manifest,
+    Match,
+    Source,
+    find_root,
+    load_corpus,
+)
+from tn_contract.contract.errors import CorpusError
+from tn_contract.contract.wire import FAILURE_KEYS
 
 CORPUS = load_corpus()
 CONTENT = {path: json.loads((CORPUS.root / path).read_text("utf-8")) for path in LAYOUT}
@@ -238,7 +248,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package without a corpus."""
     package = tmp_path / "site-packages" / "tn_contract"
     package.mkdir(parents=True)
-    monkeypatch.setattr("tn_contract.corpus.resources.files", lambda _: package)
+    monkeypatch.setattr("tn_contract.contract.corpus.resources.files", lambda _: package)
     return package
 
 

@@ -14,18 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import Broker
-from tn_contract import report
-from tn_contract.client_checks import ClientJudge, catalogue
-from tn_contract.corpus import NamedMistake, load_corpus
-from tn_contract.diagnosis import diagnose, situation_of
-from tn_contract.evidence import of_session
-from tn_contract.explaining import explain
-from tn_contract.journal import Diagnosis
-from tn_contract.requestfile import read_requests
-from tn_contract.search import QUICK, THOROUGH, find, find_counted, wrong_signatures
-from tn_contract.signers import Case, as_texts
-from tn_contract.signing import Credentials, Secret, sign
-from tn_contract.wire import (
+from tn_contract.contract.corpus import NamedMistake, load_corpus
+from tn_contract.contract.signing import Credentials, Secret, sign
+from tn_contract.contract.wire import (
     COMMAND_PATH,
     COMMAND_PATH_V3,
     FORM_TYPE,
@@ -37,6 +28,15 @@ from tn_contract.wire import (
     replace,
     with_signature,
 )
+from tn_contract.diagnosis.diagnose import diagnose, situation_of
+from tn_contract.diagnosis.explain import explain
+from tn_contract.diagnosis.search import QUICK, THOROUGH, find, find_counted, wrong_signatures
+from tn_contract.diagnosis.signers import Case, as_texts
+from tn_contract.judge.client import ClientJudge, catalogue
+from tn_contract.record.evidence import of_session
+from tn_contract.record.journal import Diagnosis
+from tn_contract.record.requestfile import read_requests
+from tn_contract.report import report
 
 CORPUS = load_corpus()
 PAIR = Credentials("public", Secret("secret"))
@@ -511,7 +511,7 @@ def test_the_journal_names_the_mistake_and_the_strays_too() -> None:
 
 def test_a_journal_is_diagnosed_only_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("tn_contract.diagnosis.find", lambda *_: asked.append("find"))
+    monkeypatch.setattr("tn_contract.diagnosis.diagnose.find", lambda *_: asked.append("find"))
     broker = Broker()
     broker.handle(with_signature(compose(broker.demo, "delTradeOrder", 1, {"order_id": "5"}).request, "ab" * 32))
     assert not asked

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_contract.errors import UsageError
-from tn_contract.evidence import (
+from tn_contract.contract.errors import UsageError
+from tn_contract.record.evidence import (
     OUTCOMES,
     Case,
     Ended,
@@ -24,7 +24,7 @@ from tn_contract.evidence import (
     rising,
     to_lines,
 )
-from tn_contract.journal import Assessment, Exchange, Message, timestamp
+from tn_contract.record.journal import Assessment, Exchange, Message, timestamp
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MESSAGES = st.builds(

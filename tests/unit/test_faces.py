@@ -17,11 +17,12 @@ from typing import Any, get_args
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract import cli, streams
-from tn_contract import report as reports
-from tn_contract.checks import catalogue
-from tn_contract.report import Row, Subject
-from tn_contract.verdicts import Verdict
+from tn_contract.cli import root as cli
+from tn_contract.cli import streams
+from tn_contract.judge.server import catalogue
+from tn_contract.judge.verdicts import Verdict
+from tn_contract.report import report as reports
+from tn_contract.report.report import Row, Subject
 
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
 # Clipboard (OSC 52), title, clear screen, C1 controls, bidi controls, rich's markup, line ends, NUL.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tn_contract.errors import UsageError
-from tn_contract.files import ReadyFile, write_whole
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.files import ReadyFile, write_whole
 
 
 def mode(path: Path) -> int:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tn_contract.journal import BODY_KEPT, Assessment, Exchange, Journal, Redactor, timestamp
-from tn_contract.signing import Secret
-from tn_contract.wire import Reply, Request, encode_form
+from tn_contract.contract.signing import Secret
+from tn_contract.contract.wire import Reply, Request, encode_form
+from tn_contract.record.journal import BODY_KEPT, Assessment, Exchange, Journal, Redactor, timestamp
 
 KEY = "public-key-of-the-pair"
 REPLY = Reply(200, (("Content-Type", "application/json"),), b"{}")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tn_contract import trial
-from tn_contract.client_checks import catalogue
-from tn_contract.evidence import from_lines
+from tn_contract.judge.client import catalogue
+from tn_contract.record.evidence import from_lines
+from tn_contract.trial import trial
 
 pytestmark = pytest.mark.slow
 

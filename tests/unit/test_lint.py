@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tn_contract.corpus import LAYOUT, Corpus, count_records, load_corpus
+from tn_contract.contract.corpus import LAYOUT, Corpus, count_records, load_corpus
 from tn_contract.lint import lint, meaning
 
 Damage = Callable[[Any], Any]

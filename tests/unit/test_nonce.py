@@ -21,9 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_contract import nonce as nonce_module
-from tn_contract.errors import NonceUnavailable
-from tn_contract.nonce import NONCE_MAX, NonceLedger, NonceSource, Policy, parse_nonce, shared_source
+from tn_contract.contract import nonce as nonce_module
+from tn_contract.contract.errors import NonceUnavailable
+from tn_contract.contract.nonce import NONCE_MAX, NonceLedger, NonceSource, Policy, parse_nonce, shared_source
 
 YEAR_2026 = 1_790_000_000 * 10**9  # nanoseconds
 
@@ -259,7 +259,7 @@ def test_a_store_that_was_mended_is_used_again(tmp_path: Path) -> None:
 
 RESERVE_MANY = """
 import os, sys
-from tn_contract.nonce import NonceSource
+from tn_contract.contract.nonce import NonceSource
 source = NonceSource(sys.argv[1], clock=lambda: 0)
 marks = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
 sys.stdin.readline()
@@ -271,7 +271,7 @@ for _ in range(25):
 
 RESERVE_AND_STAY = """
 import sys
-from tn_contract.nonce import NonceSource
+from tn_contract.contract.nonce import NonceSource
 with NonceSource(sys.argv[1]).reserve() as nonce:
     print(nonce, flush=True)
     sys.stdin.read()
@@ -279,7 +279,7 @@ with NonceSource(sys.argv[1]).reserve() as nonce:
 
 FORK = """
 import os, sys
-from tn_contract.nonce import NonceSource
+from tn_contract.contract.nonce import NonceSource
 source = NonceSource(sys.argv[1], clock=lambda: 0, wait=20)
 def draw():
     os.write(1, "".join(f"{source.next()}\\n" for _ in range(20)).encode())

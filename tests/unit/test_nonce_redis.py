@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import RedisServer
-from tn_contract.errors import NonceUnavailable, UsageError
-from tn_contract.nonce import NONCE_MAX, NonceSource
-from tn_contract.nonce_redis import LEASE_SECONDS, RedisNonces
-from tn_contract.transport import Timeouts
+from tn_contract.client.nonce_redis import LEASE_SECONDS, RedisNonces
+from tn_contract.client.transport import Timeouts
+from tn_contract.contract.errors import NonceUnavailable, UsageError
+from tn_contract.contract.nonce import NONCE_MAX, NonceSource
 
 pytestmark = pytest.mark.slow
 
@@ -81,8 +81,8 @@ def test_a_source_waits_only_so_long_for_another_holder(url: str) -> None:
 
 STAY = """
 import sys
-from tn_contract.nonce import NonceSource
-from tn_contract.nonce_redis import RedisNonces
+from tn_contract.contract.nonce import NonceSource
+from tn_contract.client.nonce_redis import RedisNonces
 with NonceSource(store=RedisNonces(sys.argv[1], "key", lease=2)).reserve() as nonce:
     print(nonce, flush=True)
     sys.stdin.read()

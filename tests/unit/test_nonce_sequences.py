@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import pytest
 
-from tn_contract.corpus import NonceSequence, load_corpus
-from tn_contract.nonce import NonceLedger
+from tn_contract.contract.corpus import NonceSequence, load_corpus
+from tn_contract.contract.nonce import NonceLedger
 
 FILE = load_corpus().nonces
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.book import Change, NewOrder
+from mock_server.book.book import Change, NewOrder
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
-from tn_contract.client import AsyncClient, Client, orders_outcome
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import OutcomeUnknown, Rejected
-from tn_contract.orders import Order, Unreadable, read_orders
-from tn_contract.wire import Reply
+from tn_contract.client.client import AsyncClient, Client, orders_outcome
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import OutcomeUnknown, Rejected
+from tn_contract.contract.wire import Reply
+from tn_contract.record.orders import Order, Unreadable, read_orders
 
 pytestmark = pytest.mark.slow
 

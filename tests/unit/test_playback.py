@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from mock_server.serve import RunningMock, running
-from tn_contract import Client, OutcomeUnknown, Rejected, playback
-from tn_contract.cli import main
-from tn_contract.corpus import Scheme
-from tn_contract.errors import UsageError
-from tn_contract.playback import play_back, read_journal
-from tn_contract.transport import Timeouts
-from tn_contract.wire import Request, compose, compose_v3
+from tn_contract import Client, OutcomeUnknown, Rejected
+from tn_contract.cli.root import main
+from tn_contract.client.transport import Timeouts
+from tn_contract.contract.corpus import Scheme
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import Request, compose, compose_v3
+from tn_contract.trial import playback
+from tn_contract.trial.playback import play_back, read_journal
 
 pytestmark = pytest.mark.slow
 

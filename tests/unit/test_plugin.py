@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract import embedded
-from tn_contract.checks import catalogue
-from tn_contract.cli import serve
-from tn_contract.errors import UsageError
+from tn_contract.cli.root import serve
+from tn_contract.contract.errors import UsageError
+from tn_contract.judge.server import catalogue
+from tn_contract.trial import embedded
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def test_users_get_a_mock_a_session_and_a_client(tmp_path: Path) -> None:
     source = """
 import pytest
 import tn_contract
-from tn_contract.errors import UsageError
+from tn_contract.contract.errors import UsageError
 
 def test_cancels(tn_client, tn_session):
     assert tn_client.cancel_order(2929292929).order_id == 2929292929
@@ -281,7 +281,7 @@ def test_nothing_was_imported():
     heavy = {"flask", "httpx", "hypothesis", "httptools", "msgspec", "rich", "jinja2", "click", "mock_server"}
     assert not heavy & set(sys.modules)
     ours = {name for name in sys.modules if name.startswith("tn_contract")}
-    assert ours == {"tn_contract", "tn_contract.plugin"}
+    assert ours == {"tn_contract", "tn_contract.pytest_plugin.plugin"}
 """
     ran = _pytest(tmp_path, "-q", "-p", "no:respx", source=source)
     assert ran.returncode == 0, ran.stdout

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_server.broker import Broker
-from tn_contract.cli import main
-from tn_contract.errors import UsageError
-from tn_contract.explaining import Explainer, Explanation
-from tn_contract.requestfile import read_recording, read_requests
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import compose, compose_v3, replace
+from tn_contract.cli.root import main
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import compose, compose_v3, replace
+from tn_contract.diagnosis.explain import Explainer, Explanation
+from tn_contract.record.requestfile import read_recording, read_requests
 
 PAIR = Credentials("tn-demo-key", Secret("tn-demo-secret"))
 SIGNED = compose(PAIR, "delTradeOrder", 17_000_000_000_000, {"note": "é", "order_id": 5})

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_contract.journal import Redactor
-from tn_contract.redaction import Matcher, blank
-from tn_contract.signing import Secret
-from tn_contract.wire import Request
+from tn_contract.contract.redaction import Matcher, blank
+from tn_contract.contract.signing import Secret
+from tn_contract.contract.wire import Request
+from tn_contract.record.journal import Redactor
 
 SECRET = "tn-demo-secret"
 

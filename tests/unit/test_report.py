@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from tn_contract import report as reports
-from tn_contract.checks import catalogue
-from tn_contract.journal import Diagnosis, Exchange, Message
-from tn_contract.report import Report, Row, Subject
-from tn_contract.requestfile import read_requests
-from tn_contract.verdicts import Finding, Result, Verdict
+from tn_contract.judge.server import catalogue
+from tn_contract.judge.verdicts import Finding, Result, Verdict
+from tn_contract.record.journal import Diagnosis, Exchange, Message
+from tn_contract.record.requestfile import read_requests
+from tn_contract.report import report as reports
+from tn_contract.report.report import Report, Row, Subject
 
 ADDRESS = "http://127.0.0.1:8787"
 SUBJECT = Subject(ADDRESS, "loopback", "cancel", disposable=True, requests=7)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tn_contract.reportlines import decoded, read_reports, why_unread
+from tn_contract.trial.reportlines import decoded, read_reports, why_unread
 
 ORDERS = ("1", "2")
 TWO = [{"outcome": "accepted"}, {"outcome": "rejected", "code": 12}]

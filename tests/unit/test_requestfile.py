@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from mock_server.broker import DEMO, Broker
-from tn_contract.errors import UsageError
-from tn_contract.evidence import of_session, to_lines
-from tn_contract.requestfile import read_requests
-from tn_contract.wire import Request, compose
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import Request, compose
+from tn_contract.record.evidence import of_session, to_lines
+from tn_contract.record.requestfile import read_requests
 
 RAW = "POST /api/v2/cmd/delTradeOrder?a=b HTTP/1.1\nHost: localhost\nX-NtApi-Sig: abc\n\napiKey=k&nonce=1"
 EXPECTED = Request(

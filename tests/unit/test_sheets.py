@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from tn_contract import candidates
-from tn_contract.sheets import WHOLE, Blank, Row, Sheet, Texts
-from tn_contract.signers import Case, encoded, stamps_of
-from tn_contract.signers.wraps import additions
-from tn_contract.signing import Credentials, Secret
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.diagnosis import candidates
+from tn_contract.diagnosis.sheets import WHOLE, Blank, Row, Sheet, Texts
+from tn_contract.diagnosis.signers import Case, encoded, stamps_of
+from tn_contract.diagnosis.signers.wraps import additions
 
 
 def names(raws: Iterable[bytes], mistakes: Iterable[str]) -> dict[bytes, str]:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tn_contract import signing
-from tn_contract.client import AsyncClient, Client
-from tn_contract.errors import InvalidRequest, TnContractError, UsageError
-from tn_contract.signing import Credentials, Secret, canonical_string, sign, signature_of, verify
+from tn_contract.client.client import AsyncClient, Client
+from tn_contract.contract import signing
+from tn_contract.contract.errors import InvalidRequest, TnContractError, UsageError
+from tn_contract.contract.signing import Credentials, Secret, canonical_string, sign, signature_of, verify
 
 PLANTED = "planted-5ecret-0123456789"
 
@@ -177,7 +177,7 @@ def test_verify_compares_whole_signatures_in_constant_time(monkeypatch: pytest.M
         compared.append((left, right))
         return left == right
 
-    monkeypatch.setattr("tn_contract.signing.hmac.compare_digest", spy)
+    monkeypatch.setattr("tn_contract.contract.signing.hmac.compare_digest", spy)
     expected = signature_of("a=b", Secret("s"))
     for signature in (expected, "0" * 64, "short"):
         compared.clear()

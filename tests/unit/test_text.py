@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from mock_server.broker import DEMO, Broker
 from mock_server.scenario import read_scenario
-from tn_contract.cli import main
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.evidence import from_lines, of_session, to_lines
-from tn_contract.playback import read_journal
-from tn_contract.requestfile import read_requests
-from tn_contract.text import escape, quoted, read_text, utf8
-from tn_contract.wire import compose
+from tn_contract.cli.root import main
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.text import escape, quoted, read_text, utf8
+from tn_contract.contract.wire import compose
+from tn_contract.record.evidence import from_lines, of_session, to_lines
+from tn_contract.record.requestfile import read_requests
+from tn_contract.trial.playback import read_journal
 
 any_text = st.text(st.characters())  # surrogates included
 

@@ -11,10 +11,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tn_contract.diagnosis import diagnose, situation_of
-from tn_contract.journal import Diagnosis
-from tn_contract.signing import Credentials, Secret
-from tn_contract.wire import Request, compose, compose_v3, replace, with_header
+from tn_contract.contract.signing import Credentials, Secret
+from tn_contract.contract.wire import Request, compose, compose_v3, replace, with_header
+from tn_contract.diagnosis.diagnose import diagnose, situation_of
+from tn_contract.record.journal import Diagnosis
 
 PAIR = Credentials("my-key", Secret("my-secret"))
 V2 = compose(PAIR, "delTradeOrder", 17_000_000_000_000, {"order_id": 2929292929}).request

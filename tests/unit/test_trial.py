@@ -16,13 +16,13 @@ import httpx
 import pytest
 
 from mock_server.serve import running
-from tn_contract import trial
-from tn_contract.client_checks.cases import ORDINARY, CaseSpec, cases
-from tn_contract.corpus import load_corpus
-from tn_contract.errors import UsageError
-from tn_contract.evidence import Case, Evidence, Process, to_lines
-from tn_contract.reportlines import WORDS_KEPT, read_reports
-from tn_contract.trial import Trial
+from tn_contract.contract.corpus import load_corpus
+from tn_contract.contract.errors import UsageError
+from tn_contract.judge.client.cases import ORDINARY, CaseSpec, cases
+from tn_contract.record.evidence import Case, Evidence, Process, to_lines
+from tn_contract.trial import trial
+from tn_contract.trial.reportlines import WORDS_KEPT, read_reports
+from tn_contract.trial.trial import Trial
 
 pytestmark = pytest.mark.slow
 

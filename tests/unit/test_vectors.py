@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tn_contract import signing, wire
-from tn_contract.corpus import KeyPair, Mistake, Vector, VectorFile, load_corpus
+from tn_contract.contract import signing, wire
+from tn_contract.contract.corpus import KeyPair, Mistake, Vector, VectorFile, load_corpus
 
 CORPUS = load_corpus()
 GENERATORS = CORPUS.root / "generators"

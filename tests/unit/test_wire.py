@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tn_contract import wire
-from tn_contract.errors import InvalidRequest
-from tn_contract.signing import Credentials, Secret, canonical_string, sign
-from tn_contract.wire import (
+from tn_contract.contract import wire
+from tn_contract.contract.errors import InvalidRequest
+from tn_contract.contract.signing import Credentials, Secret, canonical_string, sign
+from tn_contract.contract.wire import (
     Nested,
     Reply,
     Request,

@@ -1,0 +1,1 @@
+"""Names the mistake in a refused request."""

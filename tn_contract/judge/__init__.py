@@ -1,0 +1,1 @@
+"""Judges servers and clients."""

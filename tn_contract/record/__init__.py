@@ -1,0 +1,1 @@
+"""What happened: requests, exchanges and the files that keep them."""

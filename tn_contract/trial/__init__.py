@@ -1,0 +1,1 @@
+"""Runs a client's program, case by case."""
