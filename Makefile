@@ -46,10 +46,11 @@ realworld: $(READY)       ## published clients against the mock (needs the netwo
 realworld-seen: $(READY)  ## record what they send and report
 	$(BIN)/python -m tests.realworld.recording
 
-check: $(READY)           ## style, types, corpus
+check: $(READY)           ## style, types, layers, corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/tn-contract lint
 
 wheel: $(READY)           ## build the wheel and try it in an empty environment

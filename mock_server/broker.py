@@ -7,7 +7,6 @@ key, signature, nonce (v3: timestamp, body), command, parameters, order.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import secrets
@@ -25,6 +24,7 @@ from msgspec import Struct
 from mock_server.book.book import CANCEL_SECONDS, Book
 from mock_server.commands import Call, Commands, Done
 from mock_server.faults import Fault
+from mock_server.harness import TOO_LARGE, no_address, unavailable, unrecorded
 from mock_server.replay import Replay
 from mock_server.scenario import Scenario, scenario_of
 from mock_server.sessions import KnownPairs
@@ -47,23 +47,17 @@ from tn_contract.contract.validation import (
 )
 from tn_contract.contract.wire import (
     COMMAND_PATH,
-    COMMAND_PATH_V3,
     COMMAND_PATHS,
     Reply,
     Request,
     is_redirected,
     replace,
 )
-from tn_contract.record import http_reader
 from tn_contract.record.evidence import Reported
-from tn_contract.record.http_reader import MAX_BODY as MAX_BODY
-from tn_contract.record.http_reader import READ_LIMIT as READ_LIMIT
-from tn_contract.record.http_reader import Refusal, broken
+from tn_contract.record.http_reader import MAX_BODY
 from tn_contract.record.journal import BODY_KEPT, PLAYED, Assessment, Diagnose, Diagnosis, Exchange, Journal, Space
 
 DEMO = Credentials("tn-demo-key", Secret("tn-demo-secret"))
-HARNESS_STATUS = 599
-HARNESS_HEADER = ("X-Tn-Mock", "harness-error")
 
 # All journals together keep this many exchanges, some 20 MB, and so many sessions have one, or more with scenarios.
 JOURNAL_SPACE = 10_000
@@ -114,45 +108,6 @@ class _Examination(Findings):
     session: Session | None = None
     begun: bool = False
     twice: bool = False
-
-
-def harness_error(reason: str, hint: str, status: int = HARNESS_STATUS) -> Reply:
-    """Answer for what is not the API: marked, so that nobody takes it for the broker's own words."""
-    body = json.dumps({"tn_mock": "harness-error", "reason": reason, "hint": hint}).encode()
-    return Reply(status, (("Content-Type", "application/json"), HARNESS_HEADER), body)
-
-
-def no_address(path: str) -> Reply:
-    """Answer for a path that is neither v2's nor v3's, or a whole address: what came in plain text to a TLS port."""
-    if path.startswith("http://"):
-        return harness_error("this port speaks TLS only", "write https:// instead of http://", 400)
-    hint = f"POST to {COMMAND_PATH}delTradeOrder, or with v3 to {COMMAND_PATH_V3}delTradeOrder"
-    return harness_error(f"{path} is no address of the API", hint)
-
-
-def refused(refusal: Refusal) -> Reply:
-    """Answer bytes that are not a request."""
-    return harness_error(refusal.reason, refusal.hint, refusal.status)
-
-
-def failed(error: BaseException) -> Reply:
-    """Answer for the mock's own fault."""
-    return refused(broken(error))
-
-
-def unavailable(error: StateUnavailable, *, begun: bool = False) -> Reply:
-    """Answer when the mock cannot know what it accepted before: then it accepts nothing, unless it has `begun`."""
-    if begun:
-        return harness_error(str(error), "the command was begun, perhaps carried out: look at the order")
-    return harness_error(str(error), "nothing was accepted; the nonce of this request may be used up")
-
-
-def unrecorded(error: JournalUnavailable) -> Reply:
-    """Answer when the journal on disk misses what was done."""
-    return harness_error(str(error), "it was carried out all the same, only not recorded: look at the order")
-
-
-TOO_LARGE = refused(http_reader.TOO_LARGE)
 
 
 class Broker:

@@ -17,8 +17,9 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
-from mock_server.broker import Answer, failed, refused
+from mock_server.broker import Answer
 from mock_server.faults import Close, Hang, Keep, Reset, Send, Step, Wait, script
+from mock_server.harness import failed, refused
 from mock_server.server import Server, Visitor
 from tn_contract.contract.wire import Headers, Reply, Request, replace, status_line
 from tn_contract.record.http_reader import Reader, Refusal, ends_early

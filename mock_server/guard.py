@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mock_server.broker import harness_error
+from mock_server.harness import harness_error
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.wire import Reply
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
+
+
+CONTROL = "/__tn__/"
 
 
 def is_loopback(host: str) -> bool:

@@ -14,24 +14,24 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mock_server.answering import answered
 from mock_server.aside import Aside
-from mock_server.bridge import call
 from mock_server.broker import DEMO, Answer, Broker
 from mock_server.connection import Connection
-from mock_server.door import CONTROL, answered
-from mock_server.guard import Guard, is_loopback
+from mock_server.guard import CONTROL, Guard, is_loopback
 from mock_server.journalfile import JournalFile
 from mock_server.scenario import read_scenario
 from mock_server.server import Server, Visitor
 from mock_server.signals import stop_signals
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import UsageError
-from tn_contract.contract.wire import Request
+from tn_contract.contract.wire import Reply, Request
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from flask import Flask
 
     from mock_server.certificates import Certificates, Flaw
+    from mock_server.web import Judge
     from tn_contract.contract.signing import Credentials
 
 CONTROL_THREADS = 16
@@ -159,6 +159,7 @@ def _behind(
     scenario_file: Path | None = None,
     journal_file: Path | None = None,
     workers: int = 1,
+    judge: Judge | None = None,
     **options: Any,
 ) -> RunningMock:
     """Make what answers in this process.
@@ -166,7 +167,7 @@ def _behind(
     `control` gives it a control plane, for this machine alone or for who has the entrance's token; beyond this machine
     there always is one. `log` is given a line of JSON for each answer of the API. `broker` is used as it is, or made
     with `options`. `scenario_file` has rules for what befalls commands; every exchange is appended to `journal_file`.
-    `workers` says how many processes answer here.
+    `workers` says how many processes answer here; `judge` gives the control plane its verdicts on clients.
     """
     with ExitStack() as started:
         if scenario_file:
@@ -181,9 +182,7 @@ def _behind(
         started.callback(broker.state.shut)
         certificates = entrance.certificates
         guard = Guard(entrance.token, frozenset(entrance.tls))
-        address = entrance.listening.getsockname()[:2]
-        scheme = "https" if certificates else "http"
-        flask = _LateFlask(broker, scheme, address, control=control, guard=guard, workers=workers)
+        flask = _LateFlask(broker, entrance.base_url, control=control, guard=guard, workers=workers, judge=judge)
 
         def answer(request: Request) -> Answer:
             if not request.path.startswith(CONTROL):
@@ -231,10 +230,10 @@ def _closing(opened: ExitStack) -> Callable[[], None]:
 class _LateFlask:
     """Flask, imported and built when somebody asks for more than the API: that takes longer than all else."""
 
-    def __init__(self, broker: Broker, scheme: str, address: tuple[str, int], **options: Any) -> None:
-        self._broker, self._scheme, self._address, self._options = broker, scheme, address, options
+    def __init__(self, broker: Broker, base_url: str, **options: Any) -> None:
+        self._broker, self._base_url, self._options = broker, base_url, options
         self._lock = threading.Lock()
-        self._app: WSGIApplication | None = None
+        self._app: Flask | None = None
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
@@ -242,8 +241,16 @@ class _LateFlask:
             if self._app is None:
                 from mock_server.app import create_app
 
-                self._app = create_app(self._broker, **self._options).wsgi_app
-        return Answer(call(self._app, request, self._scheme, self._address), None)
+                self._app = create_app(self._broker, **self._options)
+        from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+        builder = EnvironBuilder(
+            base_url=self._base_url, method=request.method, headers=list(request.headers), data=request.body
+        )
+        # As they came: the builder would decode them once more.
+        environ = {**builder.get_environ(), "PATH_INFO": request.path, "QUERY_STRING": request.query}
+        body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+        return Answer(Reply(int(status[:3]), tuple(headers), b"".join(body)), None)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -18,7 +18,8 @@ from contextlib import suppress
 from math import inf
 from typing import Any, cast
 
-from mock_server.broker import Answer, failed
+from mock_server.broker import Answer
+from mock_server.harness import failed
 from tn_contract.contract.wire import Request
 
 HEADER_SECONDS = 10.0  # for a request line and headers, and for a TLS handshake

@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from tn_contract.client.transport import Transport
 from tn_contract.contract.address import parse_address
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import TargetRefused
@@ -41,6 +40,7 @@ from tn_contract.contract.wire import (
     with_signature,
 )
 from tn_contract.judge.server.target import CANCEL, SANDBOX_BUDGET, SESSION
+from tn_contract.transport import Transport
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
 _NAME = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="[] .=&"), min_size=1, max_size=12)

@@ -9,7 +9,7 @@ import sys
 from typing import Any, Literal
 
 from tn_contract import AsyncClient, Client, NotSent, OutcomeUnknown, Rejected
-from tn_contract.client.transport import Timeouts
+from tn_contract.transport import Timeouts
 
 ENV = os.environ
 SCHEME: Literal["v2", "v3"] = "v3" if "v3" in sys.argv else "v2"

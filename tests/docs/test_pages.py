@@ -15,6 +15,9 @@ from tn_contract.contract.corpus import load_corpus
 from tn_contract.judge.client import catalogue as client_catalogue
 from tn_contract.judge.server import catalogue
 
+CONTEXT = click.Context(main)
+VERBS = {name: verb for name in main.list_commands(CONTEXT) if (verb := main.get_command(CONTEXT, name))}
+
 
 @pytest.mark.parametrize("page", NAMES)
 def test_every_link_and_anchor_exists(page: str) -> None:
@@ -40,7 +43,7 @@ def test_the_index_lists_every_page() -> None:
 
 def _parse(words: list[str]) -> click.Command:
     """Check a command's verb and the names of its options, as the command line does."""
-    verb = main.commands[words[0]]
+    verb = VERBS[words[0]]
     options = {
         name for each in verb.params if isinstance(each, click.Option) for name in (*each.opts, *each.secondary_opts)
     }
@@ -76,7 +79,7 @@ def test_every_id_in_a_command_exists(page: str) -> None:
 def test_options_in_prose_exist() -> None:
     known = {
         name
-        for verb in main.commands.values()
+        for verb in VERBS.values()
         for each in verb.params
         if isinstance(each, click.Option)
         for name in (*each.opts, *each.secondary_opts)

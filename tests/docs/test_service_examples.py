@@ -12,12 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from mock_server.broker import Broker
 from mock_server.serve import running
 from mock_server.workers import STOP_SECONDS
-from tn_contract.cli.root import DEFAULT_PORT, main, serve
+from tn_contract.cli.options import DEFAULT_PORT
+from tn_contract.cli.root import main
+from tn_contract.cli.serve import serve
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +33,7 @@ def parsed(command: list[str], monkeypatch: pytest.MonkeyPatch, **environment: s
     """Let the command line itself read a command."""
     program, verb, *arguments = command
     assert program.rpartition("/")[2] == "tn-contract"
-    assert main.commands[verb] is serve
+    assert main.get_command(click.Context(main), verb) is serve
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return serve.make_context(verb, arguments).params

@@ -15,7 +15,8 @@ from typing import Literal
 import pytest
 
 from mock_server.app import create_app
-from mock_server.broker import DEMO, HARNESS_HEADER, Broker
+from mock_server.broker import DEMO, Broker
+from mock_server.harness import HARNESS_HEADER
 from mock_server.state import open_state
 from tests.conftest import RedisServer
 from tests.durability.conftest import Nursery

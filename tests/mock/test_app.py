@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from mock_server import create_app
-from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
+from mock_server.broker import DEMO, Answer, Broker
 from tn_contract.contract.signing import Credentials, Secret
 from tn_contract.contract.wire import FORM_TYPE, Request, compose
+from tn_contract.judge.client import live_verdicts
+from tn_contract.record.http_reader import MAX_BODY, READ_LIMIT
 
 PATH = "/api/v2/cmd/delTradeOrder"
 HARNESS = ("X-Tn-Mock", "harness-error")
@@ -29,7 +31,7 @@ def broker() -> Broker:
 
 @pytest.fixture
 def client(broker: Broker) -> Iterator[FlaskClient]:
-    with create_app(broker).test_client() as client:
+    with create_app(broker, judge=live_verdicts).test_client() as client:
         yield client
 
 
@@ -72,7 +74,7 @@ def test_the_app_takes_the_brokers_options_or_a_broker() -> None:
         "code": 12,
     }
     mine = Broker()
-    assert create_app(mine).extensions["tn_broker"] is mine
+    assert create_app(mine).extensions["tn_contract"].broker is mine
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "X-Y"])
@@ -220,6 +222,13 @@ def test_health_lists_addresses_that_exist(client: FlaskClient) -> None:
             reply = client.open(path.replace("<api_key>", DEMO.api_key), method=method)
             assert reply.status_code in (200, 201, 400), line  # 400: a report must say something
             client.post("/__tn__/reset")
+
+
+def test_without_a_judge_there_are_no_verdicts_and_the_reply_says_how_to_get_them() -> None:
+    with create_app().test_client() as client:
+        body = assert_harness_error(client.get(f"/__tn__/sessions/{DEMO.api_key}/verdicts"), 501)
+        assert "live_verdicts" in body["hint"]
+        assert not any("verdicts" in line for line in client.get("/__tn__/health").json["control"])
 
 
 def test_a_new_session_works_at_once(client: FlaskClient) -> None:

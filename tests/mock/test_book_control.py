@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from mock_server import create_app
 from mock_server.broker import DEMO, Broker
 from tn_contract.contract.wire import compose_v3
+from tn_contract.judge.client import live_verdicts
 
 ORDERS = "/__tn__/sessions/tn-demo-key/orders"
 CLOCK = "/__tn__/sessions/tn-demo-key/clock"
@@ -124,7 +125,7 @@ def test_a_session_whose_key_has_slashes_has_orders_too(client: FlaskClient) -> 
 
 def test_what_a_client_did_with_its_orders_breaks_no_rule_for_clients() -> None:
     broker = Broker(orders="book", seed=1)
-    with create_app(broker).test_client() as client:
+    with create_app(broker, judge=live_verdicts).test_client() as client:
         order_id = ask(client, "putTradeOrder", {
             "instr_name": "AAPL.US", "action_id": 1, "order_type_id": 1, "qty": 1, "expiration_id": 3,
         })["order_id"]  # fmt: skip

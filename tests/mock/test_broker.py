@@ -18,7 +18,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mock_server import broker as broker_module
-from mock_server.broker import DEMO, MAX_BODY, Answer, Broker
+from mock_server.broker import DEMO, Answer, Broker
 from mock_server.faults import Fault
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import UsageError
@@ -35,6 +35,7 @@ from tn_contract.contract.wire import (
     replace,
 )
 from tn_contract.judge.client.cases import NEIGHBOUR
+from tn_contract.record.http_reader import MAX_BODY
 from tn_contract.record.journal import Journal
 
 CORPUS = load_corpus()

@@ -16,11 +16,11 @@ from mock_server.faults import Kind
 from mock_server.inprocess import mock_router
 from mock_server.serve import RunningMock, running
 from tn_contract.client.client import Client
-from tn_contract.client.transport import Timeouts
 from tn_contract.contract.corpus import MagicOrder, load_corpus
 from tn_contract.contract.errors import OutcomeUnknown
 from tn_contract.contract.wire import Request, compose
 from tn_contract.record.journal import Exchange
+from tn_contract.transport import Timeouts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 

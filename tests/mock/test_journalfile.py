@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from mock_server.answering import answered
 from mock_server.app import create_app
 from mock_server.broker import Broker
-from mock_server.door import answered
 from mock_server.journalfile import JournalFile
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.wire import FORM_TYPE, Request, compose

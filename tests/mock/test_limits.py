@@ -20,6 +20,7 @@ from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.redislink import _read
 from tn_contract.contract.wire import Request
+from tn_contract.judge.client import live_verdicts
 from tn_contract.record.journal import DIAGNOSED, IN_VAIN, Assessment, Diagnosis, Journal
 
 
@@ -30,7 +31,7 @@ def broker() -> Broker:
 
 @pytest.fixture
 def client(broker: Broker) -> FlaskClient:
-    return create_app(broker, guard=Guard()).test_client()
+    return create_app(broker, guard=Guard(), judge=live_verdicts).test_client()
 
 
 # ---- addresses of a state ----------------------------------------------------------------------------------

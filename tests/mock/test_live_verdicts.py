@@ -12,7 +12,7 @@ from mock_server import create_app
 from mock_server.broker import DEMO, Broker
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.wire import Request, compose
-from tn_contract.judge.client import catalogue
+from tn_contract.judge.client import catalogue, live_verdicts
 from tn_contract.record.evidence import from_lines
 
 SESSION = f"/__tn__/sessions/{DEMO.api_key}"
@@ -21,7 +21,7 @@ METHOD_ERROR = load_corpus().replies["method-error"]
 
 @pytest.fixture
 def door() -> Iterator[FlaskClient]:
-    with create_app(Broker(policy="none")).test_client() as door:
+    with create_app(Broker(policy="none"), judge=live_verdicts).test_client() as door:
         yield door
 
 

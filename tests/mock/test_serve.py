@@ -21,14 +21,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mock_server import app, serve
+from mock_server import serve
 from mock_server import server as server_room
-from mock_server.broker import DEMO, MAX_BODY, READ_LIMIT, Answer, Broker
+from mock_server.broker import DEMO, Answer, Broker
 from mock_server.serve import RunningMock, listen, running
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.wire import FORM_TYPE, Request, compose
-from tn_contract.record.http_reader import HEADER_LIMIT
+from tn_contract.record.http_reader import HEADER_LIMIT, MAX_BODY, READ_LIMIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
@@ -429,18 +429,16 @@ def test_what_the_loop_waits_for_has_its_state_and_its_sockets_until_it_comes(mo
         assert shut.is_set()
 
 
-def test_a_probe_is_answered_however_many_journals_are_judged(
-    mock: RunningMock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_probe_is_answered_however_many_journals_are_judged() -> None:
     entered, leave = threading.Semaphore(0), threading.Event()
 
-    def slow(*_args: object) -> dict[str, object]:
+    def slow(_evidence: object) -> list[dict[str, object]]:
         entered.release()
         leave.wait(PATIENCE)
-        return {}
+        return []
 
-    monkeypatch.setattr(app, "_verdicts", slow)
     with ExitStack() as opened:
+        mock = opened.enter_context(running(Broker(policy="none"), judge=slow))
         clients = [opened.enter_context(socket.create_connection(address(mock), PATIENCE)) for _ in range(10)]
         for client in clients:
             client.sendall(raw(f"GET /__tn__/sessions/{DEMO.api_key}/verdicts HTTP/1.1"))
@@ -456,9 +454,7 @@ def test_a_probe_is_answered_however_many_journals_are_judged(
 
 
 def test_a_process_does_not_wait_for_who_computes_when_it_stops() -> None:
-    child = CHILD.replace(
-        "mock = ", "import time; from mock_server import app; app._verdicts = lambda *_: time.sleep(30); mock = "
-    )
+    child = CHILD.replace("listen()", "listen(judge=lambda _: time.sleep(30))").replace("import", "import time, ", 1)
     with subprocess.Popen(
         [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from mock_server import connection
 from mock_server import server as server_room
-from mock_server.broker import READ_LIMIT, Answer
+from mock_server.broker import Answer
 from mock_server.connection import Connection
 from mock_server.faults import Fault
 from mock_server.server import Server
@@ -31,6 +31,7 @@ from tn_contract.contract.signing import Secret
 from tn_contract.contract.wire import Reply, Request
 from tn_contract.diagnosis.explain import Explainer
 from tn_contract.record import http_reader as reader
+from tn_contract.record.http_reader import READ_LIMIT
 from tn_contract.record.requestfile import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]

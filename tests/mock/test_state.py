@@ -35,7 +35,8 @@ from mock_server import state as state_module
 from mock_server.app import create_app
 from mock_server.book import book as book_module
 from mock_server.book.book import NewOrder
-from mock_server.broker import DEMO, HARNESS_HEADER, HARNESS_STATUS, Broker
+from mock_server.broker import DEMO, Broker
+from mock_server.harness import HARNESS_HEADER, HARNESS_STATUS
 from mock_server.serve import running
 from mock_server.state import State, open_state
 from mock_server.state import sqlite as sqlite_engine

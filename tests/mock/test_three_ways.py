@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mock_server import create_app
-from mock_server.broker import DEMO, MAX_BODY, Broker
+from mock_server.broker import DEMO, Broker
 from mock_server.inprocess import mock_router
 from mock_server.serve import running
 from tn_contract.client.client import Client
@@ -32,6 +32,7 @@ from tn_contract.contract.wire import (
     sign_body,
     with_header,
 )
+from tn_contract.record.http_reader import MAX_BODY
 from tn_contract.record.journal import Assessment, Journal
 
 CORPUS = load_corpus()

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from mock_server import create_app
-from mock_server.broker import Answer, Broker, Session, no_address
+from mock_server.broker import Answer, Broker, Session
+from mock_server.harness import no_address
 from tn_contract.contract.corpus import Payload
 from tn_contract.contract.nonce import NonceLedger
 from tn_contract.contract.signing import canonical_string, signature_of

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tn_contract.client.transport import Timeouts, Transport, TransportFailure
 from tn_contract.contract.address import BRANDS, parse_address
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.wire import Request
+from tn_contract.transport import Timeouts, Transport, TransportFailure
 
 LIVE = [target.host for target in load_corpus().targets if target.target_class == "live"]
 
@@ -136,7 +136,7 @@ def test_any_text_is_refused_or_judged_by_the_host_that_is_connected_to(url: str
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
-        patch.setattr("tn_contract.client.transport._trusted", lambda: False)  # reading them takes long
+        patch.setattr("tn_contract.transport._trusted", lambda: False)  # reading them takes long
         patch.setattr(socket, "create_connection", record)
         try:
             transport = Transport(url, Timeouts())

@@ -23,6 +23,7 @@ import pytest
 
 from mock_server.serve import RunningMock
 from tn_contract.cli import root as cli
+from tn_contract.cli import running
 from tn_contract.client.client import Client
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.judge.server import catalogue
@@ -582,7 +583,6 @@ def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.Monk
 
     from click.testing import CliRunner
 
-    from tn_contract.cli import root as cli
     from tn_contract.contract import corpus
     from tn_contract.judge import client as client_checks
     from tn_contract.judge import server as checks
@@ -608,7 +608,7 @@ def test_quick_judges_one_check_of_each_clause(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_terminal_says_how_far_it_is() -> None:
-    heartbeat = cli._Heartbeat()
+    heartbeat = running.Heartbeat()
     heartbeat.start(4, lambda: 0)
     heartbeat.begins("nonce/refuses-lower")
     assert heartbeat.line(7) == "0 of 4 checks, 7 requests: nonce/refuses-lower"
@@ -618,7 +618,7 @@ def test_a_run_without_a_terminal_says_how_far_it_is() -> None:
 
 
 def test_progress_comes_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    heartbeat = cli._Heartbeat(every=0.01)
+    heartbeat = running.Heartbeat(every=0.01)
     heartbeat.start(4, lambda: 3)
     deadline = time.monotonic() + 30
     while not (said := capsys.readouterr().err) and time.monotonic() < deadline:

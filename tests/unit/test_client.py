@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from mock_server.broker import Broker, Session
 from mock_server.serve import RunningMock, running
 from tn_contract.client.client import Accepted, AsyncClient, AuthInfo, Client, cancel_outcome, session_outcome
-from tn_contract.client.transport import Timeouts
 from tn_contract.contract import errors
 from tn_contract.contract.corpus import Payload, load_corpus
 from tn_contract.contract.errors import (
@@ -44,6 +43,7 @@ from tn_contract.contract.errors import (
 from tn_contract.contract.nonce import NonceSource, shared_source
 from tn_contract.contract.wire import Reply, nest, parse_fields
 from tn_contract.judge.client.cases import NEIGHBOUR
+from tn_contract.transport import Timeouts
 
 CORPUS = load_corpus()
 BASE = "http://client.test"

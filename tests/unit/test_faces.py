@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 import pytest
 
 from mock_server.serve import RunningMock
+from tn_contract.cli import output, streams
 from tn_contract.cli import root as cli
-from tn_contract.cli import streams
 from tn_contract.judge.server import catalogue
 from tn_contract.judge.verdicts import Verdict
 from tn_contract.report import report as reports
@@ -337,12 +338,12 @@ def broken(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-@pytest.mark.parametrize("verb", sorted(cli.main.commands))
+@pytest.mark.parametrize("verb", cli.main.list_commands(click.Context(cli.main)))
 @pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), BrokenPipeError(32, "Broken pipe"), MemoryError()])
 def test_an_unexpected_exception_in_any_verb_is_exit_3_and_one_sentence(
     verb: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = cli.main.commands[verb]
+    command = cli.main.get_command(click.Context(cli.main), verb)
     monkeypatch.setattr(command, "parse_args", lambda *_: [])
     monkeypatch.setattr(command, "invoke", broken(error))
     monkeypatch.delenv("TN_DEBUG", raising=False)
@@ -475,7 +476,7 @@ def test_a_terminal_wraps_between_words_and_a_log_keeps_its_rows() -> None:
 @pytest.mark.parametrize("width", [20, 40, 80, 160])
 def test_wrapped_text_stands_under_its_text(width: int) -> None:
     line = "does        " + "Send an accepted request again, byte for byte, after others and from elsewhere. " * 3
-    wrapped = cli._wrapped(line.strip(), width).split("\n")
+    wrapped = output.wrapped(line.strip(), width).split("\n")
     assert all(len(part) <= width for part in wrapped)
     assert all(part.startswith(" " * 12) for part in wrapped[1:]) or width <= 24
     assert " ".join(" ".join(wrapped).split()) == " ".join(line.split())

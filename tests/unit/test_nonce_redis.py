@@ -15,9 +15,9 @@ import pytest
 
 from tests.conftest import RedisServer
 from tn_contract.client.nonce_redis import LEASE_SECONDS, RedisNonces
-from tn_contract.client.transport import Timeouts
 from tn_contract.contract.errors import NonceUnavailable, UsageError
 from tn_contract.contract.nonce import NONCE_MAX, NonceSource
+from tn_contract.transport import Timeouts
 
 pytestmark = pytest.mark.slow
 

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from mock_server.serve import RunningMock, running
 from tn_contract import Client, OutcomeUnknown, Rejected
 from tn_contract.cli.root import main
-from tn_contract.client.transport import Timeouts
 from tn_contract.contract.corpus import Scheme
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.wire import Request, compose, compose_v3
+from tn_contract.transport import Timeouts
 from tn_contract.trial import playback
 from tn_contract.trial.playback import play_back, read_journal
 

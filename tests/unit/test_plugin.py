@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract.cli.root import serve
+from tn_contract.cli.serve import serve
 from tn_contract.contract.errors import UsageError
 from tn_contract.judge.server import catalogue
 from tn_contract.trial import embedded

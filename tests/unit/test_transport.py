@@ -16,8 +16,10 @@ import respx
 
 from mock_server.broker import DEMO
 from mock_server.serve import running
-from tn_contract.client import transport as transport_module
-from tn_contract.client.transport import (
+from tn_contract import transport as transport_module
+from tn_contract.contract.errors import UsageError
+from tn_contract.contract.wire import Reply, Request, compose
+from tn_contract.transport import (
     REPLY_LIMIT,
     USER_AGENT,
     AsyncTransport,
@@ -25,8 +27,6 @@ from tn_contract.client.transport import (
     Transport,
     TransportFailure,
 )
-from tn_contract.contract.errors import UsageError
-from tn_contract.contract.wire import Reply, Request, compose
 
 BASE = "http://transport.test"
 REQUEST = Request("POST", "/api/v2/cmd/x", (("Content-Type", "text/plain"), ("X-Own", "1")), b"a=b", "q=%20")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 
-from tn_contract.client.transport import AsyncTransport, Timeouts, Transport, TransportFailure
 from tn_contract.contract import errors
 from tn_contract.contract.corpus import Scheme, load_corpus
 from tn_contract.contract.errors import (
@@ -28,6 +27,7 @@ from tn_contract.contract.nonce import NonceSource, shared_source
 from tn_contract.contract.signing import Credentials, Parameters, Secret
 from tn_contract.contract.wire import ORDER_ID_MAX, Form, Reading, Reply, Request, compose, compose_v3, read_body
 from tn_contract.record.orders import Order, Unreadable, read_orders
+from tn_contract.transport import AsyncTransport, Timeouts, Transport, TransportFailure
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -524,11 +524,11 @@ def tn_mock_options() -> dict[str, Any]:
 def tn_mock(tn_mock_options: dict[str, Any]) -> Iterator[RunningMock]:
     """A running mock for this test run: `base_url`, `broker`, `control_url`."""
     from tn_contract.contract.errors import UsageError
-    from tn_contract.trial.embedded import load_mock, mock_options
+    from tn_contract.trial.embedded import judge, load_mock, mock_options
 
     with ExitStack() as opened:
         try:
-            mock = opened.enter_context(load_mock().running(**mock_options(tn_mock_options)))
+            mock = opened.enter_context(load_mock().running(judge=judge, **mock_options(tn_mock_options)))
         except UsageError as error:
             pytest.fail(f"tn_mock_options is not understood: {error}", pytrace=False)
         _import_late_modules()

@@ -12,6 +12,8 @@ from tn_contract.contract.errors import UsageError
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from tn_contract.record.evidence import Evidence
+
 NONCE_POLICIES = ("monotonic", "unique", "none")
 ORDERS = ("replay", "book")
 
@@ -79,6 +81,13 @@ def _did_you_mean(name: object) -> str:
     if not close:
         return f": it has {', '.join(OPTIONS)}"
     return f": did you mean {_INNER.get(close[0], close[0])!r}?"
+
+
+def judge(evidence: Evidence) -> list[dict[str, Any]]:
+    """Judge what a session's client did: what a mock's control plane is given, for the mock imports no judge."""
+    from tn_contract.judge.client import live_verdicts  # not otherwise: a mock starts quicker without
+
+    return live_verdicts(evidence)
 
 
 def load_mock() -> ModuleType:

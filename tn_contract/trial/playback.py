@@ -17,12 +17,12 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from tn_contract.client.transport import Timeouts, Transport, TransportFailure, Unsendable
 from tn_contract.contract.address import parse_address
 from tn_contract.contract.errors import UsageError
 from tn_contract.contract.text import utf8
 from tn_contract.contract.wire import Reply, Request
 from tn_contract.record.journal import Exchange, Redactor
+from tn_contract.transport import Timeouts, Transport, TransportFailure, Unsendable
 
 NOTHING = "no whole reply"
 BRIEF = Timeouts()

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from tn_contract.client.transport import Timeouts, Transport, TransportFailure
 from tn_contract.contract.address import parse_address
 from tn_contract.contract.corpus import Scheme
 from tn_contract.contract.errors import BudgetExceeded, TargetRefused, TargetUnreachable, UsageError
@@ -25,6 +24,7 @@ from tn_contract.contract.signing import Credentials, Parameters, Secret
 from tn_contract.contract.wire import Reading, Reply, Request, SignedRequest, compose, compose_v3, read_body, replace
 from tn_contract.judge.verdicts import Blocked, Effect, NotApplicable
 from tn_contract.record.journal import Exchange, Redactor
+from tn_contract.transport import Timeouts, Transport, TransportFailure
 
 EFFECTS: tuple[Effect, ...] = ("none", "attempt", "cancel")
 
