@@ -39,8 +39,9 @@ class TwoWays:
         return self
 
     def ask(self, request: Request) -> Reply:
-        # As WSGI writes the names of headers.
-        request = replace(request, headers=tuple((name.title(), value) for name, value in request.headers))
+        # As WSGI has them: no empty Content-Type.
+        headers = [(name.title(), value) for name, value in request.headers if value or name != "Content-Type"]
+        request = replace(request, headers=tuple(headers))
         answer = answered(self.brokers[0], request)
         reply = through_flask(self.app, request)
         if answer.fault and answer.fault.loses_reply:
@@ -57,10 +58,13 @@ class TwoWays:
 
 def through_flask(app: Flask, request: Request) -> Reply:
     """Ask the WSGI app, and return what it writes but for the length that Flask adds."""
-    environ = EnvironBuilder(method=request.method, headers=list(request.headers), data=request.body).get_environ()
-    environ |= {"PATH_INFO": request.path, "QUERY_STRING": request.query}
-    for name in ("HTTP_HOST", "CONTENT_LENGTH"):  # which the request has not
+    environ = EnvironBuilder(method=request.method, data=request.body).get_environ()
+    for name in ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE"):  # only what the request has, in its order
         environ.pop(name, None)
+    for name, value in request.headers:
+        key = name.upper().replace("-", "_")
+        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+    environ |= {"PATH_INFO": request.path, "QUERY_STRING": request.query}
     environ["wsgi.input_terminated"] = True
     body, status, headers = run_wsgi_app(app, environ, buffered=True)
     told = tuple((name, value) for name, value in headers if name != "Content-Length")

@@ -18,7 +18,7 @@ import click
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract.cli import output, streams
+from tn_contract.cli import listing, output, streams
 from tn_contract.cli import root as cli
 from tn_contract.judge.server import catalogue
 from tn_contract.judge.verdicts import Verdict
@@ -390,7 +390,7 @@ def test_files_that_cannot_be_used_and_a_closed_input_are_one_sentence(
 
 
 def test_an_interrupt_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_check_rows", broken(KeyboardInterrupt()))
+    monkeypatch.setattr(listing, "_check_rows", broken(KeyboardInterrupt()))
     assert run("list") == 2
 
 
@@ -404,7 +404,7 @@ def test_the_traceback_is_shown_on_demand_without_secrets(
         sys, "argv", ["tn-contract", "serve", "--control-token", "planted-token", "--control-token=other-one"]
     )
     error = ValueError("planted/secret planted%2Fsecret planted-token other-one redis://me:planted-password@host")
-    monkeypatch.setattr(cli, "_check_rows", broken(error))
+    monkeypatch.setattr(listing, "_check_rows", broken(error))
     assert run("list", *options) == 3
     said = capsys.readouterr().err
     assert "Traceback (most recent call last)" in said
