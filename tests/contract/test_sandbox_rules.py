@@ -23,8 +23,9 @@ from tn_contract.judge.server import target as targets
 from tn_contract.judge.server.target import Target, TargetOptions
 from tn_contract.judge.verdicts import Result
 from tn_contract.record.journal import Exchange
-from tn_contract.report import report as reports
-from tn_contract.report.report import row_of, target_subject
+from tn_contract.report import html as report_html
+from tn_contract.report import rows as report_rows
+from tn_contract.report.rows import row_of, target_subject
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +151,7 @@ def test_the_budget_ends_the_run_as_an_error(sandbox: RunningMock) -> None:
     assert target.requests == 3
     assert {result.verdict for result in results} >= {"error"}
     rows = [row_of(result, target.base_url, "tn-contract verify") for result in results]
-    assert reports.exit_code(rows, strict=False) == 3
+    assert report_rows.exit_code(rows, strict=False) == 3
     with pytest.raises(BudgetExceeded):
         target.send(targets.Request("GET", "/"))
 
@@ -163,8 +164,8 @@ def test_the_control_plane_of_a_foreign_host_is_not_looked_for(sandbox: RunningM
 def test_reports_hold_no_secret_no_key_and_no_signature(sandbox: RunningMock, two_keys: None, tmp_path: Path) -> None:
     target, results = _judge_all(_quick(sandbox, effects="cancel", order_ids=(4242424242,), budget=3000))
     rows = [row_of(result, target.base_url, "tn-contract verify") for result in results]
-    report = reports.build(rows, target_subject(target), started="2026-01-01T00:00:00Z", elapsed=1.0, code=0)
-    written = reports.to_json(report).decode() + reports.to_html(report)
+    report = report_rows.build(rows, target_subject(target), started="2026-01-01T00:00:00Z", elapsed=1.0, code=0)
+    written = report_rows.to_json(report).decode() + report_html.to_html(report)
     for text in (SECRET, SECOND_SECRET, "planted", KEY, SECOND_KEY):
         assert text not in written
     signatures = [

@@ -18,9 +18,10 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["tn_contract.contract.wire", "tn_contract.contract.signing", "mock_server"]):
+    from mock_server.door import answered
+
     from mock_server.broker import Broker
     from mock_server.connection import Connection
-    from mock_server.door import answered
     from mock_server.server import Server
     from tn_contract.contract.signing import Credentials, Secret
     from tn_contract.contract.wire import Request, compose, compose_v3, nest, parse_fields

@@ -13,7 +13,7 @@ from tn_contract.judge.client import ClientJudge, catalogue
 from tn_contract.judge.client.cases import case_of, cases
 from tn_contract.judge.verdicts import Result
 from tn_contract.record.evidence import Evidence
-from tn_contract.report.report import MARKS
+from tn_contract.report.text import MARKS
 from tn_contract.trial.trial import DEADLINE, Trial
 
 from .clients import CLIENTS, HOSTS, NotAvailable, RealClient

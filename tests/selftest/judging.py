@@ -15,7 +15,7 @@ from tn_contract.contract.wire import Reply, Request
 from tn_contract.judge.server import GROUPS, Judge, catalogue
 from tn_contract.judge.server.target import Target, TargetOptions
 from tn_contract.judge.verdicts import Result
-from tn_contract.report.report import exit_code, row_of
+from tn_contract.report.rows import exit_code, row_of
 from tn_contract.transport import TransportFailure
 
 from .honest import HungUp

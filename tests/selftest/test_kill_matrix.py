@@ -14,7 +14,7 @@ import pytest
 from tn_contract.contract.corpus import load_corpus
 from tn_contract.judge.server import GROUPS, catalogue
 from tn_contract.judge.server.registry import CONTROLS
-from tn_contract.report.report import EXIT_BROKEN, EXIT_ERROR
+from tn_contract.report.rows import EXIT_BROKEN, EXIT_ERROR
 
 from .golden import Matrix
 from .judging import judged

@@ -26,7 +26,9 @@ from tn_contract.judge.client.registry import client_check
 from tn_contract.judge.verdicts import Result
 from tn_contract.record.evidence import Case, Ended, Evidence, Process, Reported, Sent
 from tn_contract.record.journal import PLAYED, Assessment, Exchange, Message
-from tn_contract.report import report
+from tn_contract.report import html as report_html
+from tn_contract.report import rows as report_rows
+from tn_contract.report import text as report_text
 
 CORPUS = load_corpus()
 KEY = "a-key"
@@ -147,12 +149,12 @@ def test_no_text_of_a_client_breaks_a_report(body: str) -> None:
         assert [
             each.check.id for each in results if not f"{each.finding.expected}{each.finding.actual}".isprintable()
         ] == []
-        rows = [report.row_of(each, "by hand", "tn-contract judge") for each in results]
-        built = report.build(rows, report.Subject("by hand", "client"), started="", elapsed=0, code=1)
-        report.to_json(built)
-        report.to_html(built).encode()
+        rows = [report_rows.row_of(each, "by hand", "tn-contract judge") for each in results]
+        built = report_rows.build(rows, report_rows.Subject("by hand", "client"), started="", elapsed=0, code=1)
+        report_rows.to_json(built)
+        report_html.to_html(built).encode()
         with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
-            report.print_text(built)
+            report_text.print_text(built)
 
 
 # ---- sends -------------------------------------------------------------------------------------------------

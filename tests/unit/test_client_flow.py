@@ -10,7 +10,7 @@ from tn_contract.contract.wire import FORM_TYPE
 from tn_contract.judge.client import ClientJudge, catalogue
 from tn_contract.judge.client.cases import BEYOND_53_BITS, NEIGHBOUR, ORDINARY, ROUNDED, case_of
 from tn_contract.record.evidence import Case, Ended, Evidence, Process, Reported, Sent
-from tn_contract.report import report
+from tn_contract.report import rows as report_rows
 
 from .test_client_checks import KEY, V2, cancel, fault, magic, process
 
@@ -318,8 +318,8 @@ def test_what_is_blocked_by_the_clients_own_refusal_is_a_broken_clause_and_no_fa
     refused = process(cancel(order_id, situation="signature-invalid"), orders=[order_id])
     judge = ClientJudge(Evidence("by hand", [Case(case_of(order_id), [refused])]), catalogue())
     result = judge.judge("resends/nothing-after-lost-replies")
-    row = report.row_of(result, "by hand", "tn-contract judge")
+    row = report_rows.row_of(result, "by hand", "tn-contract judge")
     assert row.verdict == "blocked"
-    assert report.exit_code([row], strict=False) == 1
-    skipped = report.row_of(judge.judge("reports/not-sent"), "by hand", "tn-contract judge")
-    assert report.exit_code([skipped], strict=False) == 5
+    assert report_rows.exit_code([row], strict=False) == 1
+    skipped = report_rows.row_of(judge.judge("reports/not-sent"), "by hand", "tn-contract judge")
+    assert report_rows.exit_code([skipped], strict=False) == 5

@@ -36,7 +36,9 @@ from tn_contract.judge.client import ClientJudge, catalogue
 from tn_contract.record.evidence import of_session
 from tn_contract.record.journal import Diagnosis
 from tn_contract.record.requestfile import read_requests
-from tn_contract.report import report
+from tn_contract.report import html as report_html
+from tn_contract.report import rows as report_rows
+from tn_contract.report import text as report_text
 
 CORPUS = load_corpus()
 PAIR = Credentials("public", Secret("secret"))
@@ -538,11 +540,11 @@ def test_a_judged_client_is_told_its_mistake_and_shown_the_difference(capsys: py
     mistake = CORPUS.mistakes["unsorted"]
     assert result.finding.verdict == "fail"
     assert result.finding.actual.endswith(f". {mistake.title} {mistake.fix}")
-    row = report.row_of(result, "a client", "tn-contract judge")
-    built = report.build([row], report.Subject("a client", "client"), started="", elapsed=0, code=1)
-    report.print_text(built)
+    row = report_rows.row_of(result, "a client", "tn-contract judge")
+    built = report_rows.build([row], report_rows.Subject("a client", "client"), started="", elapsed=0, code=1)
+    report_text.print_text(built)
     text = capsys.readouterr().out
-    for shown in (text, report.to_html(built).replace("&amp;", "&").replace("&#39;", "'")):
+    for shown in (text, report_html.to_html(built).replace("&amp;", "&").replace("&#39;", "'")):
         assert f"signed    '{unsorted}'" in shown
         assert "wanted    'apiKey=tn-demo-key&cmd=" in shown
         assert "           ^ differs from here" in shown

@@ -22,8 +22,11 @@ from tn_contract.cli import listing, output, streams
 from tn_contract.cli import root as cli
 from tn_contract.judge.server import catalogue
 from tn_contract.judge.verdicts import Verdict
-from tn_contract.report import report as reports
-from tn_contract.report.report import Row, Subject
+from tn_contract.report import html as report_html
+from tn_contract.report import junit as report_junit
+from tn_contract.report import rows as report_rows
+from tn_contract.report import text as report_text
+from tn_contract.report.rows import Row, Subject
 
 PROGRAM = [sys.executable, "-m", "tn_contract.cli"]
 # Clipboard (OSC 52), title, clear screen, C1 controls, bidi controls, rich's markup, line ends, NUL.
@@ -127,18 +130,18 @@ def test_a_hostile_client_cannot_control_the_terminal(tmp_path: Path) -> None:
     assert r"\x1b]52;c;" in shown
 
 
-def report_with(text: str, verdict: Any = "fail", name: str = "http://127.0.0.1") -> reports.Report:
+def report_with(text: str, verdict: Any = "fail", name: str = "http://127.0.0.1") -> report_rows.Report:
     from msgspec.structs import replace
 
     row = replace(ROW, subject=name, actual=text, expected=text, verdict=verdict)
-    return reports.build([row], Subject(name, "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
+    return report_rows.build([row], Subject(name, "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
 
 
 @pytest.mark.parametrize("verdict", ["fail", "warn", "info", "blocked", "skipped", "error", "pass"])
 def test_no_report_holds_a_control_character_of_foreign_text(verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
     report = report_with(HOSTILE, verdict, f"client {HOSTILE}")
-    reports.print_text(report)
-    for written in (capsys.readouterr().out, reports.to_html(report), reports.to_junit(report).decode()):
+    report_text.print_text(report)
+    for written in (capsys.readouterr().out, report_html.to_html(report), report_junit.to_junit(report).decode()):
         assert harmful(written) == set()
 
 
@@ -161,7 +164,7 @@ def test_pytest_shows_foreign_text_written_out(tmp_path: Path, raw_server: Any) 
 
 
 def test_junit_names_suite_and_cases_by_verb_target_group_and_slug() -> None:
-    root = ET.fromstring(reports.to_junit(report_with("accepted")))
+    root = ET.fromstring(report_junit.to_junit(report_with("accepted")))
     (suite,) = root
     assert suite.attrib == {
         "name": "tn-contract verify http://127.0.0.1", "tests": "1", "failures": "1", "errors": "0", "skipped": "0",
@@ -182,7 +185,7 @@ def test_junit_names_suite_and_cases_by_verb_target_group_and_slug() -> None:
     ],
 )  # fmt: skip
 def test_junit_has_one_element_for_each_verdict(verdict: str, strict: bool, tag: str | None) -> None:
-    root = ET.fromstring(reports.to_junit(report_with("what came", verdict), strict=strict))
+    root = ET.fromstring(report_junit.to_junit(report_with("what came", verdict), strict=strict))
     assert [element.tag for element in root[0][0]] == ([tag] if tag else [])
     assert not list(root.iter("properties")), "Jenkins' schema has no properties inside a test case"
 
@@ -232,8 +235,8 @@ def test_junit_follows_the_schema_of_jenkins(strict: bool, seconds: float) -> No
         for name in ("one", HOSTILE)
         for verdict in get_args(Verdict)
     ]
-    report = reports.build(rows, Subject("one", "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
-    root = ET.fromstring(reports.to_junit(report, strict=strict))
+    report = report_rows.build(rows, Subject("one", "loopback"), started="2026-01-01T00:00:00Z", elapsed=1.0, code=1)
+    root = ET.fromstring(report_junit.to_junit(report, strict=strict))
     assert root.tag == "testsuites"
     assert refused_by_jenkins(root) == []
     assert [len(suite) for suite in root] == [len(get_args(Verdict))] * 2

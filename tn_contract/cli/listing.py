@@ -22,7 +22,7 @@ def list_(clients: bool, replies: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    from tn_contract.report.report import print_rows
+    from tn_contract.report.text import print_rows
 
     print_rows(rows, elastic="body" if replies else "title")
 

@@ -166,7 +166,7 @@ class Progress:
     def finish(self, status: int) -> int:
         """Print the report, and return the exit code."""
         from tn_contract.pytest_plugin.plugin import report_of
-        from tn_contract.report.report import print_text
+        from tn_contract.report.text import print_text
 
         self._progress.stop()
         self._heartbeat.stop()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tn_contract.judge.verdicts import BaseCheck, Result
     from tn_contract.record.evidence import Evidence
     from tn_contract.record.journal import Exchange
-    from tn_contract.report.report import Report, Row, Subject
+    from tn_contract.report.rows import Report, Row, Subject
     from tn_contract.trial.trial import Trial
 
 AnyCheck = TypeVar("AnyCheck", bound="BaseCheck")
@@ -333,7 +333,7 @@ def _judged(judge: Callable[[str], Result], check_id: str, checks: Mapping[str, 
 def _noted(result: Result, subject: str, command: str, request: pytest.FixtureRequest) -> Result:
     """Keep the row for the report."""
     from tn_contract.contract.text import escape
-    from tn_contract.report.report import row_of
+    from tn_contract.report.rows import row_of
 
     request.node.stash[_ROW] = row_of(result, subject, command)
     if result.verdict == "error":
@@ -358,7 +358,7 @@ def follow_verdict(result: Result, *, strict: bool) -> None:
 
 
 def _subject(config: pytest.Config) -> Subject:
-    from tn_contract.report.report import Subject, target_subject
+    from tn_contract.report.rows import Subject, target_subject
 
     run = config.stash[_RUN]
     if run.judge:
@@ -396,13 +396,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     from tn_contract.contract.errors import UsageError
     from tn_contract.contract.files import write_whole
     from tn_contract.contract.text import escape
-    from tn_contract.report import report as reports
+    from tn_contract.report.html import to_html
+    from tn_contract.report.junit import to_junit
+    from tn_contract.report.rows import to_json
 
     strict = session.config.getoption("tn_strict")
     writers: dict[str, Callable[[Report], bytes]] = {
-        "tn_json": reports.to_json,
-        "tn_html": lambda it: reports.to_html(it).encode(),
-        "tn_junit": lambda it: reports.to_junit(it, strict=strict),
+        "tn_json": to_json,
+        "tn_html": lambda it: to_html(it).encode(),
+        "tn_junit": lambda it: to_junit(it, strict=strict),
     }
     for option, write in writers.items():
         if path := session.config.getoption(option):
@@ -425,20 +427,20 @@ def report_of(config: pytest.Config) -> Report | None:
     import msgspec
 
     from tn_contract.record.journal import timestamp
-    from tn_contract.report import report as reports
+    from tn_contract.report.rows import Row, Subject, build, exit_code
 
-    subject = msgspec.convert(run.subject, reports.Subject)
+    subject = msgspec.convert(run.subject, Subject)
     names = list(dict.fromkeys(row["subject"] for row in run.rows))
     checks = _catalogue(("tn_client_result",) if subject.kind == "client" else ("tn_result",))
     places = {check_id: place for place, check_id in enumerate(checks)}
-    rows = [msgspec.convert(row, reports.Row) for row in run.rows]
+    rows = [msgspec.convert(row, Row) for row in run.rows]
     rows.sort(key=lambda row: (names.index(row.subject), places[row.id]))
-    return reports.build(
+    return build(
         rows,
         subject,
         started=timestamp(int(run.started * 1e9)),
         elapsed=time.time() - run.started,
-        code=2 if run.interrupted else reports.exit_code(rows, strict=config.getoption("tn_strict")),
+        code=2 if run.interrupted else exit_code(rows, strict=config.getoption("tn_strict")),
         unjudged=len(names) * len(selected_checks(config, checks)) - len(rows) if run.interrupted else 0,
     )
 
@@ -449,7 +451,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if report is None:
         return
     from tn_contract.contract.text import escape
-    from tn_contract.report.report import summary
+    from tn_contract.report.rows import summary
 
     terminalreporter.section("tn-contract")
     for row in report.checks:
