@@ -8,7 +8,8 @@ import pytest
 
 from tn_contract.contract.errors import UsageError
 from tn_contract.judge.client import catalogue
-from tn_contract.pytest_plugin.plugin import client_names, follow_verdict, selected_checks
+from tn_contract.pytest_plugin.judging import client_names, follow_verdict
+from tn_contract.pytest_plugin.options import selected_checks
 
 if TYPE_CHECKING:
     from tn_contract.judge.verdicts import Result

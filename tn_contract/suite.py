@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tn_contract.judge.server import catalogue
-from tn_contract.pytest_plugin.plugin import follow_verdict, selected_checks
+from tn_contract.pytest_plugin.judging import follow_verdict
+from tn_contract.pytest_plugin.options import selected_checks
 
 if TYPE_CHECKING:
     from tn_contract.judge.verdicts import Result

@@ -281,7 +281,7 @@ def test_nothing_was_imported():
     heavy = {"flask", "httpx", "hypothesis", "httptools", "msgspec", "rich", "jinja2", "click", "mock_server"}
     assert not heavy & set(sys.modules)
     ours = {name for name in sys.modules if name.startswith("tn_contract")}
-    assert ours == {"tn_contract", "tn_contract.pytest_plugin.plugin"}
+    assert {name for name in ours if not name.startswith("tn_contract.pytest_plugin")} == {"tn_contract"}
 """
     ran = _pytest(tmp_path, "-q", "-p", "no:respx", source=source)
     assert ran.returncode == 0, ran.stdout

@@ -105,7 +105,7 @@ class Progress:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Let the plugin show the cases of a trial."""
-        from tn_contract.pytest_plugin.plugin import ON_TRIAL
+        from tn_contract.pytest_plugin.judging import ON_TRIAL
 
         self._config = config
         config.stash[ON_TRIAL] = self.trying
@@ -122,7 +122,7 @@ class Progress:
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Begin to show how far the run is."""
-        from tn_contract.pytest_plugin.plugin import requests_sent
+        from tn_contract.pytest_plugin.judging import requests_sent
 
         self._progress.update(self._task, total=len(session.items))
         self._progress.start()
@@ -165,7 +165,7 @@ class Progress:
 
     def finish(self, status: int) -> int:
         """Print the report, and return the exit code."""
-        from tn_contract.pytest_plugin.plugin import report_of
+        from tn_contract.pytest_plugin.judging import report_of
         from tn_contract.report.text import print_text
 
         self._progress.stop()
