@@ -13,6 +13,7 @@ import pytest
 from mock_server.broker import Broker
 from mock_server.serve import running
 from tests.docs.pages import blocks, read
+from tn_contract.judge.client import live_verdicts
 
 ROWS = re.findall(r"^\| (`[A-Z].*?/__tn__/.*?) \| ", read("docs/mock.md"), re.MULTILINE)
 BODIES = {"scenario": {"rule": []}, "orders": {}}
@@ -49,7 +50,7 @@ def test_the_table_lists_the_control_plane() -> None:
 def test_the_curl_examples_return_json(page: str) -> None:
     lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("curl ")]
     assert lines
-    with running(Broker()) as mock:
+    with running(Broker(), judge=live_verdicts) as mock:
         for line in lines:
             script = line.replace("http://127.0.0.1:8787", mock.base_url)
             ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=20)
