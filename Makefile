@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests of clients and servers mostly wait, so more of them run at a time than there are cores.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check wheel corpus bench peers engines soak steady fuzz lock clean
+.PHONY: verify quick test test-all matrices coverage test-latest realworld realworld-seen check lint-corpus wheel corpus bench peers engines soak steady fuzz sizes lock clean
 
 verify: $(READY)          ## run the contract against the embedded mock
 	$(BIN)/tn-contract verify
@@ -51,7 +51,10 @@ check: $(READY)           ## style, types, layers, corpus
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/tn-contract lint
+	$(BIN)/python -m fixtures.generators.lint
+
+lint-corpus: $(READY)     ## check fixtures/: schemas, ids, digests, sources, and that clauses and checks belong together
+	$(BIN)/python -m fixtures.generators.lint
 
 wheel: $(READY)           ## build the wheel and try it in an empty environment
 	$(BIN)/python tests/packaging/try_wheel.py
@@ -78,6 +81,10 @@ steady: $(READY)          ## judge ten clients and ten servers twenty times each
 fuzz: $(READY)            ## two million requests that are wrong in every way
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	$(BIN)/python benchmarks/fuzz.py
+
+sizes:                    ## lines of code of each package, and modules of more than 400
+	@for package in mock_server tn_contract/* tests; do find $$package -name "*.py" 2>/dev/null | xargs -r cat | wc -l | xargs printf "%7d  $$package\n"; done
+	@find tn_contract mock_server -name "*.py" | xargs wc -l | awk '$$1 > 400 && $$2 != "total" {print "more than 400: " $$0}'
 
 lock:                     ## pin the development environment (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock

@@ -183,7 +183,7 @@ class Broker:
         self.scenario = scenario
         # What became of requests, by generation and situation: for metrics.
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.strays = Journal(
+        self.unmatched = Journal(
             "",
             self._known.matcher,
             journal_size,
@@ -373,7 +373,7 @@ class Broker:
             for session in self._sessions.values():
                 session.journal.clear()
             self._sessions = {}
-            self.strays.clear()
+            self.unmatched.clear()
 
     def idle_rules(self) -> list[str]:
         """Name the rules that hit nothing, of the scenario and of those that sessions have."""
@@ -412,7 +412,7 @@ class Broker:
         if payload:
             reply = Reply(payload.status, (*payload.headers.items(), *_cors(request)), payload.fill(""))
         assessment = Assessment(situation, payload.id if payload else "")
-        self.strays.add(self._clock(), request, reply, assessment)
+        self.unmatched.add(self._clock(), request, reply, assessment)
         self._count("", situation)
         return Answer(reply, assessment if payload else None)
 
@@ -447,7 +447,7 @@ class Broker:
             (*_headers(payload, scheme), *_cors(request)),
             payload.fill(done.order_id, done.values),
         )
-        journal = examination.session.journal if examination.session else self.strays
+        journal = examination.session.journal if examination.session else self.unmatched
         lost = done.fault is not None and done.fault.loses_reply
         failure = f"{PLAYED}{done.fault.kind}" if done.fault else ""
         journal.add(self._clock(), request, None if lost else reply, assessment, failure)

@@ -116,11 +116,11 @@ def reset() -> Response:
     return as_json({"sessions": mock().keys})
 
 
-@control.get("/strays")
+@control.get("/unmatched")
 @of_one_process
-def strays() -> Response:
+def unmatched() -> Response:
     """Show the requests that belong to no session."""
-    return as_json({"exchanges": mock().strays.exchanges()})
+    return as_json({"exchanges": mock().unmatched.exchanges()})
 
 
 # ---- sessions ----------------------------------------------------------------------------------------------
@@ -210,14 +210,14 @@ def journal_lines(api_key: str) -> Response:
 @control.get(f"{SESSION}/verdicts")
 @of_one_process
 def verdicts(api_key: str) -> Response:
-    """Judge what the session's client did so far. `strays` came without a known key, and belong to no session."""
+    """Judge what the session's client did so far. `unmatched` came without a known key, and belong to no session."""
     session, judge = session_of(api_key), served().judge
     if judge is None:
         hint = "start it by `tn-contract serve`, or give create_app(judge=tn_contract.judge.client.live_verdicts)"
         raise Refused("this mock has no judge", hint, 501)
     rows = judge(_evidence(session))
     counts = Counter(row["verdict"] for row in rows)
-    return as_json({"strays": len(mock().strays), "counts": counts, "verdicts": rows})
+    return as_json({"unmatched": len(mock().unmatched), "counts": counts, "verdicts": rows})
 
 
 @control.post(f"{SESSION}/reports")

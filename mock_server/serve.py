@@ -211,7 +211,7 @@ def _behind(
 
 def _threads(path: str) -> int:
     """Say how many threads may be busy with such requests: what the control plane computes must not hold up the API."""
-    if path.startswith((f"{CONTROL}sessions/", f"{CONTROL}strays")):
+    if path.startswith((f"{CONTROL}sessions/", f"{CONTROL}unmatched")):
         return JOURNAL_THREADS
     return CONTROL_THREADS if path.startswith(CONTROL) else 0
 

@@ -67,7 +67,7 @@ def _quick(mock: RunningMock, **more: object) -> TargetOptions:
 def _received(mock: RunningMock) -> list[Exchange]:
     session = mock.broker.session(KEY)
     assert session
-    return [*session.journal.exchanges(), *mock.broker.strays.exchanges()]
+    return [*session.journal.exchanges(), *mock.broker.unmatched.exchanges()]
 
 
 def test_only_checks_without_effect_run_by_default(sandbox: RunningMock) -> None:

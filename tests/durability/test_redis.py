@@ -320,6 +320,6 @@ def test_mocks_on_one_redis_share_keys_at_once(nursery: Nursery, redis_url: str,
     assert first.control("DELETE", f"sessions/{pair.api_key}") == {"closed": pair.api_key}
     assert second.cancel(2**63 - 1, pair=pair) == ["refused"]
     assert "no session has the key" in second.control("GET", f"sessions/{pair.api_key}")["reason"]
-    strays = second.control("GET", "strays")["exchanges"]
-    assert [exchange["assessment"]["situation"] for exchange in strays] == ["key-unknown"]
+    unmatched = second.control("GET", "unmatched")["exchanges"]
+    assert [exchange["assessment"]["situation"] for exchange in unmatched] == ["key-unknown"]
     assert second.control("GET", "health")["state"] == "redis"

@@ -239,7 +239,7 @@ OF_ONE_PROCESS = [
     ("GET", "scenario"),
     ("PUT", "scenario"),
     ("DELETE", "scenario"),
-    ("GET", "strays"),
+    ("GET", "unmatched"),
     ("GET", "metrics"),
 ]
 

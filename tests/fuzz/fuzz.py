@@ -53,7 +53,7 @@ def fuzz_broker(data: bytes) -> None:
     expect_refusal(answer.reply.status, dict(answer.reply.headers))
     assert answer.assessment is None or answer.assessment.effect == "none"
     if BROKER.counts.total() % 1000 == 0:  # reading costs a hundred times what writing does
-        for journal in (BROKER.strays, *(session.journal for session in (BROKER.session(KEY),) if session)):
+        for journal in (BROKER.unmatched, *(session.journal for session in (BROKER.session(KEY),) if session)):
             assert Broker.demo.secret.reveal() not in str(journal.exchanges())
 
 

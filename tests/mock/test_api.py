@@ -49,7 +49,7 @@ class TwoWays:
         else:
             assert reply == answer.reply
         journals = [
-            [broker.session("tn-demo-key").journal.exchanges(), broker.strays.exchanges()]  # type: ignore[union-attr]
+            [broker.session("tn-demo-key").journal.exchanges(), broker.unmatched.exchanges()]  # type: ignore[union-attr]
             for broker in self.brokers
         ]
         assert journals[0] == journals[1]

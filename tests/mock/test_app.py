@@ -176,7 +176,7 @@ def test_the_preflight_of_the_seeds_browser_sample_is_granted(client: FlaskClien
     assert reply.headers["Access-Control-Allow-Headers"] == ASKED
     assert "POST" in reply.headers["Access-Control-Allow-Methods"]
     assert reply.headers["Vary"] == "Origin"
-    assert (len(broker.strays), broker.keys) == (0, [DEMO.api_key])
+    assert (len(broker.unmatched), broker.keys) == (0, [DEMO.api_key])
 
 
 def test_a_preflight_that_names_no_headers_is_told_the_samples(client: FlaskClient) -> None:
@@ -275,24 +275,24 @@ def test_a_nonce_is_shown_as_text_for_many_languages_keep_numbers_as_floats(clie
     assert shown["last_nonce"] == "9223372036854775807"
 
 
-def test_the_journal_of_a_session_and_the_strays(client: FlaskClient) -> None:
+def test_the_journal_of_a_session_and_the_unmatched(client: FlaskClient) -> None:
     send(client, cancel(7, 9900000012))
     send(client, cancel(1, credentials=Credentials("nobody", Secret("x"))))
     journal = client.get("/__tn__/sessions/tn-demo-key/journal").json
-    strays = client.get("/__tn__/strays").json
+    unmatched = client.get("/__tn__/unmatched").json
     assert journal is not None
-    assert strays is not None
-    [mine], [stray] = journal["exchanges"], strays["exchanges"]
+    assert unmatched is not None
+    [mine], [unmatched] = journal["exchanges"], unmatched["exchanges"]
     assert mine["assessment"]["payload"] == "insufficient-rights"
     assert mine["request"]["line"] == f"POST {PATH}"
-    assert stray["assessment"]["situation"] == "key-unknown"
+    assert unmatched["assessment"]["situation"] == "key-unknown"
 
 
 def test_the_journal_is_readable_after_bytes_that_are_no_text(client: FlaskClient) -> None:
     client.post(PATH, headers={"Content-Type": FORM_TYPE, "X-NtApi-Sig": "é"}, data=b"apiKey=tn-demo-key&%ff=%fe\xfd")
     client.post(f"{PATH}%ff", headers={"Content-Type": FORM_TYPE}, data=b"apiKey=%ff")
     assert client.get("/__tn__/sessions/tn-demo-key/journal").status_code == 200
-    assert client.get("/__tn__/strays").status_code == 200
+    assert client.get("/__tn__/unmatched").status_code == 200
 
 
 def test_reset_goes_back_to_the_start(client: FlaskClient) -> None:
@@ -353,7 +353,7 @@ def test_a_key_in_use_is_a_marked_409(client: FlaskClient) -> None:
         ("PUT", "/__tn__/sessions/tn-demo-key"),
         ("POST", "/__tn__/sessions/tn-demo-key/journal"),
         ("GET", "/__tn__/reset"),
-        ("BREW", "/__tn__/strays"),
+        ("BREW", "/__tn__/unmatched"),
     ],
 )
 def test_a_wrong_method_is_a_marked_405(client: FlaskClient, method: str, path: str) -> None:

@@ -588,7 +588,7 @@ def test_reset_forgets_sessions_nonces_and_journals(broker: Broker) -> None:
     broker.reset()
     assert broker.keys == [DEMO.api_key]
     assert broker.session(extra.credentials.api_key) is None
-    assert (len(demo_journal(broker)), len(broker.strays), demo_last(broker)) == (0, 0, None)
+    assert (len(demo_journal(broker)), len(broker.unmatched), demo_last(broker)) == (0, 0, None)
     assert situation(broker.handle(cancel())) == "cancel-accepted"
     assert demo_journal(broker).exchanges()[0].seq == 1
 
@@ -627,19 +627,19 @@ def test_the_journal_holds_request_and_reply_as_they_were(broker: Broker) -> Non
     assert (exchange.reply.status, exchange.reply.body) == (200, f'{{\n    "order_id" : {ORDER}\n}}')
 
 
-def test_requests_without_a_session_are_strays(broker: Broker) -> None:
+def test_requests_without_a_session_are_unmatched(broker: Broker) -> None:
     broker.handle(post({**FIELDS, "apiKey": "nobody"}))
     broker.handle(replace(cancel(), method="GET"))
     assert len(demo_journal(broker)) == 0
-    found = [exchange.assessment.situation for exchange in broker.strays.exchanges() if exchange.assessment]
+    found = [exchange.assessment.situation for exchange in broker.unmatched.exchanges() if exchange.assessment]
     assert found == ["key-unknown", "method"]
 
 
-def test_a_request_to_no_address_of_the_api_is_a_stray(broker: Broker) -> None:
+def test_a_request_to_no_address_of_the_api_is_unmatched(broker: Broker) -> None:
     """Whoever builds a wrong address finds there what was sent."""
     answer = broker.handle(replace(cancel(), path="/cmd/delTradeOrder"))
     assert answer.reply.status == 599
-    [exchange] = broker.strays.exchanges()
+    [exchange] = broker.unmatched.exchanges()
     assert exchange.assessment
     assert exchange.assessment.situation == "address"
     assert exchange.request.line == "POST /cmd/delTradeOrder"
@@ -668,7 +668,7 @@ def test_v1_is_answered_as_recorded_and_named(
     headers = (("Content-Type", content_type),) if content_type else ()
     answer = broker.handle(Request(method, path, headers, body.encode(), query))
     assert (answer.reply.status, json.loads(answer.reply.body)) == (200, {"code": 5, "errMsg": "Invalid 'q' provided"})
-    [exchange] = broker.strays.exchanges()
+    [exchange] = broker.unmatched.exchanges()
     assert exchange.assessment
     assert exchange.assessment.situation == "v1"
     assert exchange.diagnosis
@@ -689,7 +689,7 @@ def test_v1_is_named_at_every_address(
 ) -> None:
     body = b"" if query else _V1_FORM.encode()
     broker.handle(Request(method, path, (("Content-Type", FORM_TYPE), *headers), body, query))
-    kept = [*broker.strays.exchanges(), *demo_journal(broker).exchanges()]
+    kept = [*broker.unmatched.exchanges(), *demo_journal(broker).exchanges()]
     assert [each.diagnosis.mistakes for each in kept if each.diagnosis] == [("v1-envelope",)]
 
 
@@ -704,7 +704,7 @@ def test_a_journal_keeps_the_last_requests_only() -> None:
         broker.handle(cancel(nonce))
         broker.handle(post({**FIELDS, "apiKey": "nobody"}))
     assert [exchange.seq for exchange in demo_journal(broker).exchanges()] == [3, 4, 5]
-    assert [exchange.seq for exchange in broker.strays.exchanges()] == [3, 4, 5]
+    assert [exchange.seq for exchange in broker.unmatched.exchanges()] == [3, 4, 5]
 
 
 def test_a_journal_keeps_little_of_a_long_request(broker: Broker) -> None:
@@ -717,7 +717,7 @@ def test_a_journal_can_be_written_down_whatever_bytes_came(broker: Broker, body:
     broker.handle(replace(cancel(), body=body))
     signature = hmac_hex("apiKey=tn-demo-key&cmd=\udcff&nonce=1")
     broker.handle(replace(cancel(), body=body, headers=(("Content-Type", FORM_TYPE), ("X-NtApi-Sig", signature))))
-    assert json.loads(written(demo_journal(broker))) + json.loads(written(broker.strays))
+    assert json.loads(written(demo_journal(broker))) + json.loads(written(broker.unmatched))
 
 
 # Slash, plus, percent, a space and a letter beyond ASCII: every encoding changes this one.
@@ -764,8 +764,8 @@ def test_a_secret_never_gets_into_a_journal(broker: Broker, place: str, spelling
     spelled = SPELLINGS[spelling](SECRET)
     answer = broker.handle(places(key, spelled)[place])
     assert answer.assessment is not None
-    shown = written(session.journal) + written(broker.strays)
-    assert len(session.journal) + len(broker.strays) == 1
+    shown = written(session.journal) + written(broker.unmatched)
+    assert len(session.journal) + len(broker.unmatched) == 1
     assert spelled not in shown
     assert SECRET not in shown
     assert SECRET not in unquote_plus(shown)
@@ -790,7 +790,7 @@ def test_a_secret_that_was_sent_as_the_key_stays_hidden_when_its_session_is_clos
     broker.open_session("mine", "my-own-secret")
     broker.handle(post({**FIELDS, "apiKey": "my-own-secret"}))
     broker.close_session("mine")
-    assert "my-own-secret" not in written(broker.strays)
+    assert "my-own-secret" not in written(broker.unmatched)
 
 
 # ---- properties --------------------------------------------------------------------------------------------
@@ -838,7 +838,7 @@ def test_no_request_whatsoever_breaks_the_broker_or_is_accepted_unsigned(request
             answer.assessment.payload,
         )
     assert written(demo_journal(broker))
-    assert written(broker.strays)
+    assert written(broker.unmatched)
 
 
 ACCEPTED = cancel()

@@ -203,7 +203,7 @@ def test_resetting_under_load_leaves_the_demo_session_in_place(mock: RunningMock
                 mock.broker.reset()
             else:
                 mock.broker.handle(cancel(nonce))
-                mock.broker.strays.exchanges()
+                mock.broker.unmatched.exchanges()
 
     all_at_once(load)
     mock.broker.reset()

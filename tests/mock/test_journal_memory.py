@@ -19,7 +19,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def request(number: int) -> Request:
-    """Mostly accepted cancels; in between refusals, strays, harness errors and long bodies."""
+    """Mostly accepted cancels; in between refusals, unmatched, harness errors and long bodies."""
     good = compose(DEMO, "delTradeOrder", number + 1, {"order_id": number + 1}).request
     match number % 10:
         case 0:
@@ -56,7 +56,7 @@ def test_after_twenty_thousand_requests_journals_are_bounded_and_memory_is_flat(
         tracemalloc.stop()
     session = broker.session(DEMO.api_key)
     assert session is not None
-    assert len(session.journal) == len(broker.strays) == 200
+    assert len(session.journal) == len(broker.unmatched) == 200
     assert session.journal.exchanges()[-1].seq > 10_000
     assert after - before < MEBIBYTE // 4
 

@@ -235,7 +235,7 @@ def test_a_body_that_is_no_json_is_refused(client: FlaskClient, address: str, bo
 # ---- the control plane -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["health", "ready", "sessions", "sessions/tn-demo-key/verdicts", "strays"])
+@pytest.mark.parametrize("path", ["health", "ready", "sessions", "sessions/tn-demo-key/verdicts", "unmatched"])
 def test_a_page_of_another_site_cannot_make_the_mock_work(client: FlaskClient, path: str) -> None:
     def status(site: str | None) -> int:
         headers = {"Sec-Fetch-Site": site} if site else {}

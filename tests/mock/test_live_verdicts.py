@@ -85,7 +85,7 @@ def test_a_report_that_says_nothing_is_a_marked_400(door: FlaskClient, body: byt
 
 def test_requests_without_a_known_key_belong_to_no_session_but_are_counted(door: FlaskClient) -> None:
     door.post("/api/v2/cmd/delTradeOrder", data=b"cmd=delTradeOrder")
-    assert door.get(f"{SESSION}/verdicts").get_json()["strays"] == 1
+    assert door.get(f"{SESSION}/verdicts").get_json()["unmatched"] == 1
 
 
 def test_the_journal_as_lines_is_a_file_that_judge_reads(door: FlaskClient) -> None:

@@ -66,7 +66,7 @@ def by_the_mock(mock: RunningMock, data: bytes, pair: Credentials) -> tuple[Foun
         received = b""
         while part := client.recv(65536):
             received += part
-    return [seen(each) for each in (*session.journal.exchanges(), *broker.strays.exchanges())], received
+    return [seen(each) for each in (*session.journal.exchanges(), *broker.unmatched.exchanges())], received
 
 
 def seen(exchange: Exchange) -> tuple[str, tuple[str, ...]]:

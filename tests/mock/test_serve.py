@@ -281,18 +281,18 @@ def test_what_is_no_request_is_answered_in_our_own_words_or_not_at_all(
 
 
 def test_a_body_cut_off_by_its_client_is_not_taken_for_a_request(mock: RunningMock) -> None:
-    seen = len(mock.broker.strays)
+    seen = len(mock.broker.unmatched)
     [(status, headers, _)] = replies(say(mock, NONSENSE["a body shorter than its length"]))
     assert (status, headers["X-Tn-Mock"]) == (400, "harness-error")
-    assert len(mock.broker.strays) == seen
+    assert len(mock.broker.unmatched) == seen
 
 
 def test_a_slash_too_many_is_named_as_such(mock: RunningMock) -> None:
-    seen = len(mock.broker.strays)
+    seen = len(mock.broker.unmatched)
     [(status, _, body)] = replies(say(mock, NONSENSE["two slashes"]))
     assert status == 599
     assert json.loads(body)["reason"] == "//api/v2 is no address of the API"
-    assert [each.request.line for each in mock.broker.strays.exchanges()[seen:]] == ["POST //api/v2"]
+    assert [each.request.line for each in mock.broker.unmatched.exchanges()[seen:]] == ["POST //api/v2"]
 
 
 def test_a_client_that_goes_away_does_no_harm(mock: RunningMock, capfd: pytest.CaptureFixture[str]) -> None:

@@ -348,7 +348,7 @@ def test_a_pair_that_another_mock_closed_is_unknown_at_once(opener: Callable[[],
         answer = first.handle(request).assessment
         assert answer
         assert (answer.situation, answer.string_to_sign, answer.effect) == ("key-unknown", "", "none")
-        assert len(first.strays.exchanges()) == nonce
+        assert len(first.unmatched.exchanges()) == nonce
         second.open_session(pair.api_key, pair.secret.reveal())
 
 

@@ -82,7 +82,7 @@ class Ways:
             return [each for each in assessed if each and each.situation != "address"]
 
         return [
-            of(broker.strays) + of(session.journal if (session := broker.session(DEMO.api_key)) else None)
+            of(broker.unmatched) + of(session.journal if (session := broker.session(DEMO.api_key)) else None)
             for broker in self.brokers
         ]
 

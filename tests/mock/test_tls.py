@@ -151,14 +151,14 @@ def test_plain_http_is_told_to_use_https(mock: RunningMock) -> None:
 
 
 def test_what_was_sent_in_plain_text_is_kept_as_evidence(mock: RunningMock) -> None:
-    mock.broker.strays.clear()
+    mock.broker.unmatched.clear()
     post = b"POST /api/v2/cmd/delTradeOrder HTTP/1.1\r\nHost: mock\r\nContent-Length: 3\r\n\r\na=b"
     for piece in (1, len(post)):
         with raw(mock.base_url) as client:
             for at in range(0, len(post), piece):
                 client.sendall(post[at : at + piece])
             assert all_from(client).startswith(b"HTTP/1.1 400 ")
-    kept = [exchange.request for exchange in mock.broker.strays.exchanges()]
+    kept = [exchange.request for exchange in mock.broker.unmatched.exchanges()]
     assert [(each.line, each.body) for each in kept] == [("POST http://mock/api/v2/cmd/delTradeOrder", "a=b")] * 2
 
 

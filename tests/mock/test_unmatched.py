@@ -68,7 +68,7 @@ def test_secrets_of_sessions_that_other_processes_open_are_known(tmp_path: Path)
 
     def shown(secret: str) -> str:
         here.handle(Request("GET", f"/{secret}"))
-        return here.strays.exchanges()[-1].request.line
+        return here.unmatched.exchanges()[-1].request.line
 
     first = [f"planted-secret-{number:04}" for number in range(40)]
     for number, secret in enumerate(first):
@@ -137,6 +137,6 @@ def test_a_failure_aside_makes_the_mock_unready() -> None:
     broker.handle(UNMATCHED["icon"])
     assert broker.missing == "the disk is full"
     broker._sink = None
-    broker.strays._sink = lambda _exchange: None
+    broker.unmatched._sink = lambda _exchange: None
     broker.handle(UNMATCHED["icon"])
     broker.ready()

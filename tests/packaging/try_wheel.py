@@ -50,7 +50,7 @@ def main() -> None:
         elsewhere = work / "elsewhere"
         elsewhere.mkdir()
         program = work / "empty" / "bin" / "tn-contract"
-        run(program, "lint", cwd=elsewhere)
+        run(program, "list", cwd=elsewhere)
         run(program, "verify", cwd=elsewhere)
         run(python, "-m", "pytest", "-q", "--pyargs", "tn_contract.suite", "--tn-check", "control", cwd=elsewhere)
 

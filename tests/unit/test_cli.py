@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 
 from mock_server.serve import RunningMock
-from tn_contract.cli import root as cli
 from tn_contract.cli import running
 from tn_contract.client.client import Client
 from tn_contract.contract.corpus import load_corpus
@@ -568,34 +567,6 @@ def test_sign_needs_a_key() -> None:
     ran = _run("sign", TN_API_SECRET="s")
     assert ran.returncode == 4
     assert "name the key" in ran.stderr
-
-
-def test_lint_counts_what_it_found_sound() -> None:
-    ran = _run("lint")
-    assert ran.returncode == 0
-    assert re.match(
-        r"corpus \S+: \d+ clauses, \d+ checks of servers, \d+ of clients, \d+ payloads .* no problem found", ran.stdout
-    )
-
-
-def test_lint_fails_on_a_damaged_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
-    from click.testing import CliRunner
-
-    from tn_contract.contract import corpus
-    from tn_contract.judge import client as client_checks
-    from tn_contract.judge import server as checks
-
-    assert checks.catalogue()
-    assert client_checks.catalogue()  # made of the whole corpus, before it is damaged
-    shutil.copytree(load_corpus().root, tmp_path / "fixtures")
-    (tmp_path / "fixtures/orders.json").write_text("[]")
-    monkeypatch.setattr(corpus, "load_corpus", lambda: corpus.Corpus(tmp_path / "fixtures"))
-    ran = CliRunner().invoke(cli.main, ["lint"])
-    assert ran.exit_code == 1
-    assert "orders.json: changed since MANIFEST.json was written" in ran.output
-    assert "problems in the corpus" in ran.output
 
 
 def test_quick_judges_one_check_of_each_clause(tmp_path: Path) -> None:

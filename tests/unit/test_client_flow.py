@@ -304,8 +304,8 @@ def test_trust_passes_only_where_a_good_certificate_was_trusted() -> None:
 
 
 def test_the_key_of_a_session_is_found_in_the_address_of_a_request_without_one() -> None:
-    stray = cancel(line=f"GET /time?user={KEY}", body="", headers=())
-    bare = Sent(msgspec.structs.replace(stray.exchange, session=""))
+    unmatched = cancel(line=f"GET /time?user={KEY}", body="", headers=())
+    bare = Sent(msgspec.structs.replace(unmatched.exchange, session=""))
     seen = Case("plain", [Process(sent=[cancel(), bare])])
     assert verdict("keeps/key-out-of-address", seen) == "warn"
 

@@ -111,7 +111,7 @@ def test_the_mock_refuses_the_request_of_a_mistake_as_the_catalogue_says(mistake
     if example.last_nonce:
         assert session.ledger.admit(example.last_nonce) is None
     broker.handle(one(example.request))
-    [exchange] = [*broker.strays.exchanges(), *session.journal.exchanges()]
+    [exchange] = [*broker.unmatched.exchanges(), *session.journal.exchanges()]
     assert exchange.assessment is not None
     assert exchange.assessment.situation == example.situation
 
@@ -480,7 +480,7 @@ def test_a_stale_nonce_that_no_clock_explains_is_not_explained(last: int, nonce:
 # ---- in the journal ----------------------------------------------------------------------------------------
 
 
-def test_the_journal_names_the_mistake_and_the_strays_too() -> None:
+def test_the_journal_names_the_mistake_and_the_unmatched_too() -> None:
     broker = Broker(clock=lambda: NOW)
     demo = broker.demo
     right = compose(demo, "delTradeOrder", NOW // 100, {"order_id": "5"}).request
@@ -505,9 +505,9 @@ def test_the_journal_names_the_mistake_and_the_strays_too() -> None:
     assert again.diagnosis.mistakes == ("request-sent-again",)
     assert third.diagnosis is not None
     assert third.diagnosis.hint.startswith("64 hex digits")
-    (stray,) = broker.strays.exchanges()
-    assert stray.diagnosis is not None
-    assert stray.diagnosis.mistakes == ("key-and-secret-swapped",)
+    (unmatched,) = broker.unmatched.exchanges()
+    assert unmatched.diagnosis is not None
+    assert unmatched.diagnosis.mistakes == ("key-and-secret-swapped",)
     assert session.journal.exchanges()[1].diagnosis is again.diagnosis, "found once, then kept"
 
 

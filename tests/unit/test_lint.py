@@ -1,4 +1,4 @@
-"""`tn-contract lint` finds each kind of damage to the corpus, and names place and remedy."""
+"""The linter of the corpus finds each kind of damage to the corpus, and names place and remedy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.generators.lint import lint, main, meaning
 from tn_contract.contract.corpus import LAYOUT, Corpus, count_records, load_corpus
-from tn_contract.lint import lint, meaning
 
 Damage = Callable[[Any], Any]
 
@@ -40,8 +40,24 @@ def _change(folder: Path, path: str, damage: Damage, *, keep_manifest: bool = Fa
     (folder / "MANIFEST.json").write_text(json.dumps(manifest), "utf-8")
 
 
-def test_the_corpus_is_sound() -> None:
+def test_the_corpus_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     assert lint(load_corpus()) == []
+    assert main() == 0
+    assert re.match(
+        r"corpus \S+: \d+ clauses, \d+ checks of servers, \d+ of clients, \d+ payloads .* no problem found",
+        capsys.readouterr().out,
+    )
+
+
+def test_a_damaged_corpus_is_exit_code_1(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "orders.json").write_text("[]")
+    monkeypatch.setattr("fixtures.generators.lint.load_corpus", lambda: Corpus(folder))
+    assert main() == 1
+    shown = capsys.readouterr().out
+    assert "orders.json: changed since MANIFEST.json was written" in shown
+    assert "problems in the corpus" in shown
 
 
 def _append(index: int = 0, **changes: Any) -> Damage:

@@ -26,7 +26,6 @@ _COMMANDS = {
     "explain": "explain:explain",
     "explain-request": "explain_request:explain_request",
     "judge": "judge:judge",
-    "lint": "lint:lint_",
     "list": "listing:list_",
     "replay": "replay:replay",
     "serve": "serve:serve",

@@ -192,7 +192,7 @@ class Trial:
                     ran = self._execute(_expanded(self.command, environment), environment, tick)
                     process = _process(order_ids, ran, credentials.secret)
                     exchanges = sorted(
-                        [*session.journal.exchanges(), *mock.broker.strays.exchanges()], key=lambda each: each.at
+                        [*session.journal.exchanges(), *mock.broker.unmatched.exchanges()], key=lambda each: each.at
                     )
                     process.sent = [Sent(exchange) for exchange in exchanges[seen:]]
                     process.ended = self._had_to_wait(process, spec)
