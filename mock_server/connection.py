@@ -43,7 +43,7 @@ class Connection(Visitor):
     """Takes turns with a client: reads ahead no further than a slice, and writes when it is read."""
 
     __slots__ = (
-        "_answering", "_clogged", "_context", "_dismissed", "_done", "_ended", "_feeding", "_held", "_plain",
+        "_answering", "_clogged", "_context", "_dismissed", "_done", "_due", "_ended", "_feeding", "_held", "_plain",
         "_playing", "_reader", "_scheduled", "_served", "_silent", "_timer", "_tls", "_unread", "_unsent", "_waiting",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class Connection(Visitor):
         self._held = 0  # bytes of an unfinished request, as counted in the server's sum
         self._timer: TimerHandle | None = None
         self._playing: tuple[Iterator[Step], str] | None = None  # what the timer goes on with
+        self._due = 0.0  # when the step of a fault comes that the timer waits for
         self._answering = False
         self._clogged = False  # the client does not read as fast as it is answered
         self._unsent = inf
@@ -296,6 +297,7 @@ class Connection(Visitor):
             rendered = _rendered(self.server.stamp, answer.reply, connection, head_only)
         except ValueError as error:
             rendered = _rendered(self.server.stamp, failed(error), connection, head_only)
+        self._due = 0.0
         if answer.fault:
             self._play(iter(script(answer.fault, rendered)), connection)
         else:
@@ -309,7 +311,8 @@ class Connection(Visitor):
                     self._write(data)
                 case Wait(seconds) if not self.server.stopping:
                     self._playing = steps, connection
-                    self._timer = self.loop.call_later(seconds, self._play, steps, connection)
+                    self._due = (self._due or self.loop.time()) + seconds  # so that many waits add up to no more
+                    self._timer = self.loop.call_at(self._due, self._play, steps, connection)
                     return
                 case Keep():
                     self._finish(connection)

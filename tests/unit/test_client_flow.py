@@ -93,6 +93,16 @@ def test_a_reply_is_reported_as_without_an_accepted_order_before_it(later: list[
     assert verdict("reports/each-order-for-itself", TALKED, *ALONE, *later) == found
 
 
+@pytest.mark.parametrize(("seconds", "found"), [(0.5, "fail"), (3.1, "pass")])
+def test_doubt_in_a_reply_that_was_waited_for_in_vain_is_the_machines(seconds: float, found: str) -> None:
+    order_id = magic("method-error")
+    ended = Ended("exited", 0, at=f"2026-01-01T00:00:{seconds:09.6f}Z")
+    reports = [Reported(order_id, "rejected"), Reported(ORDINARY, "unknown")]
+    tried = process(cancel(order_id), cancel(), orders=[order_id, ORDINARY], reports=reports, ended=ended)
+    alike = [TALKED, ALONE[1], after_a_success()]
+    assert verdict("reports/each-order-for-itself", *alike, Case(case_of(order_id), [tried])) == found
+
+
 def test_who_never_reports_a_success_is_not_judged_by_later_ones() -> None:
     order_id = magic("method-error")
     tried = process(cancel(order_id), cancel(), orders=[order_id, ORDINARY], reports=[Reported(ORDINARY, "unknown")])

@@ -77,7 +77,7 @@ class Ended(Struct, frozen=True, tag="ended", tag_field="line", omit_defaults=Tr
     It hung if it had nothing to wait for any more, or had waited long; else it is unfinished, and may have a longer
     limit of its own.
     `told` are its last words; `leaked` says that the secret stood in what it printed; `unread` says why output that
-    speaks of outcomes holds no report.
+    speaks of outcomes holds no report. `at` is when it was seen to have ended.
     """
 
     how: Literal["exited", "crashed", "hung", "unfinished"]
@@ -86,6 +86,7 @@ class Ended(Struct, frozen=True, tag="ended", tag_field="line", omit_defaults=Tr
     leaked: bool = False
     unread: str = ""
     limit: float = 0.0
+    at: str = ""
 
 
 class Footer(Struct, frozen=True, tag="end", tag_field="line"):
@@ -231,6 +232,14 @@ class Process:
     def cancels(self, order_id: str | None = None) -> list[Sent]:
         """The cancels, or those of one order."""
         return [sent for sent in self.sent if sent.is_cancel and order_id in (None, sent.order_id)]
+
+    def waited(self, sent: Sent) -> float:
+        """How many seconds passed from a request to the next one, or to the end; 0 where that is not known."""
+        following = self.sent[self.sent.index(sent) + 1 :]
+        until = following[0].exchange.at if following else self.ended.at if self.ended else ""
+        return (
+            (datetime.fromisoformat(until) - datetime.fromisoformat(sent.exchange.at)).total_seconds() if until else 0.0
+        )
 
     def report(self, order_id: str) -> Reported | None:
         """What was reported of an order."""

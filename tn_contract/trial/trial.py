@@ -32,7 +32,7 @@ from tn_contract.contract.errors import TargetUnreachable, UsageError
 from tn_contract.contract.signing import Credentials, Secret
 from tn_contract.contract.wire import Request
 from tn_contract.diagnosis.diagnose import diagnose
-from tn_contract.judge.client.cases import CaseSpec
+from tn_contract.judge.client.cases import REPLY_TIMEOUT, CaseSpec
 from tn_contract.judge.client.needs import PATIENT
 from tn_contract.record.evidence import Case, Ended, Evidence, Process, Sent
 from tn_contract.record.journal import Diagnosis, Exchange, Redactor, timestamp
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from mock_server.serve import RunningMock
 
 DEADLINE = 20.0
-# What the client is asked to wait for a reply: more than the delayed one takes, less than the deadline.
-REPLY_TIMEOUT = 3
 # How late slow replies come: far from the second that some clients wait, and from REPLY_TIMEOUT.
 DELAY = 1.5
 # How long after the time that a client is asked to wait the late reply comes.
@@ -315,7 +313,9 @@ def _process(order_ids: tuple[str, ...], ran: Ran, secret: Secret) -> Process:
     reports = read_reports(output, order_ids)
     ended = _ended(ran.status, told, leaked)
     unread = "" if reports else why_unread(output, redactor.text(ran.errors), order_ids)
-    return Process(order_ids, reports=reports, ended=structs.replace(ended, unread=unread))
+    return Process(
+        order_ids, reports=reports, ended=structs.replace(ended, unread=unread, at=timestamp(time.time_ns()))
+    )
 
 
 def _last_words(errors: str) -> str:

@@ -13,6 +13,8 @@ BEYOND_32_BITS = (ORDINARY, "4982349829328")
 BEYOND_53_BITS = ("9007199254740993", "9223372036854775807")
 # The order whose cancel is answered for its neighbour, and the payload: as floating-point numbers the two are equal.
 ROUNDED, NEIGHBOUR = BEYOND_53_BITS[0], "other-order-as-double"
+# What a client is asked to wait for a reply, in seconds: more than the delayed one takes, less than the deadline.
+REPLY_TIMEOUT = 3
 # Out of order by number, text and length, for who sorts them cancels in another one; so many processes that nonces
 # drawn at random rise but rarely.
 RESTARTED = (("1000007", "20002", "1000005"), ("1000001",), ("1000006",), ("1000003",), ("1000004",))

@@ -119,8 +119,7 @@ def reported_as_expected(evidence: Evidence, order_ids: tuple[str, ...], cautiou
 def _outwaited(process: Process, late: Sent) -> float:
     """How many seconds a client waited, if it was until a late reply was due: what came then depends on load."""
     due = late.exchange.assessment.late if late.exchange.assessment else 0
-    following = process.sent[process.sent.index(late) + 1 :]
-    waited = (_time(following[0]) - _time(late)).total_seconds() if following else 0.0
+    waited = process.waited(late)
     return waited if due and waited >= due else 0.0
 
 
