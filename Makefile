@@ -83,7 +83,7 @@ fuzz: $(READY)            ## two million requests that are wrong in every way
 	$(BIN)/python benchmarks/fuzz.py
 
 sizes:                    ## lines of code of each package, and modules of more than 400
-	@for package in mock_server tn_contract/* tests; do find $$package -name "*.py" 2>/dev/null | xargs -r cat | wc -l | xargs printf "%7d  $$package\n"; done
+	@for package in mock_server $$(ls -d tn_contract/*/ tn_contract/*.py | grep -v -e __pycache__ -e templates) tests; do find $$package -name "*.py" 2>/dev/null | xargs -r cat | wc -l | xargs printf "%7d  $$package\n"; done
 	@find tn_contract mock_server -name "*.py" | xargs wc -l | awk '$$1 > 400 && $$2 != "total" {print "more than 400: " $$0}'
 
 lock:                     ## pin the development environment (needs uv)
