@@ -46,12 +46,11 @@ realworld: $(READY)       ## published clients against the mock (needs the netwo
 realworld-seen: $(READY)  ## record what they send and report
 	$(BIN)/python -m tests.realworld.recording
 
-check: $(READY)           ## style, types, layers, corpus
+check: $(READY) lint-corpus  ## style, types, layers, corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m fixtures.generators.lint
 
 lint-corpus: $(READY)     ## check fixtures/: schemas, ids, digests, sources, and that clauses and checks belong together
 	$(BIN)/python -m fixtures.generators.lint

@@ -1,7 +1,7 @@
 """The documented endpoint, as Flask routes: `POST /api/v2/cmd/delTradeOrder`, and v3's `POST /api/delTradeOrder`.
 
 Every other address and method is the broker's to refuse, too. `tn-contract serve` calls the same `Broker.handle`
-without Flask, because that is several times faster.
+without Flask, for speed.
 """
 
 from __future__ import annotations

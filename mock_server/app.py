@@ -63,7 +63,7 @@ def _explain(error: Exception) -> Response:
     try:
         if isinstance(error, NotFound | MethodNotAllowed) and not request.path.startswith(CONTROL):
             return respond(reply_to_request())
-    except (HTTPException, StateUnavailable) as other:
+    except Exception as other:  # noqa: BLE001 # of an error in here Flask would tell in its own words
         error = other
     match error:
         case Refused():

@@ -295,9 +295,7 @@ class Broker:
 
     def _diagnoser(self, credentials: Credentials | None) -> Diagnose:
         def name(request: Request, assessment: Assessment, at_ns: int, earlier: Sequence[Request]) -> Diagnosis | None:
-            from tn_contract.diagnosis.diagnose import (
-                diagnose,  # only when somebody reads: a mock starts quicker without
-            )
+            from tn_contract.diagnosis.diagnose import diagnose  # late: a mock starts quicker without
 
             return (self._diagnose or diagnose)(
                 request,

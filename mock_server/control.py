@@ -175,8 +175,8 @@ def close_session(api_key: str) -> Response:
 
 def _shown(session: Session) -> dict[str, Any]:
     last = session.ledger.last
-    told = {"api_key": session.credentials.api_key, "last_nonce": None if last is None else str(last)}
-    return {**told, "exchanges": len(session.journal)} if served().workers == 1 else told
+    shown = {"api_key": session.credentials.api_key, "last_nonce": None if last is None else str(last)}
+    return {**shown, "exchanges": len(session.journal)} if served().workers == 1 else shown
 
 
 # ---- what clients did --------------------------------------------------------------------------------------
@@ -226,14 +226,14 @@ def report(api_key: str) -> Response:
     """Take what a client reports of an order, so that the judge can compare it with the reply."""
     session = session_of(api_key)
     try:
-        told = msgspec.json.decode(request.get_data(), type=_Report)
+        received = msgspec.json.decode(request.get_data(), type=_Report)
     except (ValueError, RecursionError) as error:
         hint = 'send {"order_id": "…", "outcome": "accepted", "rejected", "unknown" or "not-sent"}'
         raise Refused(f"the report is not understood ({error})", hint, 400) from error
     if len(session.reports) >= REPORTS_KEPT:
         reason = f"the session has {REPORTS_KEPT} reports, and that is the limit"
         raise Refused(reason, f"POST {CONTROL}sessions opens another session", 409)
-    session.reports.append(Reported(str(told.order_id), told.outcome, told.kind, told.code))
+    session.reports.append(Reported(str(received.order_id), received.outcome, received.kind, received.code))
     return as_json({"reports": len(session.reports)}, 201)
 
 

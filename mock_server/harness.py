@@ -1,4 +1,4 @@
-"""Replies of the mock itself, marked so that nobody takes them for the broker's."""
+"""Replies of the mock itself, with a mark that the broker's replies do not have."""
 
 from __future__ import annotations
 

@@ -63,13 +63,16 @@ def reports_each_order_for_itself(evidence: Evidence) -> Finding:
         raise NotApplicable(SPEECHLESS)
     if not _knows_a_success(evidence):
         raise NotApplicable("the client reports no ordinary success as accepted: see reports/success")
-    expected, count = "accepted, as the order's own reply says", 0
+    expected, count, late = "accepted, as the order's own reply says", 0, 0
     for case in evidence.cases:
         for process in case.processes:
             for sent in _confirmed(process):
                 report = process.report(sent.order_id or "")
-                if report is None or (report.outcome == "unknown" and process.waited(sent) >= REPLY_TIMEOUT * NEARLY):
-                    continue  # its reply came late, on a machine that is busy: other checks judge who never waits
+                if report is None:
+                    continue
+                if _timed_out(process, sent):
+                    late += 1
+                    continue
                 count += 1
                 if report.outcome != "accepted":
                     told = f"{report.outcome} for order {sent.order_id}{_beside(case, process)}"
@@ -79,11 +82,22 @@ def reports_each_order_for_itself(evidence: Evidence) -> Finding:
     for order_id in is_faulty("closing"):
         for process in evidence.cancelling(order_id):
             _sent_anew(process, order_id)
+    if late:
+        raise NotApplicable(
+            f"the client gave up {late} ordinary orders after its time limit: this machine may have been late with the "
+            "replies. Repeat it when the machine is idle"
+        )
     if not count:
         raise NotApplicable("no ordinary order was accepted and reported")
     if not (alike or evidence.case("")):
         raise NotApplicable("no reply was reported both alone and after another one (case accepted-first)")
     return passed(expected, f"all {count} ordinary orders")
+
+
+def _timed_out(process: Process, sent: Sent) -> bool:
+    """Whether the client doubts after it waited as long as it was asked to: that depends on the machine's load."""
+    report = process.report(sent.order_id or "")
+    return bool(report and report.outcome == "unknown" and process.waited(sent) >= REPLY_TIMEOUT * NEARLY)
 
 
 def _reported_as_alone(evidence: Evidence, process: Process) -> int:
@@ -94,7 +108,10 @@ def _reported_as_alone(evidence: Evidence, process: Process) -> int:
         alone = evidence.case(case_of(order_id))
         report = process.report(order_id)
         before = alone.processes[0].report(order_id) if alone and alone.processes else None
-        if not (report and before and alone and gave(process, order_id) and gave(alone.processes[0], order_id)):
+        if not (report and before and alone):
+            continue
+        pair = [(each, gave(each, order_id)) for each in (process, alone.processes[0])]
+        if any(sent is None or _timed_out(each, sent) for each, sent in pair):
             continue
         if report.outcome != before.outcome:
             told = f"{report.outcome} for order {order_id}, after order {first}"
